@@ -1,0 +1,2 @@
+//! The qwip command line.
+fn main() {}
