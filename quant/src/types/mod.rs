@@ -1,0 +1,244 @@
+//! The element types of tensors: their sizes, and rows of them to and from f32.
+
+pub mod block;
+mod floats;
+pub mod iq4_nl;
+pub mod iq4_xs;
+pub mod mxfp4;
+pub mod q2_k;
+pub mod q3_k;
+pub mod q4_0;
+pub mod q4_1;
+pub mod q4_k;
+pub mod q5_0;
+pub mod q5_1;
+pub mod q5_k;
+pub mod q6_k;
+pub mod q8_0;
+mod search;
+mod six_bit;
+mod tensor_type;
+
+pub use block::Block;
+pub use tensor_type::{REMOVED_IDS, TensorType};
+
+/// Why a row cannot be read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TypeError {
+    /// The type is known, but not one that can be computed with.
+    #[error("type {0} is not supported")]
+    Unsupported(TensorType),
+    /// The type has no groups of codes.
+    #[error("type {0} is not quantized")]
+    NotQuantized(TensorType),
+    /// A row must be a whole number of blocks.
+    #[error("a row of {cols} elements is not a multiple of the {ty} block of {block}")]
+    RowLength {
+        /// The type.
+        ty: TensorType,
+        /// Elements in the row.
+        cols: usize,
+        /// Elements in a block.
+        block: usize,
+    },
+    /// The bytes do not match the elements.
+    #[error("a {ty} row of {cols} elements takes {expected} bytes, found {found}")]
+    RowBytes {
+        /// The type.
+        ty: TensorType,
+        /// Elements in the row.
+        cols: usize,
+        /// Bytes such a row takes.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// A buffer for scales or minima does not match the elements.
+    #[error("a {ty} row of {cols} elements has {expected} groups, found room for {found} {what}")]
+    Groups {
+        /// The type.
+        ty: TensorType,
+        /// Elements in the row.
+        cols: usize,
+        /// "scales" or "mins".
+        what: &'static str,
+        /// Groups in such a row.
+        expected: usize,
+        /// Groups given.
+        found: usize,
+    },
+    /// A value, or a scale in the stored row, is infinite or not a number, or too large for the type.
+    #[error("column {column} of a {ty} row is infinite, not a number or out of range")]
+    NotFinite {
+        /// The type.
+        ty: TensorType,
+        /// The element; for a scale, the first element of its block.
+        column: usize,
+    },
+}
+
+/// Calls `$body` with `$B` as the block type of a quantized type that can be decoded, or `$otherwise`.
+macro_rules! with_block {
+    ($ty:expr, $B:ident => $body:expr, $otherwise:expr) => {
+        match $ty {
+            TensorType::Q4_0 => with_block!(@ $B = q4_0::Q4_0, $body),
+            TensorType::Q4_1 => with_block!(@ $B = q4_1::Q4_1, $body),
+            TensorType::Q5_0 => with_block!(@ $B = q5_0::Q5_0, $body),
+            TensorType::Q5_1 => with_block!(@ $B = q5_1::Q5_1, $body),
+            TensorType::Q8_0 => with_block!(@ $B = q8_0::Q8_0, $body),
+            TensorType::Q2K => with_block!(@ $B = q2_k::Q2K, $body),
+            TensorType::Q3K => with_block!(@ $B = q3_k::Q3K, $body),
+            TensorType::Q4K => with_block!(@ $B = q4_k::Q4K, $body),
+            TensorType::Q5K => with_block!(@ $B = q5_k::Q5K, $body),
+            TensorType::Q6K => with_block!(@ $B = q6_k::Q6K, $body),
+            TensorType::Iq4Nl => with_block!(@ $B = iq4_nl::Iq4Nl, $body),
+            TensorType::Iq4Xs => with_block!(@ $B = iq4_xs::Iq4Xs, $body),
+            TensorType::Mxfp4 => with_block!(@ $B = mxfp4::Mxfp4, $body),
+            _ => $otherwise,
+        }
+    };
+    (@ $B:ident = $block:ty, $body:expr) => {{
+        type $B = $block;
+        $body
+    }};
+}
+
+/// Decodes a row of `ty` into `out`, whose length is the number of columns. For a quantized type every value is
+/// `scale * code - min` in f32, as [`unpack_groups`] gives them.
+///
+/// # Errors
+/// `ty` is not decodable, or the lengths do not belong together.
+pub fn decode_row(ty: TensorType, bytes: &[u8], out: &mut [f32]) -> Result<(), TypeError> {
+    check_row_shape(ty, bytes.len(), out.len())?;
+    match ty {
+        TensorType::F32 => floats::decode_f32(bytes, out),
+        TensorType::F16 => floats::decode_f16(bytes, out),
+        TensorType::Bf16 => floats::decode_bf16(bytes, out),
+        _ => with_block!(ty, B => decode_blocks::<B>(bytes, out), return Err(TypeError::Unsupported(ty))),
+    }
+    Ok(())
+}
+
+/// Encodes a row `x` as `ty` into `out`, by the plain rule of the format (no importance weights).
+///
+/// # Errors
+/// `ty` is not decodable, the lengths do not belong together, or the type is quantized and a value is not finite
+/// or so large that its scale is not. F16 turns what is too large into infinity.
+pub fn encode_row(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
+    check_row_shape(ty, out.len(), x.len())?;
+    match ty {
+        TensorType::F32 => floats::encode_f32(x, out),
+        TensorType::F16 => floats::encode_f16(x, out),
+        TensorType::Bf16 => floats::encode_bf16(x, out),
+        _ => with_block!(ty, B => encode_blocks::<B>(ty, x, out)?, return Err(TypeError::Unsupported(ty))),
+    }
+    Ok(())
+}
+
+/// Spells out a row of a quantized type: one code per column, and for each group of [`TensorType::group_len`]
+/// codes a scale and, if [`TensorType::has_min`], a minimum (otherwise `mins` is left alone and may be empty).
+///
+/// # Errors
+/// `ty` is not a quantized type that can be decoded, or the lengths do not belong together.
+pub fn unpack_groups(
+    ty: TensorType,
+    bytes: &[u8],
+    codes: &mut [i8],
+    scales: &mut [f32],
+    mins: &mut [f32],
+) -> Result<(), TypeError> {
+    let cols = codes.len();
+    check_row_shape(ty, bytes.len(), cols)?;
+    let group = ty.group_len().ok_or(TypeError::NotQuantized(ty))?;
+    let expected = cols / group;
+    let check = |what, found| match found == expected {
+        true => Ok(()),
+        false => Err(TypeError::Groups { ty, cols, what, expected, found }),
+    };
+    check("scales", scales.len())?;
+    if ty.has_min() {
+        check("mins", mins.len())?;
+    }
+    with_block!(ty, B => unpack_blocks::<B>(bytes, codes, scales, mins), return Err(TypeError::Unsupported(ty)));
+    Ok(())
+}
+
+/// Scans a stored row for scales, minima or plain numbers that are infinite or not numbers. Codes need no check:
+/// every pattern of bits is a code.
+///
+/// # Errors
+/// The first such place, `ty` is not decodable, or `bytes` is not a row of `cols` elements.
+pub fn check_row(ty: TensorType, bytes: &[u8], cols: usize) -> Result<(), TypeError> {
+    check_row_shape(ty, bytes.len(), cols)?;
+    let bad = match ty {
+        TensorType::F32 => bytes.as_chunks::<4>().0.iter().position(|b| !f32::from_le_bytes(*b).is_finite()),
+        TensorType::F16 => {
+            bytes.as_chunks::<2>().0.iter().position(|b| !half::f16::from_le_bytes(*b).is_finite())
+        }
+        TensorType::Bf16 => {
+            bytes.as_chunks::<2>().0.iter().position(|b| !half::bf16::from_le_bytes(*b).is_finite())
+        }
+        _ => with_block!(ty, B => first_bad_block::<B>(bytes), return Err(TypeError::Unsupported(ty))),
+    };
+    bad.map_or(Ok(()), |column| Err(TypeError::NotFinite { ty, column }))
+}
+
+/// Checks that `ty` is decodable and that `found` bytes are a row of `cols` elements.
+fn check_row_shape(ty: TensorType, found: usize, cols: usize) -> Result<(), TypeError> {
+    if !ty.is_decodable() {
+        return Err(TypeError::Unsupported(ty));
+    }
+    let expected = ty.row_bytes(cols).ok_or(TypeError::RowLength { ty, cols, block: ty.block_len() })?;
+    if found != expected {
+        return Err(TypeError::RowBytes { ty, cols, expected, found });
+    }
+    Ok(())
+}
+
+fn decode_blocks<B: Block>(bytes: &[u8], out: &mut [f32]) {
+    let mut codes = [0i8; 256];
+    let mut scales = [0f32; 16];
+    let mut mins = [0f32; 16];
+    let codes = &mut codes[..B::LEN];
+    for (bytes, out) in bytes.chunks_exact(B::BYTES).zip(out.chunks_exact_mut(B::LEN)) {
+        B::read(bytes).unpack(codes, &mut scales[..B::LEN / B::GROUP], &mut mins[..B::LEN / B::GROUP]);
+        let groups = out.chunks_exact_mut(B::GROUP).zip(codes.chunks_exact(B::GROUP));
+        for (g, (out, codes)) in groups.enumerate() {
+            for (x, &code) in out.iter_mut().zip(codes) {
+                *x = scales[g] * f32::from(code);
+                if B::HAS_MIN {
+                    *x -= mins[g];
+                }
+            }
+        }
+    }
+}
+
+fn unpack_blocks<B: Block>(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
+    let groups = B::LEN / B::GROUP;
+    let mut no_mins = mins.chunks_exact_mut(groups);
+    let blocks = bytes.chunks_exact(B::BYTES).zip(codes.chunks_exact_mut(B::LEN));
+    for ((bytes, codes), scales) in blocks.zip(scales.chunks_exact_mut(groups)) {
+        let mins = if B::HAS_MIN { no_mins.next().unwrap_or_default() } else { &mut [] };
+        B::read(bytes).unpack(codes, scales, mins);
+    }
+}
+
+fn encode_blocks<B: Block>(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
+    if let Some(column) = x.iter().position(|v| !v.is_finite()) {
+        return Err(TypeError::NotFinite { ty, column });
+    }
+    for (i, (x, out)) in x.chunks_exact(B::LEN).zip(out.chunks_exact_mut(B::BYTES)).enumerate() {
+        let block = B::encode(x);
+        if !block.is_finite() {
+            return Err(TypeError::NotFinite { ty, column: i * B::LEN });
+        }
+        block.write(out);
+    }
+    Ok(())
+}
+
+fn first_bad_block<B: Block>(bytes: &[u8]) -> Option<usize> {
+    bytes.chunks_exact(B::BYTES).position(|b| !B::read(b).is_finite()).map(|i| i * B::LEN)
+}

@@ -1,0 +1,82 @@
+//! Q2_K: 256 codes of 2 bits; 16 groups with a 4-bit scale and a 4-bit minimum each.
+
+use half::f16;
+
+use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::search::{AffineSearch, affine, nearest_in};
+
+/// A block of 256 elements: `d * (scales & 15) * q - dmin * (scales >> 4)`, 16 elements to a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Q2K {
+    /// Scale (low nibble) and minimum (high nibble) of each group.
+    pub scales: [u8; 16],
+    /// Codes, 4 to a byte.
+    pub qs: [u8; 64],
+    /// Scale of the scales.
+    pub d: f16,
+    /// Scale of the minima.
+    pub dmin: f16,
+}
+
+/// Numbers that are not negative as multiples, 0..16, of a 15th of the largest.
+fn four_bits(v: &[f32; 16]) -> (f16, [u8; 16]) {
+    let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
+    let inverse = if max > 0.0 { 15.0 / max } else { 0.0 };
+    (f16::from_f32(max / 15.0), v.map(|v| nearest_in(inverse * v, 0, 15) as u8))
+}
+
+impl Block for Q2K {
+    const LEN: usize = 256;
+    const BYTES: usize = 84;
+    const GROUP: usize = 16;
+    const HAS_MIN: bool = true;
+
+    fn read(bytes: &[u8]) -> Self {
+        let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
+        Self { scales: field(bytes, 0), qs: field(bytes, 16), d, dmin }
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..16].copy_from_slice(&self.scales);
+        bytes[16..80].copy_from_slice(&self.qs);
+        bytes[80..82].copy_from_slice(&self.d.to_le_bytes());
+        bytes[82..].copy_from_slice(&self.dmin.to_le_bytes());
+    }
+
+    fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
+        for (code, q) in codes.iter_mut().zip(two_bit_codes(&self.qs)) {
+            *code = q as i8;
+        }
+        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+        for (j, pair) in self.scales.iter().enumerate() {
+            scales[j] = d * f32::from(pair & 15);
+            mins[j] = dmin * f32::from(pair >> 4);
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.dmin.is_finite()
+    }
+
+    fn encode(x: &[f32]) -> Self {
+        let search = AffineSearch { nmax: 3, first: -0.5, steps: 15, absolute: true };
+        let mut codes = [0; 256];
+        let (mut scales, mut mins) = ([0f32; 16], [0f32; 16]);
+        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            let weights: [f32; 16] = std::array::from_fn(|i| x[i].abs());
+            (scales[j], mins[j]) = affine(x, &weights, &search, codes);
+        }
+        let (d, sc) = four_bits(&scales);
+        let (dmin, mn) = four_bits(&mins);
+        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            let scale = d.to_f32() * f32::from(sc[j]);
+            let min = dmin.to_f32() * f32::from(mn[j]);
+            if scale != 0.0 {
+                for (code, x) in codes.iter_mut().zip(x) {
+                    *code = nearest_in((x + min) / scale, 0, 3) as u8;
+                }
+            }
+        }
+        Self { scales: std::array::from_fn(|j| sc[j] | mn[j] << 4), qs: pack_two_bit_codes(&codes), d, dmin }
+    }
+}

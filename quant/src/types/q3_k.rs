@@ -1,0 +1,97 @@
+//! Q3_K: 256 codes of 3 bits around 4; 16 groups with a 6-bit scale around 32.
+
+use half::f16;
+
+use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::search::{nearest_in, signed_max, three_bit_scale};
+
+/// A block of 256 elements: `d * (S - 32) * (q - 4)`, 16 elements to a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Q3K {
+    /// Third bit of the code of element i: bit i / 32 of byte i mod 32.
+    pub hmask: [u8; 32],
+    /// Low two bits of the codes.
+    pub qs: [u8; 64],
+    /// Scales: 16 low nibbles in bytes 0..8, then the two high bits of four scales to a byte.
+    pub scales: [u8; 12],
+    /// Scale of the scales.
+    pub d: f16,
+}
+
+/// The 16 scales, 0..64.
+fn unpack_scales(s: &[u8; 12]) -> [u8; 16] {
+    std::array::from_fn(|j| {
+        let low = if j < 8 { s[j] & 15 } else { s[j - 8] >> 4 };
+        low | ((s[8 + j % 4] >> (2 * (j / 4))) & 3) << 4
+    })
+}
+
+/// The inverse of [`unpack_scales`].
+fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
+    std::array::from_fn(|k| match k {
+        0..8 => (scales[k] & 15) | (scales[k + 8] & 15) << 4,
+        _ => (0..4).fold(0, |byte, g| byte | (scales[k - 8 + 4 * g] >> 4) << (2 * g)),
+    })
+}
+
+impl Block for Q3K {
+    const LEN: usize = 256;
+    const BYTES: usize = 110;
+    const GROUP: usize = 16;
+
+    fn read(bytes: &[u8]) -> Self {
+        let d = half_at(bytes, 108);
+        Self { hmask: field(bytes, 0), qs: field(bytes, 32), scales: field(bytes, 96), d }
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..32].copy_from_slice(&self.hmask);
+        bytes[32..96].copy_from_slice(&self.qs);
+        bytes[96..108].copy_from_slice(&self.scales);
+        bytes[108..].copy_from_slice(&self.d.to_le_bytes());
+    }
+
+    fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        let low = two_bit_codes(&self.qs);
+        for (j, (codes, low)) in codes.chunks_exact_mut(32).zip(low.chunks_exact(32)).enumerate() {
+            for l in 0..32 {
+                codes[l] = (low[l] | ((self.hmask[l] >> j) & 1) << 2) as i8 - 4;
+            }
+        }
+        let d = self.d.to_f32();
+        for (scale, s) in scales.iter_mut().zip(unpack_scales(&self.scales)) {
+            *scale = d * (f32::from(s) - 32.0);
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn encode(x: &[f32]) -> Self {
+        let mut codes = [0i32; 256];
+        let mut scales = [0f32; 16];
+        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            scales[j] = three_bit_scale(x, codes);
+        }
+        let max = signed_max(&scales);
+        let (d, sc) = if max == 0.0 {
+            (f16::ZERO, [0; 16])
+        } else {
+            let inverse = -32.0 / max;
+            let stored = scales.map(|s| (nearest_in(inverse * s, -32, 31) + 32) as u8);
+            (f16::from_f32(1.0 / inverse), stored)
+        };
+        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            let scale = d.to_f32() * (f32::from(sc[j]) - 32.0);
+            if scale != 0.0 {
+                for (code, x) in codes.iter_mut().zip(x) {
+                    *code = nearest_in(x / scale, -4, 3);
+                }
+            }
+        }
+        let q = codes.map(|code| (code + 4) as u8);
+        let hmask = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 2) << j));
+        Self { hmask, qs: pack_two_bit_codes(&q.map(|q| q & 3)), scales: pack_scales(&sc), d }
+    }
+}

@@ -1,0 +1,54 @@
+//! Q4_1: 32 codes of 4 bits, a scale and an offset.
+
+use half::f16;
+
+use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::search::{inverse, range};
+
+/// A block of 32 elements: `d * q + m`.
+#[derive(Clone, Copy, Debug)]
+pub struct Q4_1 {
+    /// Scale.
+    pub d: f16,
+    /// Value of code 0.
+    pub m: f16,
+    /// Codes: byte j holds elements j (low) and j + 16 (high).
+    pub qs: [u8; 16],
+}
+
+impl Block for Q4_1 {
+    const LEN: usize = 32;
+    const BYTES: usize = 20;
+    const GROUP: usize = 32;
+    const HAS_MIN: bool = true;
+
+    fn read(bytes: &[u8]) -> Self {
+        Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qs: field(bytes, 4) }
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.qs);
+    }
+
+    fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
+        for (code, q) in codes.iter_mut().zip(nibbles(&self.qs)) {
+            *code = q as i8;
+        }
+        scales[0] = self.d.to_f32();
+        mins[0] = -self.m.to_f32();
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.m.is_finite()
+    }
+
+    fn encode(x: &[f32]) -> Self {
+        let (min, max) = range(x);
+        let d = (max - min) / 15.0;
+        let id = inverse(d);
+        let q = std::array::from_fn(|i| (((x[i] - min) * id + 0.5) as u8).min(15));
+        Self { d: f16::from_f32(d), m: f16::from_f32(min), qs: pack_nibbles(&q) }
+    }
+}

@@ -1,0 +1,91 @@
+//! Q6_K: 256 codes of 6 bits around 32; 16 groups with an 8-bit scale.
+
+use half::f16;
+
+use super::block::{Block, field, half_at};
+use super::search::{NEGLIGIBLE, nearest_in, signed_max, symmetric_scale};
+
+/// A block of 256 elements: `d * scale * (q - 32)`, 16 elements to a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Q6K {
+    /// Low four bits of the codes.
+    pub ql: [u8; 128],
+    /// High two bits of the codes.
+    pub qh: [u8; 64],
+    /// Scales of the groups.
+    pub scales: [i8; 16],
+    /// Scale of the scales.
+    pub d: f16,
+}
+
+impl Q6K {
+    /// Puts a code below 64 at element i of a block whose codes were all 0.
+    fn set_code(&mut self, i: usize, code: u8) {
+        let (half, g, l) = (i / 128, i % 128 / 32, i % 32);
+        self.ql[64 * half + 32 * (g % 2) + l] |= (code & 15) << (4 * (g / 2));
+        self.qh[32 * half + l] |= (code >> 4) << (2 * g);
+    }
+}
+
+impl Block for Q6K {
+    const LEN: usize = 256;
+    const BYTES: usize = 210;
+    const GROUP: usize = 16;
+
+    fn read(bytes: &[u8]) -> Self {
+        let scales = field::<16>(bytes, 192).map(|s| s as i8);
+        Self { ql: field(bytes, 0), qh: field(bytes, 128), scales, d: half_at(bytes, 208) }
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..128].copy_from_slice(&self.ql);
+        bytes[128..192].copy_from_slice(&self.qh);
+        bytes[192..208].copy_from_slice(&self.scales.map(|s| s as u8));
+        bytes[208..].copy_from_slice(&self.d.to_le_bytes());
+    }
+
+    /// In each half of 128, byte l of 32 high bits serves the elements l, l + 32, l + 64 and l + 96, whose low
+    /// bits are the low and then the high nibbles of 64 bytes.
+    fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        for (half, codes) in codes.chunks_exact_mut(128).enumerate() {
+            let ql = &self.ql[64 * half..64 * half + 64];
+            let qh = &self.qh[32 * half..32 * half + 32];
+            for l in 0..32 {
+                codes[l] = ((ql[l] & 15) | (qh[l] & 3) << 4) as i8 - 32;
+                codes[l + 32] = ((ql[l + 32] & 15) | (qh[l] >> 2 & 3) << 4) as i8 - 32;
+                codes[l + 64] = ((ql[l] >> 4) | (qh[l] >> 4 & 3) << 4) as i8 - 32;
+                codes[l + 96] = ((ql[l + 32] >> 4) | (qh[l] >> 6) << 4) as i8 - 32;
+            }
+        }
+        let d = self.d.to_f32();
+        for (scale, s) in scales.iter_mut().zip(self.scales) {
+            *scale = d * f32::from(s);
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn encode(x: &[f32]) -> Self {
+        let mut block = Self { ql: [0; 128], qh: [0; 64], scales: [0; 16], d: f16::ZERO };
+        let mut scales = [0f32; 16];
+        let mut codes = [0i32; 256];
+        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            scales[j] = symmetric_scale(x, 32, codes);
+        }
+        let max = signed_max(&scales);
+        if max.abs() < NEGLIGIBLE {
+            return block;
+        }
+        let inverse = -128.0 / max;
+        block.d = f16::from_f32(1.0 / inverse);
+        block.scales = scales.map(|s| nearest_in(inverse * s, -128, 127) as i8);
+        for (i, &x) in x.iter().enumerate() {
+            let scale = block.d.to_f32() * f32::from(block.scales[i / 16]);
+            let code = if scale == 0.0 { codes[i] } else { nearest_in(x / scale, -32, 31) };
+            block.set_code(i, (code + 32) as u8);
+        }
+        block
+    }
+}

@@ -1,0 +1,67 @@
+//! What Q4_K and Q5_K share: 8 groups of 32, each with a 6-bit scale and a 6-bit minimum.
+
+use half::f16;
+
+use super::search::{AffineSearch, affine, nearest_in};
+
+/// Scales and minima of the 8 groups, 6 bits each: the first four lie in the low bits of their own byte, the
+/// last four are put together from nibbles and the bits left over.
+pub(crate) fn unpack_pairs(s: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let scales = std::array::from_fn(|j| match j {
+        0..4 => s[j] & 63,
+        _ => (s[j + 4] & 15) | (s[j - 4] >> 6) << 4,
+    });
+    let mins = std::array::from_fn(|j| match j {
+        0..4 => s[j + 4] & 63,
+        _ => (s[j + 4] >> 4) | (s[j] >> 6) << 4,
+    });
+    (scales, mins)
+}
+
+/// The inverse of [`unpack_pairs`]; scales and minima are at most 63.
+pub(crate) fn pack_pairs(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
+    std::array::from_fn(|k| match k {
+        0..4 => scales[k] | (scales[k + 4] >> 4) << 6,
+        4..8 => mins[k - 4] | (mins[k] >> 4) << 6,
+        _ => (scales[k - 4] & 15) | (mins[k - 4] & 15) << 4,
+    })
+}
+
+/// A block as Q4_K and Q5_K have it, before the codes are packed.
+pub(crate) struct Groups {
+    pub(crate) d: f16,
+    pub(crate) dmin: f16,
+    pub(crate) scales: [u8; 12],
+    pub(crate) codes: [u8; 256],
+}
+
+/// Chooses scale and minimum of each group of `x` `[256]`, rounds them to what is stored, and then chooses the
+/// codes anew for the rounded ones. An element weighs as much as its magnitude above the mean square of its group.
+pub(crate) fn encode(x: &[f32], search: &AffineSearch) -> Groups {
+    let mut codes = [0; 256];
+    let (mut scales, mut mins) = ([0f32; 8], [0f32; 8]);
+    for (j, (x, codes)) in x.chunks_exact(32).zip(codes.chunks_exact_mut(32)).enumerate() {
+        let mean_square = x.iter().fold(0.0, |sum, x| sum + x * x) / 32.0;
+        let weights: [f32; 32] = std::array::from_fn(|i| mean_square.sqrt() + x[i].abs());
+        (scales[j], mins[j]) = affine(x, &weights, search, codes);
+    }
+    let (d, sc) = six_bits(&scales);
+    let (dmin, mn) = six_bits(&mins);
+    for (j, (x, codes)) in x.chunks_exact(32).zip(codes.chunks_exact_mut(32)).enumerate() {
+        let scale = d.to_f32() * f32::from(sc[j]);
+        let min = dmin.to_f32() * f32::from(mn[j]);
+        if scale != 0.0 {
+            for (code, x) in codes.iter_mut().zip(x) {
+                *code = nearest_in((x + min) / scale, 0, i32::from(search.nmax)) as u8;
+            }
+        }
+    }
+    Groups { d, dmin, scales: pack_pairs(&sc, &mn), codes }
+}
+
+/// Numbers that are not negative as multiples, 0..64, of a 63rd of the largest.
+fn six_bits(v: &[f32; 8]) -> (f16, [u8; 8]) {
+    let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
+    let inverse = if max > 0.0 { 63.0 / max } else { 0.0 };
+    (f16::from_f32(max / 63.0), v.map(|v| nearest_in(inverse * v, 0, 63) as u8))
+}
