@@ -88,4 +88,46 @@ pub enum Error {
     ElementDoesNotFit { index: usize, found: u64 },
     #[error("an array lies in bytes {start}..{end}, but the file has {len}: not the file it was read from")]
     OtherFile { start: usize, end: usize, len: usize },
+
+    #[error("key {key:?} is missing")]
+    MissingKey { key: String },
+    #[error("split.count is {found}, expected 1 to {max}")]
+    SplitCount { found: u64, max: u64 },
+    #[error("split.no of file {shard} (counted from 0) is {}, expected {shard}", Absent(.found))]
+    SplitNo { shard: usize, found: Option<u64> },
+    #[error("split.count of file {shard} (counted from 0) is {}, but the first file says {expected}", Absent(.found))]
+    SplitCounts { shard: usize, expected: usize, found: Option<u64> },
+    #[error("file name {found:?} does not end in -00001-of-{count:05}.gguf, as the first of {count} must")]
+    SplitName { found: String, count: usize },
+    #[error("the model is spread over {expected} files, found {found}")]
+    SplitShards { expected: usize, found: usize },
+    #[error("split.tensors.count is {expected}, but the files have {found} tensors")]
+    SplitTensors { expected: u64, found: u64 },
+
+    #[error("array {key:?} is empty, which other readers refuse")]
+    EmptyArray { key: String },
+    #[error("array {key:?} is given as {found} bytes, which are not {len} elements of type {elem}")]
+    RawArray { key: String, elem: ValueType, len: usize, found: usize },
+    #[error("the bytes of all tensors cannot be counted in 64 bits")]
+    FileTooLarge,
+    #[error("tensor {name:?} takes {left} more bytes, given {found}")]
+    TooMuchData { name: String, left: u64, found: u64 },
+    #[error("all tensors are complete, given {found} more bytes")]
+    DataAfterLastTensor { found: u64 },
+    #[error("tensor {name:?} has {len} bytes, only {written} were written")]
+    Incomplete { name: String, written: u64, len: u64 },
+    #[error("cannot write: {0}")]
+    Write(#[from] std::io::Error),
+}
+
+/// A number that may be missing.
+struct Absent<'a>(&'a Option<u64>);
+
+impl std::fmt::Display for Absent<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(n) => n.fmt(f),
+            None => f.write_str("absent"),
+        }
+    }
 }

@@ -3,11 +3,14 @@
 mod cursor;
 mod error;
 mod reader;
+pub mod split;
 mod value;
+mod writer;
 
 pub use error::Error;
 pub use reader::{Gguf, TensorInfo};
 pub use value::{Array, Strings, Value, ValueType};
+pub use writer::{DataWriter, Set, Writer};
 
 /// The four bytes that every file begins with.
 pub const MAGIC: [u8; 4] = *b"GGUF";

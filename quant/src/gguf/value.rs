@@ -72,7 +72,7 @@ impl ValueType {
     }
 
     /// Bytes of an element of an array; for a string the least it can be.
-    const fn min_bytes(self) -> u64 {
+    pub(crate) const fn min_bytes(self) -> u64 {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
             Self::U16 | Self::I16 => 2,
@@ -218,8 +218,11 @@ impl Array {
         Ok(Self { elem, len: len as usize, bytes: start..cursor.pos() })
     }
 
-    /// The bytes of the elements.
-    fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], Error> {
+    /// The elements as they lie in `file`.
+    ///
+    /// # Errors
+    /// `file` is not the one that was parsed: it ends before the elements do.
+    pub fn bytes_in<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], Error> {
         let Range { start, end } = self.bytes;
         file.get(start..end).ok_or(Error::OtherFile { start, end, len: file.len() })
     }
@@ -230,7 +233,7 @@ impl Array {
     /// The elements are not strings, or `file` is not the one that was parsed.
     pub fn strings<'a>(&self, file: &'a [u8]) -> Result<Strings<'a>, Error> {
         match self.elem {
-            ValueType::Str => Ok(Strings { rest: self.bytes(file)?, left: self.len }),
+            ValueType::Str => Ok(Strings { rest: self.bytes_in(file)?, left: self.len }),
             found => Err(Error::WrongElements { wanted: "strings", found }),
         }
     }
@@ -240,7 +243,7 @@ impl Array {
     /// # Errors
     /// The elements are neither, one does not fit, or `file` is not the one that was parsed.
     pub fn i64s<'a>(&self, file: &'a [u8]) -> Result<impl ExactSizeIterator<Item = i64> + use<'a>, Error> {
-        let bytes = self.bytes(file)?;
+        let bytes = self.bytes_in(file)?;
         let read: fn(&[u8]) -> i64 = match self.elem {
             ValueType::Bool => |b| i64::from(b[0] != 0),
             ValueType::U8 => |b| b[0].into(),
@@ -269,7 +272,7 @@ impl Array {
     /// # Errors
     /// The elements are not floats, or `file` is not the one that was parsed.
     pub fn f32s<'a>(&self, file: &'a [u8]) -> Result<impl ExactSizeIterator<Item = f32> + use<'a>, Error> {
-        let bytes = self.bytes(file)?;
+        let bytes = self.bytes_in(file)?;
         let read: fn(&[u8]) -> f32 = match self.elem {
             ValueType::F32 => |b| f32::from_le_bytes(fixed(b)),
             ValueType::F64 => |b| f64::from_le_bytes(fixed(b)) as f32,
@@ -292,6 +295,13 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 pub struct Strings<'a> {
     rest: &'a [u8],
     left: usize,
+}
+
+impl Strings<'_> {
+    /// Whether no byte is left.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
 }
 
 impl<'a> Iterator for Strings<'a> {

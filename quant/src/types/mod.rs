@@ -1,6 +1,7 @@
 //! The element types of tensors: their sizes, and rows of them to and from f32.
 
 pub mod block;
+pub mod file_type;
 mod floats;
 pub mod iq4_nl;
 pub mod iq4_xs;
@@ -20,6 +21,7 @@ mod six_bit;
 mod tensor_type;
 
 pub use block::Block;
+pub use file_type::{FILE_TYPES, FileType};
 pub use tensor_type::{REMOVED_IDS, TensorType};
 
 /// Why a row cannot be read or written.
