@@ -1,0 +1,155 @@
+//! Matrix products: all the matrices that share an input in one region.
+
+use super::{Activations, Cancel, Cpu, SharedOut};
+use crate::pool::{Cancelled, Worker};
+use crate::{Acts, Matrix};
+use std::ops::Range;
+
+/// One matrix and where its product goes.
+#[derive(Debug)]
+pub struct LinearJob<'a> {
+    /// The weights, `[rows, cols]`; cols are those of the activations.
+    pub w: Matrix<'a>,
+    /// Added to every token's product.
+    pub bias: Option<&'a [f32]>, // [rows]
+    /// Residual: add the product to what `out` holds instead of replacing it.
+    pub add: bool,
+    /// The result.
+    pub out: &'a mut [f32], // [n, rows]
+}
+
+/// Jobs that share a region; more take several.
+const JOBS: usize = 8;
+
+/// Computes `out = x w^T (+ bias)` or `out = out + (x w^T (+ bias))` for every job, in one region for up to
+/// eight jobs. Allocates nothing once the workers' buffers have grown to size.
+///
+/// # Errors
+/// If cancelled; part of the outputs is then computed and part is not.
+///
+/// # Panics
+/// If shapes do not fit, or a matrix has a type that we do not compute with (see
+/// [`supports`]).
+pub fn linear(cpu: &Cpu, x: &Activations, jobs: &mut [LinearJob], cancel: Cancel) -> Result<(), Cancelled> {
+    jobs.chunks_mut(JOBS).try_for_each(|jobs| linear_region(cpu, x, jobs, cancel))
+}
+
+/// Whether [`linear`] computes with matrices of this type.
+pub fn supports(cpu: &Cpu, ty: qwip_quant::TensorType) -> bool {
+    ty.is_decodable() && (ty.group_len().is_none() || cpu.kernels.linear_q(ty).is_some())
+}
+
+/// A job as the workers see it.
+struct Part<'a> {
+    w: Matrix<'a>,
+    bias: Option<&'a [f32]>,
+    add: bool,
+    out: SharedOut<'a, f32>,
+    /// Rows of a work item.
+    chunk: usize,
+    /// The first work item behind this job's.
+    end: usize,
+}
+
+fn linear_region(
+    cpu: &Cpu,
+    x: &Activations,
+    jobs: &mut [LinearJob],
+    cancel: Cancel,
+) -> Result<(), Cancelled> {
+    let quantized = x.quantized();
+    let mut parts: [Option<Part>; JOBS] = [const { None }; JOBS];
+    let mut items = 0;
+    for (part, job) in parts.iter_mut().zip(jobs) {
+        let LinearJob { w, bias, add, out } = job;
+        let name = w.ty.name();
+        assert!(supports(cpu, w.ty), "no kernel for {name}");
+        assert_eq!(w.cols, x.cols(), "columns of the matrix, activations");
+        assert_eq!(out.len(), x.n() * w.rows, "output of {} tokens and {} rows", x.n(), w.rows);
+        assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias of {} rows", w.rows);
+        let chunk = chunk_rows(w, x.n(), cpu.pool.threads());
+        items += w.rows.div_ceil(chunk);
+        *part = Some(Part { w: *w, bias: *bias, add: *add, out: SharedOut::new(out), chunk, end: items });
+    }
+    cpu.pool.run(items, cancel, &|worker, item| {
+        let mut first = 0;
+        for part in parts.iter().flatten() {
+            if item < part.end {
+                let start = (item - first) * part.chunk;
+                let rows = start..part.w.rows.min(start + part.chunk);
+                // SAFETY: items have disjoint rows of disjoint outputs, and each item is run once.
+                unsafe { part.compute(cpu, x, quantized.as_ref(), rows, worker) };
+                return;
+            }
+            first = part.end;
+        }
+    })
+}
+
+/// Rows of a work item: a multiple of 16, the lanes of the widest kernels.
+///
+/// One token: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
+/// follow long runs) and at most a quarter of a thread's share, or 256 KiB, so that threads finish together.
+/// Many tokens: an item's rows are unpacked once and multiplied with every token; 32 rows fit the
+/// second-level cache.
+fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
+    let share = w.rows.div_ceil(threads * 4);
+    let rows = if n == 1 {
+        let row = w.row_bytes().max(1);
+        let least = (16 << 10) / row;
+        share.clamp(least, ((256 << 10) / row).max(least))
+    } else {
+        share.min(32)
+    };
+    rows.next_multiple_of(16).max(16)
+}
+
+impl Part<'_> {
+    /// Computes the given rows for all tokens.
+    ///
+    /// # Safety
+    /// Nobody else may use these rows of the output at the same time.
+    unsafe fn compute(
+        &self,
+        cpu: &Cpu,
+        x: &Activations,
+        quantized: Option<&Acts>,
+        rows: Range<usize>,
+        worker: &mut Worker,
+    ) {
+        let n = x.n();
+        let product =
+            |out: &mut [f32], worker: &mut Worker| match (cpu.kernels.linear_q(self.w.ty), quantized) {
+                (Some(kernel), Some(acts)) => kernel(&self.w, rows.clone(), acts, out, worker.scratch),
+                // Whole blocks of 32 in a row: quantized weights imply quantized activations.
+                _ => (cpu.kernels.linear_f)(&self.w, rows.clone(), x.x(), n, out),
+            };
+        let bias = self.bias.map(|bias| &bias[rows.clone()]);
+        // SAFETY: passed on to the caller.
+        let target =
+            |t: usize| unsafe { self.out.slice(t * self.w.rows + rows.start..t * self.w.rows + rows.end) };
+        if n == 1 && !self.add {
+            let out = target(0);
+            product(out, worker);
+            if let Some(bias) = bias {
+                out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+            }
+            return;
+        }
+        // The kernel borrows the worker's buffers; the one that the drivers own is taken out meanwhile.
+        let mut result = std::mem::take(&mut worker.scratch.out);
+        result.resize(n * rows.len(), 0.0);
+        product(&mut result, worker);
+        for (t, y) in result.chunks_exact_mut(rows.len()).enumerate() {
+            if let Some(bias) = bias {
+                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+            if self.add {
+                target(t).iter_mut().zip(y).for_each(|(out, y)| *out += *y);
+            } else {
+                target(t).copy_from_slice(y);
+            }
+        }
+        worker.scratch.out = result;
+    }
+}

@@ -1,0 +1,172 @@
+//! Parallel drivers over the kernels: the operations that the runtime calls.
+//!
+//! Each is one region of the pool (or none, if the work is small). Results do not depend on the number of
+//! threads, on how rows are cut into chunks or on how many tokens are computed together: an output element
+//! is always one chain of the number contract, computed by one thread.
+//!
+//! Slices whose lengths do not fit the shapes are a mistake of the caller and panic.
+
+pub mod attend;
+pub mod linear;
+pub mod norm;
+pub mod rope;
+pub mod silu;
+
+use crate::pool::{Cancelled, Pool};
+use crate::{Acts, Kernels};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The flag that stops an operation between two work items.
+pub type Cancel<'a> = Option<&'a AtomicBool>;
+
+/// What every driver needs: kernels and threads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// The kernels of the instruction set in use.
+    pub kernels: &'static Kernels,
+    /// The threads.
+    pub pool: Arc<Pool>,
+}
+
+/// The input of matrix products: n rows of floats and, when their length is a multiple of 32, the same rows
+/// quantized. Buffers are reused, so one that has been large enough before is not allocated again.
+#[derive(Clone, Default, Debug)]
+pub struct Activations {
+    n: usize,
+    cols: usize,
+    x: Vec<f32>,      // [n, cols]
+    codes: Vec<i8>,   // [n, cols]
+    scales: Vec<f32>, // [n, cols / 32]
+    sums: Vec<i32>,   // [n, cols / 16]
+}
+
+impl Activations {
+    /// No rows yet.
+    pub fn new() -> Activations {
+        Activations::default()
+    }
+
+    /// Rows (tokens).
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Values per row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The rows as they were loaded, `[n, cols]`.
+    pub fn x(&self) -> &[f32] {
+        &self.x
+    }
+
+    /// The quantized rows; `None` if `cols` is not a multiple of 32.
+    pub fn quantized(&self) -> Option<Acts<'_>> {
+        let Activations { n, cols, codes, scales, sums, .. } = self;
+        (cols % 32 == 0).then_some(Acts { n: *n, cols: *cols, codes, scales, sums })
+    }
+
+    /// Copies `x [n, cols]` and quantizes it.
+    ///
+    /// # Errors
+    /// If cancelled; the contents are then of no use.
+    pub fn load(&mut self, cpu: &Cpu, x: &[f32], cols: usize, cancel: Cancel) -> Result<(), Cancelled> {
+        let n = rows_of(x.len(), cols);
+        self.fill(cpu, n, cols, cancel, |row, out| out.copy_from_slice(&x[row * cols..][..cols]))
+    }
+
+    /// Makes `n` rows of `cols` values: `row(i, out)` writes row i (for any i, on any worker), which is then
+    /// quantized.
+    pub(crate) fn fill(
+        &mut self,
+        cpu: &Cpu,
+        n: usize,
+        cols: usize,
+        cancel: Cancel,
+        row: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<(), Cancelled> {
+        let (blocks, halves) = (cols / 32, cols / 16);
+        self.n = n;
+        self.cols = cols;
+        self.x.resize(n * cols, 0.0);
+        if cols.is_multiple_of(32) {
+            self.codes.resize(n * cols, 0);
+            self.scales.resize(n * blocks, 0.0);
+            self.sums.resize(n * halves, 0);
+        }
+        let x = SharedOut::new(&mut self.x);
+        let codes = SharedOut::new(&mut self.codes);
+        let scales = SharedOut::new(&mut self.scales);
+        let sums = SharedOut::new(&mut self.sums);
+        let at = |i: usize, width: usize| i * width..(i + 1) * width;
+        for_each_row(cpu, n, cols, cancel, &|i| {
+            // SAFETY: row i of each buffer; `for_each_row` visits each i once.
+            let (x, quantized) = unsafe {
+                let x = x.slice(at(i, cols));
+                let quantized = cols.is_multiple_of(32).then(|| {
+                    (codes.slice(at(i, cols)), scales.slice(at(i, blocks)), sums.slice(at(i, halves)))
+                });
+                (x, quantized)
+            };
+            row(i, x);
+            if let Some((codes, scales, sums)) = quantized {
+                (cpu.kernels.quantize)(x, codes, scales, sums);
+            }
+        })
+    }
+}
+
+/// How many rows of `cols` values make `len` values; panics if they do not.
+fn rows_of(len: usize, cols: usize) -> usize {
+    let n = len.checked_div(cols).unwrap_or(0);
+    assert_eq!(n * cols, len, "values in whole rows of {cols}, values given");
+    n
+}
+
+/// Values below which a work item of an element-wise operation is not worth handing out.
+const ITEM: usize = 8192;
+
+/// Calls `f` once for each row below `n`, of `cols` values each, in parallel if there is enough to do.
+fn for_each_row(
+    cpu: &Cpu,
+    n: usize,
+    cols: usize,
+    cancel: Cancel,
+    f: &(dyn Fn(usize) + Sync),
+) -> Result<(), Cancelled> {
+    let rows = (ITEM / cols.max(1)).max(1);
+    cpu.pool.run(n.div_ceil(rows), cancel, &|_, item| (item * rows..n.min((item + 1) * rows)).for_each(f))
+}
+
+/// A slice of which several threads write disjoint parts.
+struct SharedOut<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a `&mut [T]` handed out in parts; `slice`'s contract keeps the parts disjoint, and sending
+// disjoint `&mut [T]` to other threads is what `T: Send` allows.
+unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
+
+impl<'a, T> SharedOut<'a, T> {
+    fn new(slice: &'a mut [T]) -> SharedOut<'a, T> {
+        SharedOut { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The part `range`; panics if it is not inside.
+    ///
+    /// # Safety
+    /// While the part is in use, no overlapping part may be.
+    #[expect(clippy::mut_from_ref, reason = "disjoint parts of one exclusive borrow, see Safety")]
+    unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the slice that this was made of, which is exclusively borrowed for 'a; the caller
+        // keeps parts disjoint.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
