@@ -51,7 +51,7 @@ pub fn shard_names(first_file_name: &str, count: usize) -> Result<Vec<String>, E
 ///
 /// # Errors
 /// The first thing that is not so.
-pub fn check(shards: &[Gguf]) -> Result<(), Error> {
+pub fn check(shards: &[&Gguf]) -> Result<(), Error> {
     let Some(first) = shards.first() else { return Err(Error::SplitCount { found: 0, max: MAX_SHARDS }) };
     let expected = count(first)?;
     if shards.len() != expected {

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::block::{Block, field, half_at, nibbles, pack_nibbles};
-use super::search::{inverse, nearest_entry, table_scale};
+use super::search::{inverse, nearest_entries, table_scale};
 
 /// What the codes of IQ4_NL and IQ4_XS stand for: steps that are finer near zero.
 pub const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
@@ -43,9 +43,9 @@ impl Block for Iq4Nl {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let d = table_scale(x, &IQ4_VALUES);
-        let id = inverse(d);
-        let q = std::array::from_fn(|i| nearest_entry(&IQ4_VALUES, id * x[i]));
+        let x = std::array::from_fn(|i| x[i]);
+        let d = table_scale(&x, &IQ4_VALUES);
+        let q = nearest_entries(&x, inverse(d), &IQ4_VALUES);
         Self { d: f16::from_f32(d), qs: pack_nibbles(&q) }
     }
 }

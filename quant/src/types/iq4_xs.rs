@@ -4,7 +4,7 @@ use half::f16;
 
 use super::block::{Block, field, half_at, nibbles, pack_nibbles};
 use super::iq4_nl::IQ4_VALUES;
-use super::search::{inverse, nearest_entry, nearest_in, signed_max, table_scale};
+use super::search::{inverse, nearest_entries, nearest_in, signed_max, table_scale};
 
 /// A block of 256 elements: `d * (ls - 32) * IQ4_VALUES[q]`, 32 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +54,17 @@ impl Block for Iq4Xs {
 
     fn encode(x: &[f32]) -> Self {
         let mut scales = [0f32; 8];
-        for (scale, x) in scales.iter_mut().zip(x.chunks_exact(32)) {
+        for (scale, x) in scales.iter_mut().zip(x.as_chunks::<32>().0) {
             *scale = table_scale(x, &IQ4_VALUES);
         }
         let d = -signed_max(&scales) / 32.0;
         let mut block = Self { d: f16::from_f32(d), scales_h: 0, scales_l: [0; 4], qs: [0; 128] };
-        for (b, (x, qs)) in x.chunks_exact(32).zip(block.qs.as_chunks_mut::<16>().0).enumerate() {
-            let ls = nearest_in(inverse(d) * scales[b], -32, 31);
+        for (b, (x, qs)) in x.as_chunks::<32>().0.iter().zip(block.qs.as_chunks_mut::<16>().0).enumerate() {
+            let ls = nearest_in(inverse(d) * scales[b], -32.0, 31.0);
             // The scale before it is rounded to a half float, as in the reference quantizer.
-            let id = inverse(d * ls as f32);
-            *qs = pack_nibbles(&std::array::from_fn(|i| nearest_entry(&IQ4_VALUES, id * x[i])));
-            let stored = (ls + 32) as u8;
+            let id = inverse(d * ls);
+            *qs = pack_nibbles(&nearest_entries(x, id, &IQ4_VALUES));
+            let stored = (ls + 32.0) as u8;
             block.scales_l[b / 2] |= (stored & 15) << (4 * (b % 2));
             block.scales_h |= u16::from(stored >> 4) << (2 * b);
         }

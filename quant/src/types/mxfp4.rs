@@ -32,8 +32,8 @@ fn exponent(amax: f32) -> u8 {
 
 /// The code whose value is nearest to `x`; the first of equals.
 fn nearest_code(d: f32, x: f32) -> u8 {
-    let distance = |q: u8| (d * f32::from(E2M1_DOUBLED[usize::from(q)]) - x).abs();
-    (1..16).fold(0, |best, q| if distance(q) < distance(best) { q } else { best })
+    let distances = E2M1_DOUBLED.map(|value| (d * f32::from(value) - x).abs());
+    (1..16).fold(0, |best, q| if distances[q] < distances[best] { q } else { best }) as u8
 }
 
 impl Block for Mxfp4 {

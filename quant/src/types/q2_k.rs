@@ -22,7 +22,7 @@ pub struct Q2K {
 fn four_bits(v: &[f32; 16]) -> (f16, [u8; 16]) {
     let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
     let inverse = if max > 0.0 { 15.0 / max } else { 0.0 };
-    (f16::from_f32(max / 15.0), v.map(|v| nearest_in(inverse * v, 0, 15) as u8))
+    (f16::from_f32(max / 15.0), v.map(|v| nearest_in(inverse * v, 0.0, 15.0) as u8))
 }
 
 impl Block for Q2K {
@@ -59,22 +59,21 @@ impl Block for Q2K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 3, first: -0.5, steps: 15, absolute: true };
+        let search = AffineSearch { nmax: 3.0, first: -0.5, steps: 15, absolute: true };
         let mut codes = [0; 256];
         let (mut scales, mut mins) = ([0f32; 16], [0f32; 16]);
-        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            let weights: [f32; 16] = std::array::from_fn(|i| x[i].abs());
-            (scales[j], mins[j]) = affine(x, &weights, &search, codes);
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
+            let found = affine(x, &x.map(f32::abs), &search);
+            (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
         }
         let (d, sc) = four_bits(&scales);
         let (dmin, mn) = four_bits(&mins);
-        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
             let scale = d.to_f32() * f32::from(sc[j]);
             let min = dmin.to_f32() * f32::from(mn[j]);
             if scale != 0.0 {
-                for (code, x) in codes.iter_mut().zip(x) {
-                    *code = nearest_in((x + min) / scale, 0, 3) as u8;
-                }
+                *codes = x.map(|x| nearest_in((x + min) / scale, 0.0, 3.0) as u8);
             }
         }
         Self { scales: std::array::from_fn(|j| sc[j] | mn[j] << 4), qs: pack_two_bit_codes(&codes), d, dmin }

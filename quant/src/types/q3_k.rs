@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
-use super::search::{nearest_in, signed_max, three_bit_scale};
+use super::search::{nearest_in, signed_max, three_bits};
 
 /// A block of 256 elements: `d * (S - 32) * (q - 4)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -69,28 +69,27 @@ impl Block for Q3K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let mut codes = [0i32; 256];
+        let mut q = [0; 256];
         let mut scales = [0f32; 16];
-        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            scales[j] = three_bit_scale(x, codes);
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let (scale, codes) = three_bits(x);
+            (scales[j], *q) = (scale, codes.map(|code| (code + 4.0) as u8));
         }
         let max = signed_max(&scales);
         let (d, sc) = if max == 0.0 {
             (f16::ZERO, [0; 16])
         } else {
             let inverse = -32.0 / max;
-            let stored = scales.map(|s| (nearest_in(inverse * s, -32, 31) + 32) as u8);
+            let stored = scales.map(|s| (nearest_in(inverse * s, -32.0, 31.0) + 32.0) as u8);
             (f16::from_f32(1.0 / inverse), stored)
         };
-        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
             let scale = d.to_f32() * (f32::from(sc[j]) - 32.0);
             if scale != 0.0 {
-                for (code, x) in codes.iter_mut().zip(x) {
-                    *code = nearest_in(x / scale, -4, 3);
-                }
+                *q = x.map(|x| (nearest_in(x / scale, -4.0, 3.0) + 4.0) as u8);
             }
         }
-        let q = codes.map(|code| (code + 4) as u8);
         let hmask = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 2) << j));
         Self { hmask, qs: pack_two_bit_codes(&q.map(|q| q & 3)), scales: pack_scales(&sc), d }
     }

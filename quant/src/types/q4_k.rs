@@ -57,7 +57,7 @@ impl Block for Q4K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 15, first: -1.0, steps: 20, absolute: false };
+        let search = AffineSearch { nmax: 15.0, first: -1.0, steps: 20, absolute: false };
         let Groups { d, dmin, scales, codes } = six_bit::encode(x, &search);
         let qs = std::array::from_fn(|k| {
             let low = 64 * (k / 32) + k % 32;

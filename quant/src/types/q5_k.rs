@@ -61,7 +61,7 @@ impl Block for Q5K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 31, first: -0.5, steps: 15, absolute: false };
+        let search = AffineSearch { nmax: 31.0, first: -0.5, steps: 15, absolute: false };
         let Groups { d, dmin, scales, codes } = six_bit::encode(x, &search);
         let qh = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (codes[32 * j + l] >> 4) << j));
         let qs = std::array::from_fn(|k| {

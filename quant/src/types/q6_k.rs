@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::block::{Block, field, half_at};
-use super::search::{NEGLIGIBLE, nearest_in, signed_max, symmetric_scale};
+use super::search::{NEGLIGIBLE, nearest_in, signed_max, symmetric};
 
 /// A block of 256 elements: `d * scale * (q - 32)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +19,16 @@ pub struct Q6K {
 }
 
 impl Q6K {
-    /// Puts a code below 64 at element i of a block whose codes were all 0.
-    fn set_code(&mut self, i: usize, code: u8) {
-        let (half, g, l) = (i / 128, i % 128 / 32, i % 32);
-        self.ql[64 * half + 32 * (g % 2) + l] |= (code & 15) << (4 * (g / 2));
-        self.qh[32 * half + l] |= (code >> 4) << (2 * g);
+    /// Puts in codes below 64, in the places that `unpack` reads.
+    fn pack(&mut self, q: &[u8; 256]) {
+        for (half, q) in q.as_chunks::<128>().0.iter().enumerate() {
+            for l in 0..32 {
+                self.ql[64 * half + l] = (q[l] & 15) | (q[l + 64] & 15) << 4;
+                self.ql[64 * half + l + 32] = (q[l + 32] & 15) | (q[l + 96] & 15) << 4;
+                self.qh[32 * half + l] =
+                    q[l] >> 4 | (q[l + 32] >> 4) << 2 | (q[l + 64] >> 4) << 4 | (q[l + 96] >> 4) << 6;
+            }
+        }
     }
 }
 
@@ -69,10 +74,12 @@ impl Block for Q6K {
 
     fn encode(x: &[f32]) -> Self {
         let mut block = Self { ql: [0; 128], qh: [0; 64], scales: [0; 16], d: f16::ZERO };
+        let mut q = [0; 256];
         let mut scales = [0f32; 16];
-        let mut codes = [0i32; 256];
-        for (j, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            scales[j] = symmetric_scale(x, 32, codes);
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let (scale, codes) = symmetric(x, 32.0);
+            (scales[j], *q) = (scale, codes.map(|code| (code + 32.0) as u8));
         }
         let max = signed_max(&scales);
         if max.abs() < NEGLIGIBLE {
@@ -80,12 +87,14 @@ impl Block for Q6K {
         }
         let inverse = -128.0 / max;
         block.d = f16::from_f32(1.0 / inverse);
-        block.scales = scales.map(|s| nearest_in(inverse * s, -128, 127) as i8);
-        for (i, &x) in x.iter().enumerate() {
-            let scale = block.d.to_f32() * f32::from(block.scales[i / 16]);
-            let code = if scale == 0.0 { codes[i] } else { nearest_in(x / scale, -32, 31) };
-            block.set_code(i, (code + 32) as u8);
+        block.scales = scales.map(|s| nearest_in(inverse * s, -128.0, 127.0) as i8);
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let scale = block.d.to_f32() * f32::from(block.scales[j]);
+            if scale != 0.0 {
+                *q = x.map(|x| (nearest_in(x / scale, -32.0, 31.0) + 32.0) as u8);
+            }
         }
+        block.pack(&q);
         block
     }
 }

@@ -1,7 +1,8 @@
 //! The searches that choose scales and codes when a block is encoded.
 //!
-//! They follow the reference quantizers of the format operation by operation, in f32, so that their output is
-//! the same to the bit. `w` are the weights of the squared errors, always as many as there are elements.
+//! They follow the reference quantizers of the format operation by operation, in f32, so that the blocks come
+//! out the same to the bit: sums run in the order of the elements and products are taken in the order written.
+//! Codes are whole numbers kept as f32, which lets the compiler use vectors for everything but the sums.
 
 /// A group whose largest magnitude is below this is taken to be zero.
 pub(crate) const NEGLIGIBLE: f32 = 1e-15;
@@ -11,9 +12,10 @@ pub(crate) fn signed_max(x: &[f32]) -> f32 {
     x.iter().fold(0.0f32, |m, &v| if v.abs() > m.abs() { v } else { m })
 }
 
-/// The smallest and the largest element; `x` is not empty.
+/// The smallest and the largest element, the first of equals; `x` is not empty.
 pub(crate) fn range(x: &[f32]) -> (f32, f32) {
-    x.iter().fold((x[0], x[0]), |(min, max), &v| (min.min(v), max.max(v)))
+    x.iter()
+        .fold((x[0], x[0]), |(min, max), &v| (if v < min { v } else { min }, if v > max { v } else { max }))
 }
 
 /// `1 / d`, or 0 for 0.
@@ -21,22 +23,16 @@ pub(crate) fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// The nearest integer, ties to even.
+/// The whole number nearest to `x`, ties to even, in `low..=high`, which are whole and below 2^22 in magnitude.
 ///
-/// Adding 1.5 * 2^23 pushes the fraction out of the mantissa; it is exact for what the clamp lets through and
-/// needs no instruction that the oldest machines lack.
-pub(crate) fn nearest(x: f32) -> i32 {
+/// Adding 1.5 * 2^23 pushes the fraction out of the mantissa, which takes no instruction that old machines lack.
+pub(crate) fn nearest_in(x: f32, low: f32, high: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
-    (x.clamp(-4_194_303.0, 4_194_303.0) + SHIFT - SHIFT) as i32
+    x.clamp(low, high) + SHIFT - SHIFT
 }
 
-/// The nearest integer in `low..=high`.
-pub(crate) fn nearest_in(x: f32, low: i32, high: i32) -> i32 {
-    nearest(x).clamp(low, high)
-}
-
-/// The two sums that give the best scale for fixed codes `l`, `xl / ll`, and its gain, `xl^2 / ll`: the error
-/// is a constant less the gain.
+/// The sums that give the best scale for fixed codes `l`, `xl / ll`, and its gain, `xl^2 / ll`: the error is a
+/// constant less the gain.
 #[derive(Clone, Copy)]
 struct Fit {
     xl: f32,
@@ -44,77 +40,73 @@ struct Fit {
 }
 
 impl Fit {
-    fn of(pairs: impl Iterator<Item = (f32, f32, f32)>) -> Self {
-        pairs.fold(Self { xl: 0.0, ll: 0.0 }, |fit, (x, w, l)| Self {
-            xl: fit.xl + w * x * l,
-            ll: fit.ll + w * l * l,
-        })
+    /// With the squares of `x` as weights.
+    fn of<const N: usize>(x: &[f32; N], l: &[f32; N]) -> Self {
+        let (mut xl, mut ll) = (0.0, 0.0);
+        for i in 0..N {
+            let w = x[i] * x[i];
+            xl += w * x[i] * l[i];
+            ll += w * l[i] * l[i];
+        }
+        Self { xl, ll }
     }
 
     fn scale(self) -> f32 {
-        if self.ll == 0.0 { 0.0 } else { self.xl / self.ll }
+        if self.ll > 0.0 { self.xl / self.ll } else { 0.0 }
     }
 }
 
-/// The scale for codes in `-nmax..nmax`, which are written to `codes`: tries the scale that makes the extreme
-/// element fit, and 18 others close to it, with the squares of `x` as weights.
-pub(crate) fn symmetric_scale(x: &[f32], nmax: i32, codes: &mut [i32]) -> f32 {
-    codes.fill(0);
+/// Chooses the scale for 16 codes in `-nmax..nmax` around zero: tries the one that makes the extreme element fit
+/// and 18 others close to it, with the squares of `x` as weights. Returns the codes too, since they stand if the
+/// scale is later rounded to zero.
+pub(crate) fn symmetric(x: &[f32; 16], nmax: f32) -> (f32, [f32; 16]) {
     let max = signed_max(x);
     if max.abs() < NEGLIGIBLE {
-        return 0.0;
+        return (0.0, [-nmax; 16]);
     }
-    let code = |iscale: f32, v: f32| nearest_in(iscale * v, -nmax, nmax - 1);
-    let fit = |iscale: f32| Fit::of(x.iter().map(|&v| (v, v * v, code(iscale, v) as f32)));
-    let mut chosen = -nmax as f32 / max;
-    let start = fit(chosen);
-    let mut scale = start.scale();
-    let mut best = scale * start.xl;
+    let codes_for = |iscale: f32| x.map(|v| nearest_in(iscale * v, -nmax, nmax - 1.0));
+    let mut codes = codes_for(-nmax / max);
+    let fit = Fit::of(x, &codes);
+    let mut scale = fit.scale();
+    let mut best = scale * fit.xl;
     for k in (-9..=9).filter(|&k| k != 0) {
-        let iscale = -(nmax as f32 + 0.1 * k as f32) / max;
-        let fit = fit(iscale);
+        let trial = codes_for(-(nmax + 0.1 * k as f32) / max);
+        let fit = Fit::of(x, &trial);
         if fit.ll > 0.0 && fit.xl * fit.xl > best * fit.ll {
-            chosen = iscale;
+            codes = trial;
             scale = fit.scale();
             best = scale * fit.xl;
         }
     }
-    for (l, &v) in codes.iter_mut().zip(x) {
-        *l = code(chosen, v);
-    }
-    scale
+    (scale, codes)
 }
 
-/// The scale for codes in `-4..4`, found by moving one code at a time while that lowers the error. The codes
-/// themselves are written to `codes`, since they stand if the scale is later rounded to zero.
-pub(crate) fn three_bit_scale(x: &[f32], codes: &mut [i32]) -> f32 {
-    codes.fill(0);
+/// Chooses the scale for 16 codes in `-4..4` by moving one code at a time while that lowers the error, and
+/// returns it with the codes.
+pub(crate) fn three_bits(x: &[f32; 16]) -> (f32, [f32; 16]) {
     let max = signed_max(x);
     if max.abs() < NEGLIGIBLE {
-        return 0.0;
+        return (0.0, [-4.0; 16]);
     }
-    for (l, &v) in codes.iter_mut().zip(x) {
-        *l = nearest_in(-4.0 / max * v, -4, 3);
-    }
-    let mut fit = Fit::of(x.iter().zip(&*codes).map(|(&v, &l)| (v, v * v, l as f32)));
+    let mut codes = x.map(|v| nearest_in(-4.0 / max * v, -4.0, 3.0));
+    let mut fit = Fit::of(x, &codes);
     for _ in 0..5 {
         let mut changed = false;
         for (l, &v) in codes.iter_mut().zip(x) {
             let w = v * v;
-            let old = *l as f32;
-            let mut other = Fit { xl: fit.xl - w * v * old, ll: fit.ll - w * old * old };
-            if other.xl <= 0.0 {
+            let mut moved = Fit { xl: fit.xl - w * v * *l, ll: fit.ll - w * *l * *l };
+            if moved.xl <= 0.0 {
                 continue;
             }
-            let new = nearest_in(v * other.ll / other.xl, -4, 3);
+            let new = nearest_in(v * moved.ll / moved.xl, -4.0, 3.0);
             if new == *l {
                 continue;
             }
-            other.xl += w * v * new as f32;
-            other.ll += w * new as f32 * new as f32;
-            if other.ll > 0.0 && other.xl * other.xl * fit.ll > fit.xl * fit.xl * other.ll {
+            moved.xl += w * v * new;
+            moved.ll += w * new * new;
+            if moved.ll > 0.0 && moved.xl * moved.xl * fit.ll > fit.xl * fit.xl * moved.ll {
                 *l = new;
-                fit = other;
+                fit = moved;
                 changed = true;
             }
         }
@@ -122,14 +114,14 @@ pub(crate) fn three_bit_scale(x: &[f32], codes: &mut [i32]) -> f32 {
             break;
         }
     }
-    fit.scale()
+    (fit.scale(), codes)
 }
 
 /// What [`affine`] may try.
 pub(crate) struct AffineSearch {
     /// Largest code.
-    pub(crate) nmax: u8,
-    /// The first range tried is `nmax + first`, in codes, and each further one is 0.1 wider.
+    pub(crate) nmax: f32,
+    /// The first range tried is `nmax + first` codes, and each further one is 0.1 wider.
     pub(crate) first: f32,
     /// How many steps of 0.1 follow the first one.
     pub(crate) steps: u32,
@@ -137,46 +129,48 @@ pub(crate) struct AffineSearch {
     pub(crate) absolute: bool,
 }
 
-/// Chooses `scale` and `min`, both at least 0 in sense (`min` exactly), such that `scale * code - min` is near
-/// `x`, and writes the codes. Returns `(scale, min)`.
-pub(crate) fn affine(x: &[f32], w: &[f32], search: &AffineSearch, codes: &mut [u8]) -> (f32, f32) {
-    let nmax = f32::from(search.nmax);
+/// A group as `scale * code - min`, with `min` not negative.
+pub(crate) struct Affine<const N: usize> {
+    pub(crate) scale: f32,
+    pub(crate) min: f32,
+    pub(crate) codes: [f32; N],
+}
+
+/// Chooses scale, minimum and codes for `x`, whose errors weigh `w`: for each range tried, the best scale and
+/// minimum for the codes that follow from it.
+pub(crate) fn affine<const N: usize>(x: &[f32; N], w: &[f32; N], search: &AffineSearch) -> Affine<N> {
+    let nmax = search.nmax;
     let (min, max) = range(x);
-    let mut min = min.min(0.0);
+    let mut min = if min > 0.0 { 0.0 } else { min };
     if max == min {
-        codes.fill(0);
-        return (0.0, -min);
+        return Affine { scale: 0.0, min: -min, codes: [0.0; N] };
     }
-    let (lowest, width) = (min, max - min);
     let sum_w = w.iter().fold(0.0, |sum, w| sum + w);
     let sum_x = x.iter().zip(w).fold(0.0, |sum, (x, w)| sum + w * x);
-    let quantize = |iscale: f32, codes: &mut [u8]| {
-        for (l, x) in codes.iter_mut().zip(x) {
-            *l = nearest_in(iscale * (x - lowest), 0, i32::from(search.nmax)) as u8;
+    let codes_for = |iscale: f32, min: f32| x.map(|v| nearest_in(iscale * (v - min), 0.0, nmax));
+    let error = |codes: &[f32; N], scale: f32, min: f32| {
+        let mut sum = 0.0;
+        for i in 0..N {
+            let diff = scale * codes[i] + min - x[i];
+            sum += w[i] * if search.absolute { diff.abs() } else { diff * diff };
         }
-    };
-    let error = |codes: &[u8], scale: f32, min: f32| {
-        x.iter().zip(w).zip(codes).fold(0.0, |sum, ((x, w), &l)| {
-            let diff = scale * f32::from(l) + min - x;
-            sum + w * if search.absolute { diff.abs() } else { diff * diff }
-        })
+        sum
     };
 
-    let mut scale = 1.0 / (nmax / width);
-    quantize(nmax / width, codes);
-    let mut best = error(codes, scale, min);
-    let mut trial = [0u8; 32];
-    let trial = &mut trial[..x.len()];
+    let iscale = nmax / (max - min);
+    let mut scale = 1.0 / iscale;
+    let mut codes = codes_for(iscale, min);
+    let mut best = error(&codes, scale, min);
     for k in 0..=search.steps {
-        quantize((search.first + 0.1 * k as f32 + nmax) / width, trial);
-        let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0f32, 0.0f32, 0.0f32);
-        for ((x, w), &l) in x.iter().zip(w).zip(&*trial) {
-            let l = f32::from(l);
-            sum_l += w * l;
-            sum_l2 += w * l * l;
-            sum_xl += w * l * x;
+        // The minimum is the best one so far, so that each success shifts the ranges that follow.
+        let trial = codes_for((search.first + 0.1 * k as f32 + nmax) / (max - min), min);
+        let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0, 0.0, 0.0);
+        for i in 0..N {
+            sum_l += w[i] * trial[i];
+            sum_l2 += w[i] * trial[i] * trial[i];
+            sum_xl += w[i] * trial[i] * x[i];
         }
-        let determinant = sum_w * sum_l2 - sum_l * sum_l;
+        let determinant: f32 = sum_w * sum_l2 - sum_l * sum_l;
         if determinant <= 0.0 {
             continue;
         }
@@ -186,37 +180,44 @@ pub(crate) fn affine(x: &[f32], w: &[f32], search: &AffineSearch, codes: &mut [u
             new_min = 0.0;
             new_scale = sum_xl / sum_l2;
         }
-        let new_error = error(trial, new_scale, new_min);
+        let new_error = error(&trial, new_scale, new_min);
         if new_error < best {
-            codes.copy_from_slice(trial);
-            (best, scale, min) = (new_error, new_scale, new_min);
+            (best, scale, min, codes) = (new_error, new_scale, new_min, trial);
         }
     }
-    (scale, -min)
+    Affine { scale, min: -min, codes }
 }
 
-/// The index of the entry of a rising `table` that is nearest to `x`; the upper one of a tie.
-pub(crate) fn nearest_entry(table: &[i8; 16], x: f32) -> u8 {
-    let above = table.partition_point(|&t| f32::from(t) <= x);
-    match above {
-        0 => 0,
-        16 => 15,
-        _ if x - f32::from(table[above - 1]) < f32::from(table[above]) - x => above as u8 - 1,
-        _ => above as u8,
+/// For each element the index of the entry of the rising `table` that is nearest to `id` times it, the upper one
+/// of a tie.
+pub(crate) fn nearest_entries(x: &[f32; 32], id: f32, table: &[i8; 16]) -> [u8; 32] {
+    let mut above = [0; 32];
+    for pair in table.windows(2) {
+        let middle = (f32::from(pair[0]) + f32::from(pair[1])) / 2.0;
+        for i in 0..32 {
+            above[i] += u8::from(id * x[i] >= middle);
+        }
     }
+    above
 }
 
-/// The scale for codes that stand for the entries of a rising `table` whose first entry is its most extreme:
+/// The scale for 32 codes that stand for the entries of a rising `table` whose first entry is its most extreme:
 /// first with the extreme element at the positive end, then at 15 places near the negative end, with the
 /// squares of `x` as weights.
-pub(crate) fn table_scale(x: &[f32], table: &[i8; 16]) -> f32 {
+pub(crate) fn table_scale(x: &[f32; 32], table: &[i8; 16]) -> f32 {
     let max = signed_max(x);
     if max.abs() < NEGLIGIBLE {
         return 0.0;
     }
     let first = f32::from(table[0]);
     let fit = |id: f32| {
-        Fit::of(x.iter().map(|&v| (v, v * v, f32::from(table[usize::from(nearest_entry(table, id * v))]))))
+        let (mut xl, mut ll) = (0.0, 0.0);
+        for (&v, index) in x.iter().zip(nearest_entries(x, id, table)) {
+            let (w, l) = (v * v, f32::from(table[usize::from(index & 15)]));
+            xl += w * l * v;
+            ll += w * l * l;
+        }
+        Fit { xl, ll }
     };
     let start = fit(1.0 / (-max / first));
     let mut scale = start.scale();

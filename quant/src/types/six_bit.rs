@@ -36,24 +36,23 @@ pub(crate) struct Groups {
 }
 
 /// Chooses scale and minimum of each group of `x` `[256]`, rounds them to what is stored, and then chooses the
-/// codes anew for the rounded ones. An element weighs as much as its magnitude above the mean square of its group.
+/// codes anew for the rounded ones. An element weighs its magnitude and the root mean square of its group.
 pub(crate) fn encode(x: &[f32], search: &AffineSearch) -> Groups {
     let mut codes = [0; 256];
     let (mut scales, mut mins) = ([0f32; 8], [0f32; 8]);
-    for (j, (x, codes)) in x.chunks_exact(32).zip(codes.chunks_exact_mut(32)).enumerate() {
-        let mean_square = x.iter().fold(0.0, |sum, x| sum + x * x) / 32.0;
-        let weights: [f32; 32] = std::array::from_fn(|i| mean_square.sqrt() + x[i].abs());
-        (scales[j], mins[j]) = affine(x, &weights, search, codes);
+    let groups = x.as_chunks::<32>().0;
+    for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<32>().0).enumerate() {
+        let rms = (x.iter().fold(0.0, |sum, x| sum + x * x) / 32.0).sqrt();
+        let found = affine(x, &x.map(|v| rms + v.abs()), search);
+        (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
     }
     let (d, sc) = six_bits(&scales);
     let (dmin, mn) = six_bits(&mins);
-    for (j, (x, codes)) in x.chunks_exact(32).zip(codes.chunks_exact_mut(32)).enumerate() {
+    for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<32>().0).enumerate() {
         let scale = d.to_f32() * f32::from(sc[j]);
         let min = dmin.to_f32() * f32::from(mn[j]);
         if scale != 0.0 {
-            for (code, x) in codes.iter_mut().zip(x) {
-                *code = nearest_in((x + min) / scale, 0, i32::from(search.nmax)) as u8;
-            }
+            *codes = x.map(|x| nearest_in((x + min) / scale, 0.0, search.nmax) as u8);
         }
     }
     Groups { d, dmin, scales: pack_pairs(&sc, &mn), codes }
@@ -63,5 +62,5 @@ pub(crate) fn encode(x: &[f32], search: &AffineSearch) -> Groups {
 fn six_bits(v: &[f32; 8]) -> (f16, [u8; 8]) {
     let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
     let inverse = if max > 0.0 { 63.0 / max } else { 0.0 };
-    (f16::from_f32(max / 63.0), v.map(|v| nearest_in(inverse * v, 0, 63) as u8))
+    (f16::from_f32(max / 63.0), v.map(|v| nearest_in(inverse * v, 0.0, 63.0) as u8))
 }
