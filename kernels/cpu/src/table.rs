@@ -76,7 +76,7 @@ impl<'a> Matrix<'a> {
 
     /// The size of one row in bytes.
     pub fn row_bytes(&self) -> usize {
-        if self.rows == 0 { 0 } else { self.bytes.len() / self.rows }
+        self.bytes.len().checked_div(self.rows).unwrap_or(0)
     }
 
     /// The bytes of row `r`; panics if there is no such row.
