@@ -1,0 +1,247 @@
+//! config.json: which architecture, which sizes, which rotary embedding.
+
+use crate::error::{Result, invalid};
+use crate::json::{Object, kind, quote};
+use std::path::Path;
+
+const FILE: &str = "config.json";
+
+/// The architectures that convert, by their name in GGUF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arch {
+    Qwen2,
+    Qwen3,
+}
+
+impl Arch {
+    /// (class in config.json, architecture)
+    const KNOWN: [(&'static str, Arch); 2] =
+        [("Qwen2ForCausalLM", Arch::Qwen2), ("Qwen3ForCausalLM", Arch::Qwen3)];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Arch::Qwen2 => "qwen2",
+            Arch::Qwen3 => "qwen3",
+        }
+    }
+
+    fn from_class(class: &str) -> Result<Arch> {
+        match Self::KNOWN.iter().find(|(known, _)| *known == class) {
+            Some((_, arch)) => Ok(*arch),
+            None => {
+                let known = Self::KNOWN.map(|(known, _)| known).join(", ");
+                invalid(format!("{FILE}: architecture {} is not supported (known: {known})", quote(class)))
+            }
+        }
+    }
+}
+
+/// How positions beyond the trained length are reached.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum RopeScaling {
+    None,
+    Linear { factor: f32 },
+    Yarn { factor: f32, original_context: u32, beta_fast: Option<f32>, beta_slow: Option<f32> },
+}
+
+/// The numbers of config.json that GGUF needs, checked against each other and bounded so that no product of them
+/// overflows 64 bits.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub arch: Arch,
+    pub layers: u32,
+    pub hidden: u32,
+    pub ffn: u32,
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    pub vocab: u32,
+    pub context: u32,
+    pub eps: f32,
+    pub rope_theta: f32,
+    pub scaling: RopeScaling,
+    pub tied: bool,
+    pub bos: Option<u32>,
+    pub eos: Vec<u32>,
+    pub pad: Option<u32>,
+    /// Settings that are ignored on purpose, in words.
+    pub notes: Vec<String>,
+}
+
+impl Config {
+    pub(crate) fn read(dir: &Path) -> Result<Config> {
+        let Some(c) = Object::read(dir, FILE)? else {
+            return invalid(format!("there is no {FILE} in {}", dir.display()));
+        };
+        let arch = Arch::from_class(match c.need("architectures", c.array("architectures"))?.first() {
+            Some(serde_json::Value::String(class)) => class,
+            _ => return invalid(format!("{FILE}: architectures must name a class")),
+        })?;
+        refuse_what_we_cannot_keep(&c, arch)?;
+
+        let size = |key: &str, max: u32| -> Result<u32> { ranged(&c, key, c.need(key, c.u64(key))?, max) };
+        let hidden = size("hidden_size", 1 << 20)?;
+        let heads = size("num_attention_heads", 1 << 12)?;
+        let kv_heads = match c.u64("num_key_value_heads")? {
+            Some(n) => ranged(&c, "num_key_value_heads", n, 1 << 12)?,
+            None => heads,
+        };
+        if heads % kv_heads != 0 {
+            return invalid(format!(
+                "{FILE}: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
+            ));
+        }
+        let head_dim = match (c.u64("head_dim")?, arch) {
+            (Some(n), _) => ranged(&c, "head_dim", n, 1 << 12)?,
+            // transformers' own default, which released files rely on.
+            (None, Arch::Qwen3) => 128,
+            (None, Arch::Qwen2) if hidden % heads == 0 => hidden / heads,
+            (None, Arch::Qwen2) => {
+                return invalid(format!(
+                    "{FILE}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
+                ));
+            }
+        };
+        if head_dim % 2 != 0 {
+            return invalid(format!("{FILE}: head_dim {head_dim} is odd, rotary embedding needs pairs"));
+        }
+        let context = size("max_position_embeddings", 1 << 30)?;
+        let mut notes = Vec::new();
+        let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
+        if c.bool("use_sliding_window")? == Some(true) {
+            notes.push("use_sliding_window is ignored: GGUF has no key for it in this architecture".into());
+        }
+        if c.get("dual_chunk_attention_config").is_some() {
+            notes.push("dual_chunk_attention_config is ignored: the model runs with plain attention".into());
+        }
+        let eps = c.f32("rms_norm_eps")?.unwrap_or(1e-6);
+        if !(eps > 0.0 && eps < 1.0) {
+            return invalid(format!("{FILE}: rms_norm_eps {eps} is not between 0 and 1"));
+        }
+        Ok(Config {
+            arch,
+            layers: size("num_hidden_layers", 1024)?,
+            hidden,
+            ffn: size("intermediate_size", 1 << 22)?,
+            heads,
+            kv_heads,
+            head_dim,
+            vocab: size("vocab_size", 1 << 24)?,
+            context,
+            eps,
+            rope_theta,
+            scaling,
+            tied: c.bool("tie_word_embeddings")?.unwrap_or(false),
+            bos: token_ids(&c, "bos_token_id")?.first().copied(),
+            eos: token_ids(&c, "eos_token_id")?,
+            pad: token_ids(&c, "pad_token_id")?.first().copied(),
+            notes,
+        })
+    }
+}
+
+/// Settings whose silent loss would give a model that answers differently.
+fn refuse_what_we_cannot_keep(c: &Object, arch: Arch) -> Result<()> {
+    if let Some(q) = c.object("quantization_config")? {
+        let method = q.str("quant_method")?.unwrap_or("unknown");
+        return invalid(format!(
+            "{FILE}: the checkpoint is already quantized ({}); convert the original one",
+            quote(method)
+        ));
+    }
+    if let Some(act) = c.str("hidden_act")?
+        && act != "silu"
+    {
+        return invalid(format!("{FILE}: hidden_act must be \"silu\", found {}", quote(act)));
+    }
+    if arch == Arch::Qwen3 && c.bool("attention_bias")? == Some(true) {
+        return invalid(format!("{FILE}: attention_bias is true, but qwen3 has no biases in GGUF"));
+    }
+    Ok(())
+}
+
+fn ranged(c: &Object, key: &str, n: u64, max: u32) -> Result<u32> {
+    match u32::try_from(n) {
+        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        _ => invalid(format!("{}: {key} must be between 1 and {max}, found {n}", c.place)),
+    }
+}
+
+/// One id or a list of them; absent is empty.
+pub(crate) fn token_ids(c: &Object, key: &str) -> Result<Vec<u32>> {
+    let Some(value) = c.get(key) else { return Ok(Vec::new()) };
+    let one = std::slice::from_ref(value);
+    let list = value.as_array().map_or(one, Vec::as_slice);
+    list.iter()
+        .map(|v| match v.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(id) => Ok(id),
+            None => invalid(format!("{}: {key} must be token ids, found {}", c.place, kind(v))),
+        })
+        .collect()
+}
+
+/// The base and the scaling of rotary embedding, in the spelling of transformers 5 (`rope_parameters`) or the older
+/// one (`rope_theta` and `rope_scaling`).
+fn rope(c: &Object, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeScaling)> {
+    let parameters = c.object("rope_parameters")?;
+    let scaling = c.object("rope_scaling")?;
+    let theta = match &parameters {
+        Some(p) => p.f32("rope_theta")?,
+        None => None,
+    };
+    let theta = match theta {
+        Some(theta) => theta,
+        None => c.f32("rope_theta")?.unwrap_or_else(|| {
+            notes.push("config.json has no rope_theta: 10000 is used".into());
+            10000.0
+        }),
+    };
+    if theta <= 0.0 {
+        return invalid(format!("{FILE}: rope_theta must be positive, found {theta}"));
+    }
+    let Some(s) = parameters.or(scaling) else { return Ok((theta, RopeScaling::None)) };
+    let name = match s.str("rope_type")? {
+        Some(name) => name,
+        None => s.str("type")?.unwrap_or("default"),
+    };
+    let factor = || -> Result<f32> {
+        let factor = s.need("factor", s.f32("factor"))?;
+        if factor >= 1.0 {
+            return Ok(factor);
+        }
+        invalid(format!("{}: factor must be at least 1, found {factor}", s.place))
+    };
+    let scaling = match name {
+        "default" | "mrope" => RopeScaling::None,
+        "linear" => RopeScaling::Linear { factor: factor()? },
+        "yarn" => {
+            for key in ["attention_factor", "mscale", "mscale_all_dim"] {
+                if s.get(key).is_some() {
+                    return invalid(format!("{}: {key} is not supported", s.place));
+                }
+            }
+            if s.bool("truncate")? == Some(false) {
+                return invalid(format!("{}: truncate = false is not supported", s.place));
+            }
+            let key = "original_max_position_embeddings";
+            let original_context = match s.u64(key)? {
+                Some(n) => ranged(&s, key, n, 1 << 30)?,
+                None => context,
+            };
+            RopeScaling::Yarn {
+                factor: factor()?,
+                original_context,
+                beta_fast: s.f32("beta_fast")?,
+                beta_slow: s.f32("beta_slow")?,
+            }
+        }
+        other => {
+            return invalid(format!(
+                "{}: rope type {} is not supported (known: default, linear, yarn)",
+                s.place,
+                quote(other)
+            ));
+        }
+    };
+    Ok((theta, scaling))
+}

@@ -1,0 +1,125 @@
+//! What the test files share: the fixtures, copies of them to damage, and a progress that counts.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use qwip_convert::{ConvertError, Options, OutputType, Progress, Summary, convert};
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name and architecture of every fixture.
+pub(crate) const FIXTURES: [(&str, &str); 6] = [
+    ("qwen2-gqa", "qwen2"),
+    ("qwen2-outliers", "qwen2"),
+    ("qwen3-wide-heads", "qwen3"),
+    ("qwen3-kquant", "qwen3"),
+    ("qwen2-sharded", "qwen2"),
+    ("qwen2-yarn", "qwen2"),
+];
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
+}
+
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) total: u64,
+    pub(crate) done: u64,
+    pub(crate) notes: Vec<String>,
+    /// Answers "cancelled" from this call on.
+    pub(crate) cancel_at: Option<u32>,
+    pub(crate) asked: Cell<u32>,
+}
+
+impl Progress for Log {
+    fn start(&mut self, total_bytes: u64) {
+        self.total = total_bytes;
+    }
+
+    fn advance(&mut self, bytes: u64, tensor: &str) {
+        assert!(!tensor.is_empty());
+        self.done += bytes;
+    }
+
+    fn note(&mut self, text: &str) {
+        assert!(!text.contains('\n'), "{text}");
+        self.notes.push(text.to_string());
+    }
+
+    fn cancelled(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.cancel_at.is_some_and(|at| self.asked.get() > at)
+    }
+}
+
+pub(crate) fn run(dir: &Path, out: &Path, ty: OutputType) -> Result<(Summary, Log), ConvertError> {
+    let mut log = Log::default();
+    let summary = convert(dir, out, &Options { ty, threads: Some(2) }, &mut log)?;
+    Ok((summary, log))
+}
+
+/// A copy of a fixture that a test may damage.
+pub(crate) struct Copy {
+    root: tempfile::TempDir,
+}
+
+impl Copy {
+    pub(crate) fn of(name: &str) -> Copy {
+        let copy = Copy { root: tempfile::tempdir().unwrap() };
+        fs::create_dir(copy.dir()).unwrap();
+        for entry in fs::read_dir(fixture(name)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.dir().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.root.path().join("model")
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.root.path().join("out.gguf")
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.dir().join(file)
+    }
+
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    pub(crate) fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(file), content).unwrap();
+    }
+
+    pub(crate) fn remove(&self, file: &str) {
+        fs::remove_file(self.path(file)).unwrap();
+    }
+
+    /// Changes a JSON file.
+    pub(crate) fn edit(&self, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut value = serde_json::from_str(&self.read(file)).unwrap();
+        change(&mut value);
+        self.write(file, value.to_string());
+    }
+
+    pub(crate) fn convert(&self, ty: OutputType) -> Result<(Summary, Log), ConvertError> {
+        run(&self.dir(), &self.out(), ty)
+    }
+
+    /// Converts, expects an error, and checks what holds for every error: one line, nothing left behind.
+    pub(crate) fn error(&self) -> String {
+        let message = self.convert(OutputType::Q8_0).err().expect("the conversion should fail").to_string();
+        assert!(!message.contains('\n') && message.len() < 500, "{message:?}");
+        assert_eq!(self.left_behind(), Vec::<String>::new(), "after: {message}");
+        message
+    }
+
+    /// Everything beside the checkpoint.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.path()).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|n| n != "model").collect()
+    }
+}

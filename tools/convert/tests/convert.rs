@@ -1,0 +1,215 @@
+//! Every fixture to every type: the file is read again and compared with the checkpoint, number by number.
+
+mod common;
+
+use common::{Copy, FIXTURES, fixture, run};
+use qwip_convert::OutputType;
+use qwip_quant::gguf::Gguf;
+use qwip_quant::{TensorType, decode_row, encode_row};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Tensors of a checkpoint as f32, with their shapes, read by the safetensors library.
+fn source_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let bytes = fs::read(&path).unwrap();
+            for (name, t) in SafeTensors::deserialize(&bytes).unwrap().iter() {
+                let halves = |f: fn([u8; 2]) -> f32| t.data().chunks(2).map(|b| f([b[0], b[1]])).collect();
+                let values = match t.dtype() {
+                    Dtype::F32 => {
+                        t.data().chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+                    }
+                    Dtype::F16 => halves(|b| half::f16::from_le_bytes(b).to_f32()),
+                    Dtype::BF16 => halves(|b| half::bf16::from_le_bytes(b).to_f32()),
+                    other => panic!("{other:?}"),
+                };
+                assert!(all.insert(name.to_string(), (t.shape().to_vec(), values)).is_none());
+            }
+        }
+    }
+    all
+}
+
+/// The name in GGUF, spelled out a second time and independently of the converter.
+fn gguf_name(source: &str) -> String {
+    match source {
+        "model.embed_tokens.weight" => return "token_embd.weight".into(),
+        "model.norm.weight" => return "output_norm.weight".into(),
+        "lm_head.weight" => return "output.weight".into(),
+        _ => {}
+    }
+    let (layer, rest) = source.strip_prefix("model.layers.").unwrap().split_once('.').unwrap();
+    let (rest, kind) = rest.rsplit_once('.').unwrap();
+    let rest = match rest {
+        "input_layernorm" => "attn_norm",
+        "post_attention_layernorm" => "ffn_norm",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.o_proj" => "attn_output",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.up_proj" => "ffn_up",
+        "mlp.down_proj" => "ffn_down",
+        other => panic!("{other}"),
+    };
+    format!("blk.{layer}.{rest}.{kind}")
+}
+
+fn wanted_type(name: &str, shape: &[usize], tied: bool, ty: OutputType) -> TensorType {
+    let head = name == "output.weight" || (tied && name == "token_embd.weight");
+    let cols = *shape.last().unwrap();
+    match ty {
+        _ if shape.len() == 1 => TensorType::F32,
+        OutputType::F32 => TensorType::F32,
+        OutputType::F16 => TensorType::F16,
+        OutputType::Bf16 => TensorType::Bf16,
+        _ if !cols.is_multiple_of(32) => TensorType::F16,
+        OutputType::Q4_0 if head && cols.is_multiple_of(256) => TensorType::Q6K,
+        OutputType::Q8_0 => TensorType::Q8_0,
+        OutputType::Q4_0 if head => TensorType::Q8_0,
+        OutputType::Q4_0 => TensorType::Q4_0,
+    }
+}
+
+#[test]
+fn every_weight_arrives() {
+    for (name, _) in FIXTURES {
+        let dir = fixture(name);
+        let source = source_tensors(&dir);
+        let tied = !source.contains_key("lm_head.weight");
+        for ty in OutputType::ALL {
+            let out = tempfile::tempdir().unwrap();
+            let path = out.path().join("model.gguf");
+            let (summary, log) = run(&dir, &path, ty).unwrap();
+            let file = fs::read(&path).unwrap();
+            let gguf = Gguf::parse(&file).unwrap();
+            assert_eq!(gguf.tensors.len(), source.len());
+            assert_eq!(summary.tensors, source.len());
+            assert_eq!((log.done, log.total), (summary.bytes, summary.bytes));
+            assert_eq!(summary.bytes, gguf.tensors.iter().map(|t| t.len).sum::<u64>());
+            assert_eq!(log.notes, summary.notes);
+            for (source_name, (shape, values)) in &source {
+                let name = gguf_name(source_name);
+                let t = gguf.tensor(&name).unwrap_or_else(|| panic!("{name}"));
+                let dims: Vec<u64> = shape.iter().rev().map(|&n| n as u64).collect();
+                assert_eq!(t.dims, dims, "{name}");
+                assert_eq!(t.ty, wanted_type(&name, shape, tied, ty), "{name}");
+                let cols = *shape.last().unwrap();
+                let row_bytes = t.ty.row_bytes(cols).unwrap();
+                let rows = values.chunks(cols).zip(gguf.tensor_bytes(t, &file).chunks(row_bytes));
+                assert_eq!(rows.len() * cols, values.len());
+                for (row, bytes) in rows {
+                    let mut encoded = vec![0; row_bytes];
+                    encode_row(t.ty, row, &mut encoded).unwrap();
+                    assert!(encoded == bytes, "{name}: a row is not what its encoder gives");
+                    let mut decoded = vec![0f32; cols];
+                    decode_row(t.ty, bytes, &mut decoded).unwrap();
+                    // Each type's largest error, as a share of the row's largest value.
+                    let bound = match t.ty {
+                        TensorType::F32 => 0.0,
+                        TensorType::F16 => 1.0 / 2048.0,
+                        TensorType::Bf16 => 1.0 / 256.0,
+                        TensorType::Q8_0 => 1.0 / 220.0,
+                        TensorType::Q6K => 1.0 / 16.0,
+                        _ => 1.0 / 7.0,
+                    };
+                    let amax = row.iter().fold(0f32, |m, x| m.max(x.abs()));
+                    for (a, b) in row.iter().zip(&decoded) {
+                        assert!((a - b).abs() <= bound * amax, "{name}: {a} became {b}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_of_the_same_type_is_copied_bit_by_bit() {
+    for (name, ty) in
+        [("qwen2-yarn", OutputType::F32), ("qwen2-sharded", OutputType::F16), ("qwen2-gqa", OutputType::Bf16)]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("model.gguf");
+        run(&fixture(name), &path, ty).unwrap();
+        let file = fs::read(&path).unwrap();
+        let gguf = Gguf::parse(&file).unwrap();
+        for (source_name, (shape, values)) in source_tensors(&fixture(name)) {
+            let t = gguf.tensor(&gguf_name(&source_name)).unwrap();
+            let cols = *shape.last().unwrap();
+            let bytes = gguf.tensor_bytes(t, &file).chunks(t.ty.row_bytes(cols).unwrap());
+            for (row, bytes) in values.chunks(cols).zip(bytes) {
+                let mut decoded = vec![0f32; cols];
+                decode_row(t.ty, bytes, &mut decoded).unwrap();
+                assert_eq!(row, decoded, "{source_name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let out = tempfile::tempdir().unwrap();
+    let convert = |threads| {
+        let path = out.path().join("model.gguf");
+        let options = qwip_convert::Options { ty: OutputType::Q4_0, threads };
+        qwip_convert::convert(&fixture("qwen3-kquant"), &path, &options, &mut common::Log::default())
+            .unwrap();
+        fs::read(path).unwrap()
+    };
+    let one = convert(Some(1));
+    assert!(one == convert(Some(3)) && one == convert(None));
+}
+
+/// Puts the shards of a checkpoint together, as the one-file form of the same model.
+#[test]
+fn shards_and_one_file_give_the_same_bytes() {
+    let copy = Copy::of("qwen2-sharded");
+    copy.convert(OutputType::Q8_0).unwrap();
+    let sharded = fs::read(copy.out()).unwrap();
+
+    let files: Vec<Vec<u8>> = (1..=2)
+        .map(|i| fs::read(copy.path(&format!("model-{i:05}-of-00002.safetensors"))).unwrap())
+        .collect();
+    let shards: Vec<SafeTensors> = files.iter().map(|f| SafeTensors::deserialize(f).unwrap()).collect();
+    let tensors = shards.iter().flat_map(|s| s.iter());
+    let single = safetensors::serialize(tensors, None).unwrap();
+    copy.write("model.safetensors", single);
+    copy.remove("model-00001-of-00002.safetensors");
+    copy.remove("model-00002-of-00002.safetensors");
+    copy.remove("model.safetensors.index.json");
+    copy.convert(OutputType::Q8_0).unwrap();
+    assert!(sharded == fs::read(copy.out()).unwrap());
+}
+
+#[test]
+fn an_old_output_is_replaced() {
+    let copy = Copy::of("qwen2-yarn");
+    fs::write(copy.out(), "old").unwrap();
+    // What a killed conversion left behind.
+    fs::write(copy.out().with_extension("gguf.part"), vec![7u8; 1 << 20]).unwrap();
+    copy.convert(OutputType::F16).unwrap();
+    Gguf::parse(&fs::read(copy.out()).unwrap()).unwrap();
+    assert_eq!(copy.left_behind(), ["out.gguf"]);
+}
+
+#[test]
+fn weights_too_large_for_f16_are_reported() {
+    let copy = Copy::of("qwen2-outliers");
+    let mut bytes = fs::read(copy.path("model.safetensors")).unwrap();
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
+    let at = header["model.layers.1.mlp.up_proj.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+    // Two BF16 numbers become 2^100, a third infinite, which is no loss.
+    bytes[8 + len + at..][..6].copy_from_slice(&[0x80, 0x71, 0x80, 0xf1, 0x80, 0x7f]);
+    copy.write("model.safetensors", bytes);
+    let (summary, log) = copy.convert(OutputType::F16).unwrap();
+    assert_eq!(summary.notes, ["blk.1.ffn_up.weight: 2 weights are too large for F16"]);
+    assert_eq!(log.notes, summary.notes);
+}
