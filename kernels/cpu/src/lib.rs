@@ -14,6 +14,7 @@
 //! | [`pool`] | the persistent thread pool |
 //! | [`fpenv`] | the float control word: saved, set to IEEE defaults, restored |
 //! | [`kv`] | the layout of a tile of the key/value cache, and writing into it |
+//! | [`self_test`](mod@self_test) | a short check of every kernel set against the reference, for `doctor` |
 //! | [`ops`] | parallel drivers over the kernels: what the runtime calls |
 
 pub mod fpenv;
@@ -23,6 +24,7 @@ pub mod ops;
 pub mod pool;
 pub mod reference;
 pub mod scalar;
+pub mod self_test;
 pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -30,6 +32,7 @@ mod x86_64;
 pub use isa::{Isa, IsaError};
 pub use kv::{KvMut, KvType};
 pub use pool::{Cancelled, Pool};
+pub use self_test::self_test;
 pub use table::{Acts, Kernels, KvRef, Matrix, Scratch, ShapeError};
 
 /// The version of the number contract that [`reference`](mod@reference) defines. It changes when any result can

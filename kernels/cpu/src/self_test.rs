@@ -1,0 +1,188 @@
+//! A short check that this machine computes what [`reference`](mod@crate::reference) says: for users' reports
+//! ("wrong answers on my phone"), not a replacement for the tests.
+
+use crate::{Acts, Isa, Kernels, KvRef, Matrix, Scratch, TILE, reference};
+use half::f16;
+use qwip_quant::{TensorType, encode_row};
+
+/// What came of checking one kernel set.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The kernel set.
+    pub isa: Isa,
+    /// How many results were compared.
+    pub compared: usize,
+    /// The operations whose result differs from the reference in at least one bit.
+    pub wrong: Vec<String>,
+}
+
+/// Compares every kernel set of this machine with the reference on seeded random numbers. Takes some
+/// milliseconds.
+pub fn self_test() -> Vec<Report> {
+    Kernels::available().into_iter().map(check).collect()
+}
+
+const ROWS: usize = 19;
+const COLS: usize = 768;
+const TOKENS: usize = 5;
+
+fn check(kernels: &'static Kernels) -> Report {
+    let mut report = Report { isa: kernels.isa, compared: 0, wrong: Vec::new() };
+    let mut numbers = Numbers(0x5eed);
+    linear(kernels, &mut numbers, &mut report);
+    rows(kernels, &mut numbers, &mut report);
+    attention(kernels, &mut numbers, &mut report);
+    report
+}
+
+impl Report {
+    fn compare(&mut self, operation: &str, found: &[f32], want: &[f32]) {
+        self.compared += want.len();
+        let same = found.iter().map(|v| v.to_bits()).eq(want.iter().map(|v| v.to_bits()));
+        if !same {
+            self.wrong.push(operation.to_owned());
+        }
+    }
+}
+
+fn linear(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
+    let x = numbers.take(TOKENS * COLS);
+    let (mut codes, mut scales, mut sums) =
+        (vec![0i8; x.len()], vec![0.0f32; x.len() / 32], vec![0i32; x.len() / 16]);
+    let (mut want_codes, mut want_scales, mut want_sums) = (codes.clone(), scales.clone(), sums.clone());
+    for t in 0..TOKENS {
+        let (at, blocks, halves) = (t * COLS, t * (COLS / 32), t * (COLS / 16));
+        (kernels.quantize)(
+            &x[at..][..COLS],
+            &mut codes[at..][..COLS],
+            &mut scales[blocks..][..COLS / 32],
+            &mut sums[halves..][..COLS / 16],
+        );
+        reference::quantize::quantize(
+            &x[at..][..COLS],
+            &mut want_codes[at..][..COLS],
+            &mut want_scales[blocks..][..COLS / 32],
+            &mut want_sums[halves..][..COLS / 16],
+        );
+    }
+    report.compare("quantize", &scales, &want_scales);
+    if codes != want_codes || sums != want_sums {
+        report.wrong.push("quantize codes".to_owned());
+    }
+    let acts = Acts { n: TOKENS, cols: COLS, codes: &want_codes, scales: &want_scales, sums: &want_sums };
+
+    let weights = numbers.take(ROWS * COLS);
+    let mut found = vec![0.0; TOKENS * ROWS];
+    let mut want = found.clone();
+    let mut scratch = Scratch::default();
+    for ty in (0..64).filter_map(TensorType::from_id).filter(|ty| ty.is_decodable()) {
+        let Some(size) = ty.row_bytes(COLS) else { continue };
+        let mut bytes = vec![0; ROWS * size];
+        let encoded = weights
+            .chunks_exact(COLS)
+            .zip(bytes.chunks_exact_mut(size))
+            .all(|(row, out)| encode_row(ty, row, out).is_ok());
+        let Ok(w) = Matrix::new(ty, ROWS, COLS, &bytes) else { continue };
+        if !encoded {
+            report.wrong.push(format!("encoding {}", ty.name()));
+        }
+        match kernels.linear_q(ty) {
+            Some(kernel) => {
+                kernel(&w, 0..ROWS, &acts, &mut found, &mut scratch);
+                reference::linear::linear_q(&w, 0..ROWS, &acts, &mut want);
+            }
+            None => {
+                (kernels.linear_f)(&w, 0..ROWS, &x, TOKENS, &mut found);
+                reference::linear::linear_f(&w, 0..ROWS, &x, TOKENS, &mut want);
+            }
+        }
+        report.compare(&format!("matrix {}", ty.name()), &found, &want);
+    }
+}
+
+fn rows(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
+    let (x, w) = (numbers.take(COLS), numbers.take(COLS));
+    let (mut found, mut want) = (vec![0.0; COLS], vec![0.0; COLS]);
+    (kernels.norm)(&x, &w, 1e-6, &mut found);
+    reference::norm::rms_norm(&x, &w, 1e-6, &mut want);
+    report.compare("norm", &found, &want);
+
+    (found, want) = (x.clone(), x.clone());
+    (kernels.silu_mul)(&mut found, &w);
+    reference::silu::silu_mul(&mut want, &w);
+    report.compare("silu", &found, &want);
+
+    (found, want) = (x.clone(), x);
+    let (cos, sin) = w.split_at(COLS / 2);
+    (kernels.rope)(&mut found, cos, sin);
+    reference::rope::rope(&mut want, cos, sin);
+    report.compare("rope", &found, &want);
+}
+
+fn attention(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
+    const GROUP: usize = 3;
+    const D: usize = 128;
+    let q = numbers.take(GROUP * D);
+    let (k, v) = (numbers.take(D * TILE), numbers.take(D * TILE));
+    let half = |x: &[f32]| -> Vec<f16> { x.iter().map(|&x| f16::from_f32(x)).collect() };
+    let (k16, v16) = (half(&k), half(&v));
+    let code = |x: &[f32]| -> Vec<i8> { x.iter().map(|&x| (x * 60.0) as i8).collect() };
+    let (k8, v8) = (code(&k), code(&v));
+    let scales = half(&numbers.take(D / 32 * TILE));
+    let tiles = [
+        ("attention f32", KvRef::F32(&k), KvRef::F32(&v)),
+        ("attention f16", KvRef::F16(&k16), KvRef::F16(&v16)),
+        (
+            "attention q8_0",
+            KvRef::Q8_0 { codes: &k8, scales: &scales },
+            KvRef::Q8_0 { codes: &v8, scales: &scales },
+        ),
+    ];
+    for (name, k, v) in tiles {
+        let run = |tile: crate::table::AttendTileFn| {
+            let (mut m, mut l, mut o) = ([f32::NEG_INFINITY; GROUP], [0.0; GROUP], vec![0.0; GROUP * D]);
+            for valid in [TILE, 41] {
+                tile(&q, D, k, v, valid, &mut m, &mut l, &mut o);
+            }
+            [&o[..], &m, &l].concat()
+        };
+        report.compare(name, &run(kernels.attend_tile), &run(reference::attend::attend_tile));
+    }
+}
+
+/// Seeded numbers between -2 and 2 (xorshift), a few of them zero.
+struct Numbers(u64);
+
+impl Numbers {
+    fn take(&mut self, n: usize) -> Vec<f32> {
+        let next = || {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let value = (self.0 >> 40) as f32 / (1u64 << 22) as f32 - 2.0;
+            if self.0.is_multiple_of(29) { 0.0 } else { value }
+        };
+        std::iter::repeat_with(next).take(n).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_set_passes() {
+        for report in self_test() {
+            assert!(report.wrong.is_empty(), "{report:?}");
+            assert!(report.compared > 1000);
+        }
+    }
+
+    #[test]
+    fn a_difference_is_reported() {
+        let mut report = Report { isa: Isa::Scalar, compared: 0, wrong: Vec::new() };
+        report.compare("norm", &[1.0, 0.0], &[1.0, -0.0]);
+        report.compare("rope", &[1.0], &[1.0]);
+        assert_eq!((report.compared, report.wrong), (3, vec!["norm".to_owned()]));
+    }
+}
