@@ -392,3 +392,125 @@ fn spin_until(budget: Duration, condition: impl Fn() -> bool) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+
+    /// Few and many workers, that spin, that sleep at once, and that do both.
+    fn pools() -> Vec<Pool> {
+        let spins = [Duration::ZERO, Duration::from_micros(5), Duration::from_micros(200)];
+        let pools = [1, 2, 3, 7].map(|threads| spins.map(|spin| Pool::with_spin(threads, spin).unwrap()));
+        pools.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn every_item_is_run_once() {
+        for pool in pools() {
+            for round in 0..300 {
+                let items = [0, 1, 2, 3, 10, 100][round % 6];
+                let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+                let run = pool.run(items, None, &|worker, item| {
+                    assert!(worker.index < pool.threads());
+                    counts[item].fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(run, Ok(()));
+                // Plain loads: `run` has synchronised with the workers.
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{pool:?}");
+                if round % 50 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_is_kept_between_regions() {
+        let pool = Pool::with_spin(1, Duration::ZERO).unwrap();
+        pool.run(1, None, &|worker, _| worker.scratch.floats.resize(1000, 1.0)).unwrap();
+        pool.run(1, None, &|worker, _| assert_eq!(worker.scratch.floats.len(), 1000)).unwrap();
+    }
+
+    #[test]
+    fn regions_nest_and_take_turns() {
+        for pool in pools() {
+            let total = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        for _ in 0..20 {
+                            let outer = pool.run(4, None, &|_, _| {
+                                let inner = pool.run(5, None, &|_, _| {
+                                    total.fetch_add(1, Ordering::Relaxed);
+                                });
+                                assert_eq!(inner, Ok(()));
+                            });
+                            assert_eq!(outer, Ok(()));
+                        }
+                    });
+                }
+            });
+            assert_eq!(total.into_inner(), 3 * 20 * 4 * 5);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        for pool in pools() {
+            for bad in [0, 13, 63] {
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    pool.run(64, None, &|_, item| {
+                        std::thread::sleep(Duration::from_micros(10));
+                        assert_ne!(item, bad, "item {bad} is bad");
+                    })
+                }));
+                let payload = outcome.expect_err("the item panics");
+                let message = payload.downcast_ref::<String>().expect("the message of the item's panic");
+                assert!(message.contains(&format!("item {bad} is bad")), "{message}");
+                let sum = AtomicUsize::new(0);
+                pool.run(64, None, &|_, item| {
+                    sum.fetch_add(item, Ordering::Relaxed);
+                })
+                .unwrap();
+                assert_eq!(sum.into_inner(), 64 * 63 / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn cancelling_stops_between_items() {
+        for pool in pools() {
+            let flag = AtomicBool::new(false);
+            let done = AtomicUsize::new(0);
+            let outcome = pool.run(10_000, Some(&flag), &|_, _| {
+                if done.fetch_add(1, Ordering::Relaxed) == 20 {
+                    flag.store(true, Ordering::Relaxed);
+                }
+            });
+            assert_eq!(outcome, Err(Cancelled), "{pool:?}");
+            // Each worker may have been past its look at the flag.
+            assert!(done.into_inner() <= 21 + pool.threads());
+            // Work that is already done is not cancelled.
+            let last =
+                pool.run(1, Some(&AtomicBool::new(false)), &|_, _| flag.store(true, Ordering::Relaxed));
+            assert_eq!(last, Ok(()));
+        }
+    }
+
+    #[test]
+    fn workers_keep_denormals() {
+        let pool = Pool::with_spin(3, Duration::ZERO).unwrap();
+        pool.run(30, None, &|_, _| {
+            std::thread::sleep(Duration::from_micros(50));
+            assert_eq!(black_box(f32::MIN_POSITIVE) * black_box(0.5), f32::MIN_POSITIVE / 2.0);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn zero_threads_means_the_cores_we_may_use() {
+        assert_eq!(Pool::new(0).unwrap().threads(), usable_cores());
+        assert_eq!(Pool::new(1).unwrap().threads(), 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! The parallel drivers: what they compute does not depend on threads, chunks or how tokens are split.
+
+mod common;
+
+use common::*;
+use half::f16;
+use qwip_cpu::ops::attend::{Heads, attend};
+use qwip_cpu::ops::linear::{LinearJob, linear};
+use qwip_cpu::ops::{Activations, Cpu, norm, rope, silu};
+use qwip_cpu::{Cancelled, Kernels, KvMut, KvRef, Pool, TILE, kv, reference};
+use qwip_quant::TensorType;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Every kernel set with 1, 2 and 3 threads; three are more than some machines have, and none may spin.
+fn machines() -> Vec<Cpu> {
+    let pools = [1, 2, 3].map(|threads| Arc::new(Pool::with_spin(threads, Duration::ZERO).unwrap()));
+    let cpus = pools
+        .iter()
+        .map(|pool| Kernels::available().into_iter().map(|kernels| Cpu { kernels, pool: Arc::clone(pool) }));
+    cpus.flatten().collect()
+}
+
+/// The ways of cutting `n` tokens into runs that the tests try.
+fn splits(n: usize) -> Vec<Vec<usize>> {
+    let ones = vec![1; n];
+    let mut uneven = vec![1, 3, 4];
+    uneven.push(n - 8);
+    vec![vec![n], ones, uneven]
+}
+
+#[test]
+fn linear_is_the_same_for_all_threads_and_splits() {
+    let mut rng = Rng(31);
+    let (cols, n) = (256, 19);
+    let shapes = [
+        (TensorType::Q4_0, 300, true, false),
+        (TensorType::Q4K, 65, false, true),
+        (TensorType::F16, 48, true, true),
+        (TensorType::Q6K, 1, false, false),
+    ];
+    let x = rng.activations(n * cols);
+    let quantized = Quantized::new(&x, cols);
+    let bytes = shapes.map(|(ty, rows, ..)| weights(&mut rng, ty, rows, cols, Fill::Encoded));
+    let biases = shapes.map(|(_, rows, ..)| rng.floats(rows));
+    let residuals = shapes.map(|(_, rows, ..)| rng.floats(n * rows));
+
+    let expected: Vec<Vec<f32>> = shapes
+        .iter()
+        .enumerate()
+        .map(|(i, &(ty, rows, bias, add))| {
+            let w = matrix(ty, rows, cols, &bytes[i]);
+            let mut out = vec![0.0; n * rows];
+            match ty.group_len() {
+                Some(_) => reference::linear::linear_q(&w, 0..rows, &quantized.acts(), &mut out),
+                None => reference::linear::linear_f(&w, 0..rows, &x, n, &mut out),
+            }
+            for (y, residual) in out.chunks_exact_mut(rows).zip(residuals[i].chunks_exact(rows)) {
+                reference::linear::epilogue(y, bias.then_some(&biases[i]), add.then_some(residual));
+            }
+            out
+        })
+        .collect();
+
+    for cpu in machines() {
+        for split in splits(n) {
+            let mut outs = residuals.clone();
+            let mut acts = Activations::new();
+            let mut t = 0;
+            for run in &split {
+                acts.load(&cpu, &x[t * cols..(t + run) * cols], cols, None).unwrap();
+                let mut jobs: Vec<LinearJob> = outs
+                    .iter_mut()
+                    .enumerate()
+                    .map(|(i, out)| {
+                        let (ty, rows, bias, add) = shapes[i];
+                        LinearJob {
+                            w: matrix(ty, rows, cols, &bytes[i]),
+                            bias: bias.then_some(&biases[i]),
+                            add,
+                            out: &mut out[t * rows..(t + run) * rows],
+                        }
+                    })
+                    .collect();
+                linear(&cpu, &acts, &mut jobs, None).unwrap();
+                t += run;
+            }
+            for (i, out) in outs.iter().enumerate() {
+                assert_same(out, &expected[i], &format!("{cpu:?} {split:?} {}", shapes[i].0));
+            }
+        }
+    }
+}
+
+#[test]
+fn many_jobs_and_matrices_of_decode_size() {
+    let mut rng = Rng(32);
+    let (rows, cols, ty) = (2000, 64, TensorType::Q8_0);
+    let bytes = weights(&mut rng, ty, rows, cols, Fill::Encoded);
+    let w = matrix(ty, rows, cols, &bytes);
+    let x = rng.activations(cols);
+    let mut expected = vec![0.0; rows];
+    reference::linear::linear_q(&w, 0..rows, &Quantized::new(&x, cols).acts(), &mut expected);
+    for cpu in machines() {
+        let mut acts = Activations::new();
+        acts.load(&cpu, &x, cols, None).unwrap();
+        let mut outs = vec![vec![f32::NAN; rows]; 21];
+        let jobs = outs.iter_mut().map(|out| LinearJob { w, bias: None, add: false, out });
+        linear(&cpu, &acts, &mut jobs.collect::<Vec<_>>(), None).unwrap();
+        for out in &outs {
+            assert_same(out, &expected, &format!("{cpu:?}"));
+        }
+    }
+}
+
+#[test]
+fn rows_of_norms_gates_and_rotations() {
+    let mut rng = Rng(33);
+    // 100 columns do not fill blocks of 32: floats only.
+    for (n, cols) in [(1, 896), (37, 896), (200, 64), (5, 100), (0, 64)] {
+        let (x, up, w) = (rng.activations(n * cols), rng.floats(n * cols), rng.floats(cols));
+        let mut normed = vec![0.0; n * cols];
+        for (x, out) in x.chunks_exact(cols).zip(normed.chunks_exact_mut(cols)) {
+            reference::norm::rms_norm(x, &w, 1e-6, out);
+        }
+        let mut gated = x.clone();
+        reference::silu::silu_mul(&mut gated, &up);
+        for cpu in machines() {
+            let what = format!("{cpu:?} {n} x {cols}");
+            let check = |acts: &Activations, expected: &[f32]| {
+                assert_same(acts.x(), expected, &what);
+                assert_eq!((acts.n(), acts.cols()), (n, cols));
+                assert_eq!(acts.quantized().is_some(), cols % 32 == 0);
+                if let Some(found) = acts.quantized() {
+                    let expected = Quantized::new(expected, cols);
+                    assert_eq!(found.codes, expected.codes, "{what}");
+                    assert_eq!(found.sums, expected.sums, "{what}");
+                    assert_same(found.scales, &expected.scales, &what);
+                }
+            };
+            let mut acts = Activations::new();
+            acts.load(&cpu, &x, cols, None).unwrap();
+            check(&acts, &x);
+            norm::rms_norm_rows(&cpu, &x, &w, 1e-6, &mut acts, None).unwrap();
+            check(&acts, &normed);
+            silu::silu_mul_load(&cpu, &x, &up, cols, &mut acts, None).unwrap();
+            check(&acts, &gated);
+            let mut found = x.clone();
+            silu::silu_mul_rows(&cpu, &mut found, &up, None).unwrap();
+            assert_same(&found, &gated, &what);
+            let mut found = x.clone();
+            norm::rms_norm_heads(&cpu, &mut found, &w, 1e-6, None).unwrap();
+            assert_same(&found, &normed, &what);
+        }
+    }
+
+    let (n, heads, d, half) = (45, 6, 64, 24);
+    let (x, cos, sin) = (rng.floats(n * heads * d), rng.floats(n * half), rng.floats(n * half));
+    let mut expected = x.clone();
+    for (i, head) in expected.chunks_exact_mut(d).enumerate() {
+        let at = i / heads * half..(i / heads + 1) * half;
+        reference::rope::rope(head, &cos[at.clone()], &sin[at]);
+    }
+    for cpu in machines() {
+        let mut found = x.clone();
+        rope::rope_rows(&cpu, &mut found, heads, d, &cos, &sin, None).unwrap();
+        assert_same(&found, &expected, &format!("{cpu:?}"));
+    }
+}
+
+#[test]
+fn attention_is_the_same_for_all_threads_and_splits() {
+    let mut rng = Rng(34);
+    let (n, first, d) = (21, 55, 64); // positions 55..76: the second tile begins within the run
+    let shape = Heads { heads: 6, kv_heads: 2, d };
+    let scale = 1.0 / 8.0;
+    // [kv_head][tile] of keys, values
+    let mut tiles = vec![vec![(vec![f16::ZERO; d * TILE], vec![f16::ZERO; d * TILE]); 2]; 2];
+    for head in &mut tiles {
+        for p in 0..first + n {
+            let (k, v) = &mut head[p / TILE];
+            kv::store_key(&rng.floats(d), p % TILE, KvMut::F16(k));
+            kv::store_value(&rng.floats(d), p % TILE, KvMut::F16(v));
+        }
+    }
+    let lookup = |head: usize, tile: usize| {
+        let (k, v) = &tiles[head][tile];
+        (KvRef::F16(k), KvRef::F16(v))
+    };
+    let row = shape.heads * d;
+    let q = rng.floats(n * row);
+    let mut expected = vec![0.0; n * row];
+    for t in 0..n {
+        for kv_head in 0..2 {
+            let at = t * row + kv_head * 3 * d;
+            let scaled: Vec<f32> = q[at..at + 3 * d].iter().map(|q| q * scale).collect();
+            let (mut m, mut l) = ([f32::NEG_INFINITY; 3], [0.0; 3]);
+            let o = &mut expected[at..at + 3 * d];
+            let visible = first + t + 1;
+            for tile in 0..visible.div_ceil(TILE) {
+                let ((k, v), valid) = (lookup(kv_head, tile), TILE.min(visible - tile * TILE));
+                reference::attend::attend_tile(&scaled, d, k, v, valid, &mut m, &mut l, o);
+            }
+            reference::attend::finish(&l, o);
+        }
+    }
+    for cpu in machines() {
+        for split in splits(n) {
+            let mut out = vec![f32::NAN; n * row];
+            let mut t = 0;
+            for run in &split {
+                let range = t * row..(t + run) * row;
+                let out = &mut out[range.clone()];
+                attend(&cpu, &q[range], shape, scale, first + t, &lookup, out, None).unwrap();
+                t += run;
+            }
+            assert_same(&out, &expected, &format!("{cpu:?} {split:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_set_flag_cancels_every_driver() {
+    let flag = AtomicBool::new(true);
+    let cancel = Some(&flag);
+    let bytes = [0u8; 34 * 64];
+    let w = matrix(TensorType::Q8_0, 64, 32, &bytes);
+    for cpu in machines() {
+        let (mut acts, mut x) = (Activations::new(), vec![1.0; 64]);
+        assert_eq!(acts.load(&cpu, &x, 32, cancel), Err(Cancelled));
+        acts.load(&cpu, &x, 32, None).unwrap();
+        let mut out = vec![0.0; 128];
+        let jobs = &mut [LinearJob { w, bias: None, add: false, out: &mut out }];
+        assert_eq!(linear(&cpu, &acts, jobs, cancel), Err(Cancelled));
+        assert_eq!(norm::rms_norm_rows(&cpu, &x, &[1.0; 32], 1e-6, &mut acts, cancel), Err(Cancelled));
+        assert_eq!(norm::rms_norm_heads(&cpu, &mut x, &[1.0; 32], 1e-6, cancel), Err(Cancelled));
+        assert_eq!(silu::silu_mul_rows(&cpu, &mut x, &[1.0; 64], cancel), Err(Cancelled));
+        assert_eq!(rope::rope_rows(&cpu, &mut x, 1, 32, &[1.0; 8], &[0.0; 8], cancel), Err(Cancelled));
+        let tile = vec![0.0; 32 * TILE];
+        let lookup = |_: usize, _: usize| (KvRef::F32(&tile), KvRef::F32(&tile));
+        let shape = Heads { heads: 1, kv_heads: 1, d: 32 };
+        assert_eq!(attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut out[..64], cancel), Err(Cancelled));
+        assert!(x.iter().all(|&x| x == 1.0), "nothing was run");
+    }
+}
