@@ -1,0 +1,209 @@
+//! The verbs on the CPU: which driver works on which buffer.
+
+use std::sync::atomic::AtomicBool;
+
+use qwip_cpu::ops::attend::Heads;
+use qwip_cpu::ops::linear::LinearJob;
+use qwip_cpu::ops::{self, Activations, Cpu};
+
+use super::{Backend, Batch, HeadNorms, LogitRows};
+use crate::error::{Error, Result};
+use crate::file::ModelFile;
+use crate::kv::KvCache;
+use crate::model::{Config, Linear, RopeFrequencies, Weight};
+
+/// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    x: Vec<f32>,        // [n, embedding], the residual stream
+    input: Activations, // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,        // [n, heads * head_dim]
+    k: Vec<f32>,        // [n, kv_heads * head_dim]
+    v: Vec<f32>,        // [n, kv_heads * head_dim]
+    o: Vec<f32>,        // [n, heads * head_dim], attention output
+    gate: Vec<f32>,     // [n, ffn]
+    up: Vec<f32>,       // [n, ffn]
+    cos: Vec<f32>,      // [n, rotated / 2]
+    sin: Vec<f32>,      // [n, rotated / 2]
+    logits: Vec<f32>,   // [rows asked for, vocab]
+}
+
+impl Buffers {
+    /// Logits of the last batch, [rows asked for, vocab].
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Forgets the logits.
+    pub fn clear_logits(&mut self) {
+        self.logits.clear();
+    }
+
+    /// Keeps only the last row of the logits.
+    pub fn keep_last_logits(&mut self, vocab: usize) {
+        let before_last = self.logits.len().saturating_sub(vocab);
+        self.logits.drain(..before_last);
+    }
+}
+
+/// Makes `buffer` hold exactly `len` values (contents arbitrary) without a panic when memory is short.
+fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
+    if len > buffer.len() {
+        let bytes = (len * size_of::<f32>()) as u64;
+        buffer
+            .try_reserve_exact(len - buffer.len())
+            .map_err(|_| Error::Memory { what: "intermediate results", bytes })?;
+    }
+    buffer.resize(len, 0.0);
+    Ok(())
+}
+
+/// One batch of tokens on the CPU.
+#[derive(Debug)]
+pub struct CpuBackend<'a> {
+    cpu: &'a Cpu,
+    file: &'a ModelFile,
+    config: &'a Config,
+    kv: &'a mut KvCache,
+    b: &'a mut Buffers,
+    start: usize,
+    n: usize,
+    cancel: &'a AtomicBool,
+}
+
+impl<'a> CpuBackend<'a> {
+    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room.
+    pub fn new(
+        cpu: &'a Cpu,
+        file: &'a ModelFile,
+        config: &'a Config,
+        rope: &RopeFrequencies,
+        kv: &'a mut KvCache,
+        buffers: &'a mut Buffers,
+        start: usize,
+        n: usize,
+        cancel: &'a AtomicBool,
+    ) -> CpuBackend<'a> {
+        rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
+        CpuBackend { cpu, file, config, kv, b: buffers, start, n, cancel }
+    }
+}
+
+impl Backend for CpuBackend<'_> {
+    fn embed(&mut self, table: &Weight, batch: &Batch<'_>) -> Result<()> {
+        let width = table.cols;
+        resize(&mut self.b.x, self.n * width)?;
+        let matrix = table.matrix(self.file);
+        for (&token, row) in batch.tokens.iter().zip(self.b.x.chunks_exact_mut(width)) {
+            qwip_quant::decode_row(matrix.ty, matrix.row(token as usize), row)
+                .map_err(|source| Error::TensorData { name: table.name.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
+        let b = &mut *self.b;
+        ops::norm::rms_norm_rows(self.cpu, &b.x, norm, eps, &mut b.input, Some(self.cancel))?;
+        let [wq, wk, wv] = outs;
+        resize(&mut b.q, self.n * wq.weight.rows)?;
+        resize(&mut b.k, self.n * wk.weight.rows)?;
+        resize(&mut b.v, self.n * wv.weight.rows)?;
+        let file = self.file;
+        let mut jobs = [
+            LinearJob { w: wq.weight.matrix(file), bias: wq.bias.as_deref(), add: false, out: &mut b.q },
+            LinearJob { w: wk.weight.matrix(file), bias: wk.bias.as_deref(), add: false, out: &mut b.k },
+            LinearJob { w: wv.weight.matrix(file), bias: wv.bias.as_deref(), add: false, out: &mut b.v },
+        ];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        Ok(())
+    }
+
+    fn rope_store(&mut self, layer: usize, norms: Option<HeadNorms<'_>>, eps: f32) -> Result<()> {
+        let (b, c) = (&mut *self.b, self.config);
+        if let Some(norms) = norms {
+            ops::norm::rms_norm_heads(self.cpu, &mut b.q, norms.q, eps, Some(self.cancel))?;
+            ops::norm::rms_norm_heads(self.cpu, &mut b.k, norms.k, eps, Some(self.cancel))?;
+        }
+        ops::rope::rope_rows(self.cpu, &mut b.q, c.heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
+        ops::rope::rope_rows(self.cpu, &mut b.k, c.kv_heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
+        let width = c.kv_heads * c.head_dim;
+        for (i, (k, v)) in b.k.chunks_exact(width).zip(b.v.chunks_exact(width)).enumerate() {
+            for (head, (k, v)) in k.chunks_exact(c.head_dim).zip(v.chunks_exact(c.head_dim)).enumerate() {
+                self.kv.store(layer, head, self.start + i, k, v);
+            }
+        }
+        Ok(())
+    }
+
+    fn attend(&mut self, layer: usize) -> Result<()> {
+        let (b, c) = (&mut *self.b, self.config);
+        resize(&mut b.o, self.n * c.heads * c.head_dim)?;
+        let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim };
+        let scale = 1.0 / (c.head_dim as f32).sqrt();
+        let kv = &*self.kv;
+        let tiles = |head, tile| kv.tile(layer, head, tile);
+        ops::attend::attend(self.cpu, &b.q, heads, scale, self.start, &tiles, &mut b.o, Some(self.cancel))?;
+        Ok(())
+    }
+
+    fn project_add(&mut self, w: &Linear) -> Result<()> {
+        let b = &mut *self.b;
+        b.input.load(self.cpu, &b.o, w.weight.cols, Some(self.cancel))?;
+        let mut jobs =
+            [LinearJob { w: w.weight.matrix(self.file), bias: w.bias.as_deref(), add: true, out: &mut b.x }];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        Ok(())
+    }
+
+    fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
+        let (b, file) = (&mut *self.b, self.file);
+        ops::norm::rms_norm_rows(self.cpu, &b.x, norm, eps, &mut b.input, Some(self.cancel))?;
+        resize(&mut b.gate, self.n * gate.weight.rows)?;
+        resize(&mut b.up, self.n * up.weight.rows)?;
+        let mut jobs = [
+            LinearJob {
+                w: gate.weight.matrix(file),
+                bias: gate.bias.as_deref(),
+                add: false,
+                out: &mut b.gate,
+            },
+            LinearJob { w: up.weight.matrix(file), bias: up.bias.as_deref(), add: false, out: &mut b.up },
+        ];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        ops::silu::silu_mul_load(
+            self.cpu,
+            &b.gate,
+            &b.up,
+            down.weight.cols,
+            &mut b.input,
+            Some(self.cancel),
+        )?;
+        let mut jobs =
+            [LinearJob { w: down.weight.matrix(file), bias: down.bias.as_deref(), add: true, out: &mut b.x }];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        Ok(())
+    }
+
+    fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()> {
+        let b = &mut *self.b;
+        let width = w.weight.cols;
+        let x = match batch.logits {
+            LogitRows::None => {
+                b.logits.clear();
+                return Ok(());
+            }
+            LogitRows::Last => &b.x[(self.n - 1) * width..],
+            LogitRows::All => &b.x[..],
+        };
+        resize(&mut b.logits, x.len() / width * w.weight.rows)?;
+        ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
+        let mut jobs = [LinearJob {
+            w: w.weight.matrix(self.file),
+            bias: w.bias.as_deref(),
+            add: false,
+            out: &mut b.logits,
+        }];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        Ok(())
+    }
+}

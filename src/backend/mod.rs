@@ -1,0 +1,65 @@
+//! The verbs that a forward pass is written in, at the granularity at which they can be fused.
+//!
+//! A backend holds the intermediate results of one batch (residual stream, projections, attention output) and
+//! the verbs work on them in order; a model file only says which weights take part.
+
+mod cpu;
+
+pub use cpu::{Buffers, CpuBackend};
+
+use crate::error::Result;
+use crate::model::{Linear, Weight};
+
+/// Tokens to evaluate in one go.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Token ids at consecutive positions.
+    pub tokens: &'a [u32],
+    /// Which of them want logits.
+    pub logits: LogitRows,
+}
+
+/// Which rows of a batch go through the output projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None: more of the prompt follows.
+    None,
+    /// The last one.
+    Last,
+    /// Every one.
+    All,
+}
+
+/// Weights of the per-head RMS norms of q and k.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadNorms<'a> {
+    /// For queries; [head_dim].
+    pub q: &'a [f32],
+    /// For keys; [head_dim].
+    pub k: &'a [f32],
+}
+
+/// Executes the verbs for a batch of n tokens. x is the residual stream, [n, embedding].
+pub trait Backend {
+    /// x = the rows of `table` that the tokens name.
+    fn embed(&mut self, table: &Weight, batch: &Batch<'_>) -> Result<()>;
+
+    /// q, k, v = each of `outs` times RMSNorm(x; norm, eps), plus its bias.
+    fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()>;
+
+    /// Normalises q and k per head (where the model does), rotates both by their positions and puts k and v
+    /// in the cache of `layer`.
+    fn rope_store(&mut self, layer: usize, norms: Option<HeadNorms<'_>>, eps: f32) -> Result<()>;
+
+    /// o = causal attention of q over the cache of `layer`.
+    fn attend(&mut self, layer: usize) -> Result<()>;
+
+    /// x += w times o.
+    fn project_add(&mut self, w: &Linear) -> Result<()>;
+
+    /// x += down times (silu(gate times h) * (up times h)), with h = RMSNorm(x; norm, eps).
+    fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()>;
+
+    /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps).
+    fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()>;
+}

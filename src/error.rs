@@ -1,0 +1,174 @@
+//! Everything that can go wrong in the runtime, one variant per broken expectation.
+//!
+//! Each message is one line that names the thing at fault and, where two numbers disagree, both.
+
+use std::path::PathBuf;
+
+use qwip_quant::{TypeError, gguf};
+
+/// The runtime's error type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened, read or mapped.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The path names something that is not a regular file.
+    #[error("{}: is not a file{hint}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What to do about it, starting with a separator, or nothing.
+        hint: &'static str,
+    },
+    /// The bytes are not a valid GGUF file.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file (or `<memory>`).
+        path: PathBuf,
+        /// The broken rule.
+        source: gguf::Error,
+    },
+    /// A metadata value has the wrong type, or a string is not where it should be.
+    #[error(transparent)]
+    Metadata(#[from] gguf::Error),
+    /// The file's architecture is not one we run.
+    #[error("architecture '{found}' is not supported (known: {known})")]
+    UnknownArchitecture {
+        /// `general.architecture` of the file.
+        found: String,
+        /// The names that are supported, comma separated.
+        known: &'static str,
+    },
+    /// The file holds no model (`general.type` says what it is).
+    #[error("this file is of type '{found}', not a model")]
+    NotAModel {
+        /// `general.type` of the file.
+        found: String,
+    },
+    /// A required metadata key is absent.
+    #[error("metadata key '{key}' is missing")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A metadata value is outside its allowed range or contradicts another.
+    #[error("metadata key '{key}' is {found}, expected {want}")]
+    BadValue {
+        /// The key.
+        key: String,
+        /// The value found.
+        found: String,
+        /// What would have been accepted.
+        want: String,
+    },
+    /// A required tensor is absent.
+    #[error("tensor '{name}' is missing")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor's shape contradicts the hyper-parameters.
+    #[error("tensor '{name}' has shape {found:?}, expected {want:?}")]
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// Its dimensions, contiguous one first.
+        found: Vec<u64>,
+        /// The dimensions that the hyper-parameters demand.
+        want: Vec<u64>,
+    },
+    /// A tensor is stored in a type that we know but cannot compute with.
+    #[error("tensor '{name}' has type {ty}, which is not supported")]
+    TensorType {
+        /// The tensor.
+        name: String,
+        /// The type's name.
+        ty: &'static str,
+    },
+    /// A row of a tensor could not be decoded.
+    #[error("tensor '{name}': {source}")]
+    TensorData {
+        /// The tensor.
+        name: String,
+        /// The broken rule.
+        source: TypeError,
+    },
+    /// The tokenizer in the file is missing or broken.
+    #[error(transparent)]
+    Tokenizer(#[from] crate::tokenizer::TokenizerError),
+    /// The chat template or a message list is at fault.
+    #[error(transparent)]
+    Chat(#[from] crate::chat::ChatError),
+    /// The prompt and what was there before do not fit the context.
+    #[error("the prompt needs {tokens} tokens, but the context holds {context} (raise it with -c)")]
+    PromptTooLong {
+        /// Positions needed.
+        tokens: usize,
+        /// Positions available.
+        context: usize,
+    },
+    /// There is nothing to evaluate.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// A token id is not in the vocabulary.
+    #[error("token {token} is outside the vocabulary of {vocab} entries")]
+    TokenOutOfRange {
+        /// The id.
+        token: u32,
+        /// Number of entries.
+        vocab: usize,
+    },
+    /// A session setting is outside its range.
+    #[error("{what} is {found}, expected {want}")]
+    BadOption {
+        /// The setting.
+        what: &'static str,
+        /// The value given.
+        found: String,
+        /// What is accepted.
+        want: String,
+    },
+    /// The caller cancelled; the session is as it was before the call.
+    #[error("cancelled")]
+    Cancelled,
+    /// The model produced NaN or infinity.
+    #[error("the model produced a non-finite logit at position {position} (the file may be damaged)")]
+    NonFiniteLogits {
+        /// Position in the sequence.
+        position: usize,
+    },
+    /// The machine could not give the memory.
+    #[error("not enough memory for {what} ({bytes} bytes)")]
+    Memory {
+        /// What it was for.
+        what: &'static str,
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// The system refused to start threads.
+    #[error("could not start {threads} threads: {source}")]
+    Threads {
+        /// Threads asked for, 0 for one a core.
+        threads: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The kernel set asked for does not exist or cannot run here.
+    #[error(transparent)]
+    Isa(#[from] qwip_cpu::IsaError),
+}
+
+/// Result with the runtime's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<qwip_cpu::Cancelled> for Error {
+    fn from(_: qwip_cpu::Cancelled) -> Self {
+        Error::Cancelled
+    }
+}

@@ -1,0 +1,130 @@
+//! Models: hyper-parameters, weights and one straight-line forward pass for each architecture.
+//!
+//! An architecture file speaks only the verbs of [`crate::backend::Backend`]: no unsafe code, no threads, no
+//! instruction sets here.
+
+mod config;
+mod qwen2;
+mod qwen3;
+mod rope;
+mod weights;
+
+use std::sync::Arc;
+
+pub use config::Config;
+pub use rope::{Rope, RopeFrequencies, Scaling};
+pub use weights::{Linear, Weight};
+
+use crate::backend::{Backend, Batch};
+use crate::error::{Error, Result};
+use crate::file::ModelFile;
+use weights::Loader;
+
+/// The architectures that run, as `general.architecture` spells them.
+pub const ARCHITECTURES: &str = "qwen2, qwen3";
+
+/// A model: its file, its sizes and where its weights lie.
+#[derive(Debug)]
+pub struct Model {
+    file: Arc<ModelFile>,
+    config: Config,
+    weights: Weights,
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Qwen2(qwen2::Qwen2),
+    Qwen3(qwen3::Qwen3),
+}
+
+impl Model {
+    /// Finds and checks every tensor of the model in `file`. Reads no weight matrix.
+    pub fn load(file: Arc<ModelFile>) -> Result<Model> {
+        let header = file.header();
+        if let Some(found) = header.str("general.type")?
+            && found != "model"
+        {
+            return Err(Error::NotAModel { found: found.into() });
+        }
+        let arch = header
+            .str("general.architecture")?
+            .ok_or_else(|| Error::MissingKey { key: "general.architecture".into() })?;
+        if !matches!(arch, "qwen2" | "qwen3") {
+            return Err(Error::UnknownArchitecture { found: arch.into(), known: ARCHITECTURES });
+        }
+        let loader = Loader::new(&file);
+        let vocab = vocabulary_size(&file)?;
+        let config = Config::read(header, arch, vocab)?;
+        let weights = match arch {
+            "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
+            _ => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
+        };
+        let mut notes = file.notes().to_vec();
+        let ignored = loader.unused();
+        if let Some(first) = ignored.first() {
+            notes.push(format!(
+                "{} tensors are not part of the text model and are ignored ('{first}' is the first)",
+                ignored.len()
+            ));
+        }
+        Ok(Model { config, weights, notes, file })
+    }
+
+    /// The file that the weights lie in.
+    pub fn file(&self) -> &Arc<ModelFile> {
+        &self.file
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// `general.architecture`.
+    pub fn architecture(&self) -> &'static str {
+        match self.weights {
+            Weights::Qwen2(_) => "qwen2",
+            Weights::Qwen3(_) => "qwen3",
+        }
+    }
+
+    /// Things worth telling the user that did not stop the model from loading.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Runs one batch of tokens through the model.
+    pub fn forward<B: Backend>(&self, backend: &mut B, batch: &Batch<'_>) -> Result<()> {
+        match &self.weights {
+            Weights::Qwen2(w) => qwen2::forward(w, &self.config, backend, batch),
+            Weights::Qwen3(w) => qwen3::forward(w, &self.config, backend, batch),
+        }
+    }
+}
+
+/// Rows of the embedding, which must be the number of tokens if the file has a tokenizer.
+fn vocabulary_size(file: &ModelFile) -> Result<usize> {
+    const NAME: &str = "token_embd.weight";
+    const LARGEST: u64 = 1 << 24;
+    let tensor = file.tensor(NAME).ok_or_else(|| Error::MissingTensor { name: NAME.into() })?;
+    let rows = tensor.info.dims.get(1).copied().unwrap_or(1);
+    let key = "tokenizer.ggml.tokens";
+    if let Some(tokens) = file.header().array(key)?
+        && tokens.len as u64 != rows
+    {
+        return Err(Error::BadValue {
+            key: key.into(),
+            found: format!("of {} entries", tokens.len),
+            want: format!("{rows}, the rows of {NAME}"),
+        });
+    }
+    if rows == 0 || rows > LARGEST {
+        return Err(Error::BadValue {
+            key: NAME.into(),
+            found: format!("of {rows} rows"),
+            want: format!("1 to {LARGEST}"),
+        });
+    }
+    Ok(rows as usize)
+}

@@ -1,0 +1,64 @@
+//! `qwen2`: Qwen1.5, Qwen2 and Qwen2.5. Pre-norm decoder, biases on q, k and v, SwiGLU.
+
+use super::config::Config;
+use super::weights::{Linear, Loader, Weight};
+use crate::backend::{Backend, Batch};
+use crate::error::Result;
+
+#[derive(Debug)]
+pub(super) struct Qwen2 {
+    token_embd: Weight, // [vocab, embedding]
+    layers: Vec<Layer>,
+    output_norm: Vec<f32>, // [embedding]
+    output: Linear,        // [vocab, embedding]; the embedding itself where the file ties them
+}
+
+#[derive(Debug)]
+struct Layer {
+    attn_norm: Vec<f32>, // [embedding]
+    qkv: [Linear; 3],    // [heads*head_dim | kv_heads*head_dim | kv_heads*head_dim, embedding] + bias
+    attn_output: Linear, // [embedding, heads*head_dim]
+    ffn_norm: Vec<f32>,  // [embedding]
+    ffn_gate: Linear,    // [ffn, embedding]
+    ffn_up: Linear,      // [ffn, embedding]
+    ffn_down: Linear,    // [embedding, ffn]
+}
+
+impl Qwen2 {
+    pub(super) fn load(file: &Loader<'_>, c: &Config) -> Result<Qwen2> {
+        let token_embd = file.matrix("token_embd.weight", c.vocab, c.embedding)?;
+        let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+        let layers = (0..c.layers)
+            .map(|i| {
+                let p = format!("blk.{i}");
+                Ok(Layer {
+                    attn_norm: file.vector(&format!("{p}.attn_norm.weight"), c.embedding)?,
+                    qkv: file.attention_inputs(&p, q, kv, c.embedding)?,
+                    attn_output: file.linear(&format!("{p}.attn_output"), c.embedding, q)?,
+                    ffn_norm: file.vector(&format!("{p}.ffn_norm.weight"), c.embedding)?,
+                    ffn_gate: file.linear(&format!("{p}.ffn_gate"), c.ffn, c.embedding)?,
+                    ffn_up: file.linear(&format!("{p}.ffn_up"), c.ffn, c.embedding)?,
+                    ffn_down: file.linear(&format!("{p}.ffn_down"), c.embedding, c.ffn)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let output_norm = file.vector("output_norm.weight", c.embedding)?;
+        let output = match file.has("output.weight") {
+            true => file.linear("output", c.vocab, c.embedding)?,
+            false => Linear { weight: token_embd.clone(), bias: None },
+        };
+        Ok(Qwen2 { token_embd, layers, output_norm, output })
+    }
+}
+
+pub(super) fn forward<B: Backend>(w: &Qwen2, c: &Config, b: &mut B, batch: &Batch<'_>) -> Result<()> {
+    b.embed(&w.token_embd, batch)?;
+    for (i, layer) in w.layers.iter().enumerate() {
+        b.norm_project(&layer.attn_norm, c.eps, &layer.qkv)?;
+        b.rope_store(i, None, c.eps)?;
+        b.attend(i)?;
+        b.project_add(&layer.attn_output)?;
+        b.gated_mlp(&layer.ffn_norm, c.eps, &layer.ffn_gate, &layer.ffn_up, &layer.ffn_down)?;
+    }
+    b.logits(&w.output_norm, c.eps, &w.output, batch)
+}

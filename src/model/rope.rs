@@ -1,0 +1,123 @@
+//! Rotary position embedding: the tables of cosines and sines, formed in f32 as Hugging Face forms them.
+
+/// How positions beyond the trained length are squeezed in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scaling {
+    /// Not at all.
+    None,
+    /// Positions divided by `factor`.
+    Linear {
+        /// The divisor.
+        factor: f32,
+    },
+    /// YaRN (Peng et al. 2023), static: low frequencies divided by `factor`, high ones kept, a linear ramp
+    /// between; cosines and sines grow by `attention * (1 + 0.1 ln factor)`.
+    Yarn {
+        /// Length multiplier.
+        factor: f32,
+        /// Trained length in positions.
+        original: f32,
+        /// Extra multiplier of the attention factor, 1 by default.
+        attention: f32,
+        /// Rotations above which a frequency is kept.
+        beta_fast: f32,
+        /// Rotations below which a frequency is divided.
+        beta_slow: f32,
+    },
+}
+
+/// The rotary parameters of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f32,
+    /// Elements of a head that are rotated, from the front; even.
+    pub rotated: usize,
+    /// Context extension.
+    pub scaling: Scaling,
+}
+
+/// Frequencies of a model, ready to make tables.
+#[derive(Clone, Debug)]
+pub struct RopeFrequencies {
+    inverse: Vec<f32>, // [rotated / 2]
+    magnitude: f32,
+}
+
+impl RopeFrequencies {
+    /// Computes the inverse frequencies of `rope`.
+    pub fn new(rope: &Rope) -> RopeFrequencies {
+        let n = rope.rotated;
+        let plain = (0..n / 2).map(|i| {
+            let exponent = (2 * i) as f32 / n as f32;
+            1.0 / (libm::pow(f64::from(rope.theta), f64::from(exponent)) as f32)
+        });
+        match rope.scaling {
+            Scaling::None => RopeFrequencies { inverse: plain.collect(), magnitude: 1.0 },
+            Scaling::Linear { factor } => {
+                RopeFrequencies { inverse: plain.map(|f| f / factor).collect(), magnitude: 1.0 }
+            }
+            Scaling::Yarn { factor, original, attention, beta_fast, beta_slow } => {
+                let dim = |rotations: f32| {
+                    let wavelengths = f64::from(original) / (f64::from(rotations) * std::f64::consts::TAU);
+                    n as f64 * libm::log(wavelengths) / (2.0 * libm::log(f64::from(rope.theta)))
+                };
+                let low = libm::floor(dim(beta_fast)).max(0.0);
+                let mut high = libm::ceil(dim(beta_slow)).min((n - 1) as f64);
+                if low == high {
+                    high += 0.001;
+                }
+                let inverse = plain
+                    .enumerate()
+                    .map(|(i, f)| {
+                        let ramp = (((i as f64 - low) / (high - low)) as f32).clamp(0.0, 1.0);
+                        (f / factor) * ramp + f * (1.0 - ramp)
+                    })
+                    .collect();
+                let growth = if factor > 1.0 { 0.1 * libm::log(f64::from(factor)) + 1.0 } else { 1.0 };
+                RopeFrequencies { inverse, magnitude: attention * growth as f32 }
+            }
+        }
+    }
+
+    /// Appends the cosines and sines of positions `start..start + n`: each [n, rotated / 2].
+    pub fn tables(&self, start: usize, n: usize, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
+        cos.clear();
+        sin.clear();
+        for position in start..start + n {
+            for &inverse in &self.inverse {
+                let (s, c) = libm::sincos(f64::from(position as f32 * inverse));
+                cos.push(c as f32 * self.magnitude);
+                sin.push(s as f32 * self.magnitude);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_frequencies_fall_from_one() {
+        let f = RopeFrequencies::new(&Rope { theta: 1e6, rotated: 64, scaling: Scaling::None });
+        assert_eq!(f.inverse.len(), 32);
+        assert_eq!(f.inverse[0], 1.0);
+        assert!((f.inverse[31] - 1.539_926_5e-6).abs() < 1e-11, "{}", f.inverse[31]);
+        let (mut c, mut s) = (Vec::new(), Vec::new());
+        f.tables(5, 2, &mut c, &mut s);
+        assert_eq!(c.len(), 64);
+        assert_eq!((c[0], s[0]), (0.283_662_2, -0.958_924_3));
+    }
+
+    #[test]
+    fn yarn_keeps_fast_and_divides_slow_frequencies() {
+        let scaling =
+            Scaling::Yarn { factor: 4.0, original: 32768.0, attention: 1.0, beta_fast: 32.0, beta_slow: 1.0 };
+        let plain = RopeFrequencies::new(&Rope { theta: 1e6, rotated: 128, scaling: Scaling::None });
+        let yarn = RopeFrequencies::new(&Rope { theta: 1e6, rotated: 128, scaling });
+        assert_eq!(yarn.inverse[0], plain.inverse[0]);
+        assert_eq!(yarn.inverse[63], plain.inverse[63] / 4.0);
+        assert!((yarn.magnitude - 1.138_629_4).abs() < 1e-6);
+    }
+}

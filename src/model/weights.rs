@@ -1,0 +1,153 @@
+//! Finding a model's tensors in its file and checking each shape before anything is computed.
+//!
+//! Matrices stay in the file: a [`Weight`] says where one lies. Vectors (norms, biases) are a few hundred KiB
+//! in all and are decoded to f32 once.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use qwip_cpu::Matrix;
+use qwip_quant::{TensorType, decode_row};
+
+use crate::error::{Error, Result};
+use crate::file::{ModelFile, TensorRef};
+
+/// A weight matrix in the file: `rows` outputs of `cols` inputs each.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// The tensor's name.
+    pub name: String,
+    /// How its blocks are stored.
+    pub ty: TensorType,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs; contiguous in memory.
+    pub cols: usize,
+    part: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Weight {
+    /// The matrix over the bytes of `file`, which must be the file that it was found in.
+    pub fn matrix<'a>(&self, file: &'a ModelFile) -> Matrix<'a> {
+        let bytes: &[u8] = (*file.parts()[self.part].bytes).as_ref();
+        Matrix { ty: self.ty, rows: self.rows, cols: self.cols, bytes: &bytes[self.start..self.end] }
+    }
+}
+
+/// A projection: a matrix and, for some, a bias.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// The matrix.
+    pub weight: Weight,
+    /// Added to the product; [rows].
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Looks tensors up in a file and remembers which were used.
+pub(super) struct Loader<'a> {
+    file: &'a ModelFile,
+    used: RefCell<HashSet<&'a str>>,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader over `file`.
+    pub(super) fn new(file: &'a ModelFile) -> Loader<'a> {
+        Loader { file, used: RefCell::default() }
+    }
+
+    /// True if the file has a tensor of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_some()
+    }
+
+    /// Names of the tensors that nothing asked for: those of other modalities, mostly.
+    pub(super) fn unused(&self) -> Vec<&'a str> {
+        let used = self.used.borrow();
+        self.file.tensors().map(|t| t.info.name.as_str()).filter(|name| !used.contains(name)).collect()
+    }
+
+    fn find(&self, name: &str, dims: &[usize]) -> Result<TensorRef<'a>> {
+        let tensor = self.file.tensor(name).ok_or_else(|| Error::MissingTensor { name: name.into() })?;
+        let want: Vec<u64> = dims.iter().map(|&d| d as u64).collect();
+        // Trailing ones say nothing: [n] and [n, 1] are the same vector.
+        let significant = |d: &[u64]| d.iter().rposition(|&x| x != 1).map_or(0, |i| i + 1);
+        let found = &tensor.info.dims;
+        if found[..significant(found)] != want[..significant(&want)] {
+            return Err(Error::TensorShape { name: name.into(), found: found.clone(), want });
+        }
+        if !tensor.info.ty.is_decodable() {
+            return Err(Error::TensorType { name: name.into(), ty: tensor.info.ty.name() });
+        }
+        self.used.borrow_mut().insert(&tensor.info.name);
+        Ok(tensor)
+    }
+
+    /// A matrix of exactly `rows` x `cols`.
+    pub(super) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
+        let tensor = self.find(name, &[cols, rows])?;
+        let bytes = self.file.tensor_bytes(tensor);
+        let whole: &[u8] = (*self.file.parts()[tensor.part].bytes).as_ref();
+        let start = bytes.as_ptr() as usize - whole.as_ptr() as usize;
+        Ok(Weight {
+            name: name.into(),
+            ty: tensor.info.ty,
+            rows,
+            cols,
+            part: tensor.part,
+            start,
+            end: start + bytes.len(),
+        })
+    }
+
+    /// A vector of exactly `n` values, decoded to f32.
+    pub(super) fn vector(&self, name: &str, n: usize) -> Result<Vec<f32>> {
+        let tensor = self.find(name, &[n])?;
+        let mut out = vec![0.0; n];
+        decode_row(tensor.info.ty, self.file.tensor_bytes(tensor), &mut out)
+            .map_err(|source| Error::TensorData { name: name.into(), source })?;
+        Ok(out)
+    }
+
+    /// A projection `{name}.weight`, with `{name}.bias` if the file has one.
+    pub(super) fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
+        let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        let bias_name = format!("{name}.bias");
+        let bias = match self.has(&bias_name) {
+            true => Some(self.vector(&bias_name, rows)?),
+            false => None,
+        };
+        Ok(Linear { weight, bias })
+    }
+
+    /// The query, key and value projections, stored apart or as one tensor whose rows are q, then k, then v.
+    pub(super) fn attention_inputs(
+        &self,
+        prefix: &str,
+        q: usize,
+        kv: usize,
+        cols: usize,
+    ) -> Result<[Linear; 3]> {
+        let fused = format!("{prefix}.attn_qkv");
+        if !self.has(&format!("{fused}.weight")) {
+            return Ok([
+                self.linear(&format!("{prefix}.attn_q"), q, cols)?,
+                self.linear(&format!("{prefix}.attn_k"), kv, cols)?,
+                self.linear(&format!("{prefix}.attn_v"), kv, cols)?,
+            ]);
+        }
+        let Linear { weight, bias } = self.linear(&fused, q + 2 * kv, cols)?;
+        let row_bytes = (weight.end - weight.start) / weight.rows;
+        let slice = |first: usize, rows: usize| Linear {
+            weight: Weight {
+                rows,
+                start: weight.start + first * row_bytes,
+                end: weight.start + (first + rows) * row_bytes,
+                ..weight.clone()
+            },
+            bias: bias.as_ref().map(|b| b[first..first + rows].to_vec()),
+        };
+        Ok([slice(0, q), slice(q, kv), slice(q + kv, kv)])
+    }
+}

@@ -1,0 +1,257 @@
+//! Choosing the next token from logits: penalties, temperature, top-k, top-p, min-p, a seeded draw.
+//!
+//! Order (that of Hugging Face, which the published Qwen settings mean): repetition, presence and frequency
+//! penalties on the last `penalty_last_n` tokens; temperature; top-k; top-p; min-p; draw. Ties go to the
+//! lowest id everywhere, sums run in (probability descending, id ascending) order, and the exponential is the
+//! kernels' own, so that the same logits and seed give the same token on every machine.
+
+mod defaults;
+mod rng;
+
+use qwip_cpu::reference::math::exp;
+
+pub use rng::Rng;
+
+/// What to do with the logits. `Default` is greedy without penalties.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplingParams {
+    /// Divides the logits; 0 takes the most probable token.
+    pub temperature: f32,
+    /// Keep this many most probable tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the smallest set of most probable tokens that holds this much probability; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens below this share of the most probable one; 0 keeps all.
+    pub min_p: f32,
+    /// Divides positive and multiplies negative logits of tokens seen lately; 1 is off.
+    pub repeat_penalty: f32,
+    /// Subtracted once from the logit of every token seen lately; 0 is off.
+    pub presence_penalty: f32,
+    /// Subtracted for each occurrence lately; 0 is off.
+    pub frequency_penalty: f32,
+    /// How many tokens "lately" reaches back.
+    pub penalty_last_n: usize,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        SamplingParams {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            penalty_last_n: 64,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingParams {
+    /// Checks the ranges; the error names the first setting that is outside.
+    pub fn check(&self) -> crate::error::Result<()> {
+        let float = |what, value: f32, low: f32, high: f32| {
+            if value >= low && value <= high {
+                return Ok(());
+            }
+            Err(crate::error::Error::BadOption {
+                what,
+                found: value.to_string(),
+                want: format!("{low} to {high}"),
+            })
+        };
+        float("temperature", self.temperature, 0.0, 100.0)?;
+        float("top-p", self.top_p, 0.0, 1.0)?;
+        float("min-p", self.min_p, 0.0, 1.0)?;
+        float("repeat penalty", self.repeat_penalty, 0.01, 100.0)?;
+        float("presence penalty", self.presence_penalty, -100.0, 100.0)?;
+        float("frequency penalty", self.frequency_penalty, -100.0, 100.0)
+    }
+}
+
+/// A sampler: settings, the random state, and scratch space that is kept between tokens.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    params: SamplingParams,
+    rng: Rng,
+    adjusted: Vec<f32>,      // [vocab]
+    kept: Vec<(f32, u32)>,   // (logit, then probability; id)
+    counts: Vec<(u32, u32)>, // (id, occurrences), by id
+}
+
+impl Sampler {
+    /// A sampler in its initial state.
+    pub fn new(params: SamplingParams) -> Sampler {
+        let rng = Rng::new(params.seed);
+        Sampler { params, rng, adjusted: Vec::new(), kept: Vec::new(), counts: Vec::new() }
+    }
+
+    /// The settings.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Picks a token. `logits` is [vocab]; `recent` the sequence so far, newest last; `allowed` says which ids
+    /// may come out at all. `None` if no allowed id has a finite logit, or one is NaN.
+    pub fn pick(&mut self, logits: &[f32], recent: &[u32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
+        self.adjusted.clear();
+        self.adjusted.extend_from_slice(logits);
+        self.penalise(recent);
+        if self.params.temperature == 0.0 || self.params.top_k == 1 {
+            return greedy(&self.adjusted, allowed);
+        }
+        self.keep_top_k(allowed)?;
+        let top = self.kept[0].0;
+        let mut sum = 0.0f32;
+        for (value, _) in &mut self.kept {
+            *value = exp((*value - top) / self.params.temperature);
+            sum += *value;
+        }
+        self.cut_top_p(sum);
+        let floor = self.params.min_p * self.kept[0].0;
+        self.kept.retain(|&(p, _)| p >= floor);
+        let total: f32 = self.kept.iter().fold(0.0, |sum, &(p, _)| sum + p);
+        let mut rest = self.rng.uniform() * total;
+        for &(p, id) in &self.kept {
+            rest -= p;
+            if rest < 0.0 {
+                return Some(id);
+            }
+        }
+        self.kept.last().map(|&(_, id)| id)
+    }
+
+    fn penalise(&mut self, recent: &[u32]) {
+        let p = &self.params;
+        if p.repeat_penalty == 1.0 && p.presence_penalty == 0.0 && p.frequency_penalty == 0.0 {
+            return;
+        }
+        let window = &recent[recent.len().saturating_sub(p.penalty_last_n)..];
+        self.counts.clear();
+        self.counts.extend(window.iter().map(|&id| (id, 1)));
+        self.counts.sort_unstable();
+        self.counts.dedup_by(|next, first| {
+            let same = next.0 == first.0;
+            first.1 += if same { next.1 } else { 0 };
+            same
+        });
+        for &(id, count) in &self.counts {
+            let Some(logit) = self.adjusted.get_mut(id as usize) else { continue };
+            *logit = if *logit > 0.0 { *logit / p.repeat_penalty } else { *logit * p.repeat_penalty };
+            *logit -= p.presence_penalty + p.frequency_penalty * count as f32;
+        }
+    }
+
+    /// Fills `kept` with the candidates, best first. `None` if there is none.
+    fn keep_top_k(&mut self, allowed: impl Fn(u32) -> bool) -> Option<()> {
+        let best_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let finite = self.adjusted.iter().enumerate().filter(|(_, l)| **l > f32::NEG_INFINITY);
+        self.kept.clear();
+        self.kept.extend(finite.map(|(id, &l)| (l, id as u32)).filter(|&(_, id)| allowed(id)));
+        let k = self.params.top_k;
+        if k > 0 && k < self.kept.len() {
+            self.kept.select_nth_unstable_by(k, best_first);
+            self.kept.truncate(k);
+        }
+        self.kept.sort_unstable_by(best_first);
+        (!self.kept.is_empty() && self.kept[0].0.is_finite()).then_some(())
+    }
+
+    fn cut_top_p(&mut self, sum: f32) {
+        if self.params.top_p >= 1.0 {
+            return;
+        }
+        let target = self.params.top_p * sum;
+        let mut held = 0.0;
+        let n = self.kept.iter().position(|&(p, _)| {
+            held += p;
+            held >= target
+        });
+        self.kept.truncate(n.map_or(self.kept.len(), |n| n + 1));
+    }
+}
+
+/// The most probable allowed token, the lowest id on ties.
+pub fn greedy(logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut best: Option<(f32, u32)> = None;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > best.map_or(f32::NEG_INFINITY, |b| b.0) && allowed(id as u32) {
+            best = Some((logit, id as u32));
+        }
+    }
+    best.map(|(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any(_: u32) -> bool {
+        true
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_on_ties_and_skips_what_is_not_allowed() {
+        assert_eq!(greedy(&[1.0, 3.0, 3.0, f32::NAN], any), Some(1));
+        assert_eq!(greedy(&[1.0, 3.0, 3.0], |id| id != 1), Some(2));
+        assert_eq!(greedy(&[f32::NEG_INFINITY], any), None);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens_and_frequencies_follow_the_softmax() {
+        let logits: Vec<f32> = [0.4f32, 0.3, 0.2, 0.1].iter().map(|p| libm::logf(*p)).collect();
+        let params = SamplingParams { temperature: 1.0, seed: 7, ..Default::default() };
+        let (mut a, mut b) = (Sampler::new(params.clone()), Sampler::new(params));
+        let mut counts = [0; 4];
+        for _ in 0..20000 {
+            let id = a.pick(&logits, &[], any).unwrap();
+            assert_eq!(b.pick(&logits, &[], any), Some(id));
+            counts[id as usize] += 1;
+        }
+        for (count, want) in counts.iter().zip([8000, 6000, 4000, 2000]) {
+            assert!((count - want).abs() < 300, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn top_k_top_p_and_min_p_cut_the_tail() {
+        let logits: Vec<f32> = [0.4f32, 0.3, 0.2, 0.1].iter().map(|p| libm::logf(*p)).collect();
+        let seen = |params: SamplingParams| {
+            let mut sampler = Sampler::new(params);
+            let mut ids: Vec<u32> = (0..2000).filter_map(|_| sampler.pick(&logits, &[], any)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let base = SamplingParams { temperature: 1.0, seed: 1, ..Default::default() };
+        assert_eq!(seen(SamplingParams { top_k: 2, ..base.clone() }), [0, 1]);
+        assert_eq!(seen(SamplingParams { top_p: 0.65, ..base.clone() }), [0, 1]);
+        assert_eq!(seen(SamplingParams { min_p: 0.45, ..base.clone() }), [0, 1, 2]);
+        assert_eq!(seen(SamplingParams { temperature: 0.01, ..base }), [0]);
+    }
+
+    #[test]
+    fn penalties_move_tokens_that_were_seen() {
+        let logits = [2.0, 1.9, -1.0];
+        let pick = |params: SamplingParams, recent: &[u32]| Sampler::new(params).pick(&logits, recent, any);
+        let greedy = SamplingParams::default();
+        assert_eq!(pick(SamplingParams { repeat_penalty: 1.2, ..greedy.clone() }, &[0]), Some(1));
+        assert_eq!(pick(SamplingParams { presence_penalty: 0.2, ..greedy.clone() }, &[0, 0]), Some(1));
+        let by_count = SamplingParams { frequency_penalty: 0.06, ..greedy.clone() };
+        assert_eq!(pick(by_count.clone(), &[0]), Some(0));
+        assert_eq!(pick(by_count.clone(), &[0, 0]), Some(1));
+        assert_eq!(pick(SamplingParams { penalty_last_n: 1, ..by_count }, &[0, 0, 2]), Some(0));
+        assert_eq!(pick(greedy, &[0]), Some(0));
+    }
+
+    #[test]
+    fn non_finite_logits_give_nothing() {
+        let mut sampler = Sampler::new(SamplingParams { temperature: 1.0, ..Default::default() });
+        assert_eq!(sampler.pick(&[f32::NAN, f32::NAN], &[], any), None);
+        assert_eq!(sampler.pick(&[f32::INFINITY, 0.0], &[], any), None);
+    }
+}

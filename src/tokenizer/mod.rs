@@ -1,0 +1,309 @@
+//! Text to tokens and back: byte-level BPE as the Qwen vocabularies have it.
+//!
+//! The texts of the tokens stay in the file; what is built at load are flat tables of a few megabytes: where each
+//! text starts, a hash table over the texts and one over the pairs that merge. Encoding is the Hugging Face
+//! tokenizer's, token for token: special tokens are cut out first, what is left is normalised to NFC, split into
+//! words and merged.
+
+mod bpe;
+mod byte_map;
+mod classes;
+mod detokenizer;
+mod error;
+mod split;
+mod unicode_ranges;
+mod vocab;
+
+use std::borrow::Cow;
+
+use qwip_quant::gguf::Gguf;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+pub use detokenizer::Detokenizer;
+pub use error::{MergeFault, TokenizerError};
+pub use vocab::{FileBytes, TokenKind};
+
+/// What becomes of the text of a control token (`<|im_end|>`) in a text to be encoded. User-defined tokens
+/// (`<think>`) are recognised in either case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Special {
+    /// It is the token: for text that a chat template made.
+    Parse,
+    /// It is text like any other: for text from outside, which must not be able to end a turn.
+    Text,
+}
+
+/// The Unicode normalisation of text before it is split into words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Normalize {
+    /// Canonical composition, as in the tokenizers that the models were trained with.
+    #[default]
+    Nfc,
+    /// The text as it is, as llama.cpp does.
+    None,
+}
+
+/// A vocabulary and its merges.
+pub struct Tokenizer {
+    vocab: vocab::Vocab,
+    merges: bpe::Merges,
+    splitter: split::Splitter,
+    special: SpecialLengths,
+    normalize: Normalize,
+    eos: Option<u32>,
+    bos: Option<u32>,
+    eot: Option<u32>,
+    pad: Option<u32>,
+    add_bos: bool,
+    ends: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a file whose header is `gguf` and whose bytes are `file`; they stay in use. Errors: a
+    /// tokenizer of another kind than Qwen's, or arrays that contradict themselves or each other.
+    pub fn from_gguf(gguf: &Gguf, file: FileBytes) -> Result<Tokenizer, TokenizerError> {
+        let text = |key: &'static str| gguf.str(key)?.ok_or(TokenizerError::MissingKey(key));
+        let model = text("tokenizer.ggml.model")?;
+        if model != "gpt2" {
+            return Err(TokenizerError::UnknownModel(model.to_string()));
+        }
+        let pre = text("tokenizer.ggml.pre")?;
+        let splitter =
+            split::Splitter::from_name(pre).ok_or_else(|| TokenizerError::UnknownPre(pre.to_string()))?;
+
+        let bytes = (*file).as_ref();
+        let vocab = vocab::Vocab::load(gguf, file.clone())?;
+        let merges = bpe::Merges::load(gguf, bytes, &vocab)?;
+
+        let token = |key: &'static str| match gguf.u32(key)? {
+            Some(id) if id as usize >= vocab.len() => {
+                Err(TokenizerError::IdOutOfRange { key, id, tokens: vocab.len() })
+            }
+            id => Ok(id),
+        };
+        let eos = token("tokenizer.ggml.eos_token_id")?;
+        let bos = token("tokenizer.ggml.bos_token_id")?;
+        let eot = token("tokenizer.ggml.eot_token_id")?;
+        let pad = token("tokenizer.ggml.padding_token_id")?;
+        let add_bos = gguf.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
+        if add_bos && bos.is_none() {
+            return Err(TokenizerError::NoBos);
+        }
+
+        // Base models name <|endoftext|>, chat models <|im_end|>: either ends a generation, whatever the key says.
+        let named = ["<|im_end|>", "<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"];
+        let named = named.iter().filter_map(|text| vocab.find_in(bytes, text.as_bytes()));
+        let mut ends: Vec<u32> = named.chain(eos).chain(eot).collect();
+        ends.sort_unstable();
+        ends.dedup();
+
+        let special = SpecialLengths::of(&vocab);
+        let normalize = Normalize::default();
+        Ok(Tokenizer { vocab, merges, splitter, special, normalize, eos, bos, eot, pad, add_bos, ends })
+    }
+
+    /// The same tokenizer with another normalisation.
+    pub fn with_normalize(self, normalize: Normalize) -> Tokenizer {
+        Tokenizer { normalize, ..self }
+    }
+
+    /// The tokens of a text, without a beginning-of-sequence token.
+    pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 4);
+        let mut rest = text;
+        while let Some((start, end, id)) = self.first_special(rest, special) {
+            self.encode_plain(&rest[..start], &mut ids);
+            ids.push(id);
+            rest = &rest[end..];
+        }
+        self.encode_plain(rest, &mut ids);
+        ids
+    }
+
+    /// The tokens of the beginning of a sequence: as [`Tokenizer::encode`], but the beginning-of-sequence token comes
+    /// first if the file asks for it ([`Tokenizer::add_bos`]) and the text does not begin with it already.
+    pub fn encode_with_bos(&self, text: &str, special: Special) -> Vec<u32> {
+        let mut ids = self.encode(text, special);
+        if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    /// The leftmost special token in `text`, of several the longest: where it starts and ends, and its id.
+    fn first_special(&self, text: &str, special: Special) -> Option<(usize, usize, u32)> {
+        let bytes = text.as_bytes();
+        for (start, &first) in bytes.iter().enumerate() {
+            for &length in self.special.starting_with(first) {
+                let Some(piece) = bytes.get(start..start + length) else { continue };
+                let Some(id) = self.vocab.find(piece) else { continue };
+                let matches = match self.kind(id) {
+                    Some(TokenKind::UserDefined) => true,
+                    Some(TokenKind::Control | TokenKind::Unknown) => special == Special::Parse,
+                    _ => false,
+                };
+                if matches && text.is_char_boundary(start) && text.is_char_boundary(start + length) {
+                    return Some((start, start + length, id));
+                }
+            }
+        }
+        None
+    }
+
+    /// Appends the tokens of a text without special tokens.
+    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) {
+        let text = match self.normalize {
+            Normalize::Nfc => to_nfc(text),
+            Normalize::None => Cow::Borrowed(text),
+        };
+        for word in self.splitter.words(&text) {
+            self.merges.append_word(word, ids);
+        }
+    }
+
+    /// The bytes that a token stands for: those of a piece of text, the literal text of any other kind of token.
+    /// None for an id without a token.
+    pub fn token_bytes(&self, id: u32) -> Cow<'_, [u8]> {
+        let text = self.vocab.text(id);
+        match self.vocab.kind(id) {
+            Some(TokenKind::Normal | TokenKind::Byte) => {
+                let mut bytes = Vec::with_capacity(text.len());
+                byte_map::append_bytes(text, &mut bytes);
+                Cow::Owned(bytes)
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+
+    /// Appends the bytes that a token adds to a text: as [`Tokenizer::token_bytes`], but control and unknown tokens
+    /// add nothing unless `show_control`. They need not be whole characters.
+    pub fn write_token_bytes(&self, id: u32, show_control: bool, out: &mut Vec<u8>) {
+        match self.vocab.kind(id) {
+            Some(TokenKind::Normal | TokenKind::Byte) => byte_map::append_bytes(self.vocab.text(id), out),
+            Some(TokenKind::Control | TokenKind::Unknown) if !show_control => {}
+            _ => out.extend_from_slice(self.vocab.text(id)),
+        }
+    }
+
+    /// The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD. Control tokens are left out unless
+    /// `show_control`.
+    pub fn decode(&self, ids: &[u32], show_control: bool) -> String {
+        let mut bytes = Vec::new();
+        for &id in ids {
+            self.write_token_bytes(id, show_control, &mut bytes);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }
+    }
+
+    /// The token that the vocabulary writes as `text`, for instance `<|im_end|>`. (Pieces of text are written in the
+    /// byte alphabet there: use [`Tokenizer::encode`] for text.)
+    pub fn find(&self, text: &str) -> Option<u32> {
+        self.vocab.find(text.as_bytes())
+    }
+
+    /// How many tokens there are; ids are below it.
+    pub fn len(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// Whether there are no tokens: never, since there is one for each byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a token is for; none for an id without a token.
+    pub fn kind(&self, id: u32) -> Option<TokenKind> {
+        self.vocab.kind(id)
+    }
+
+    /// Whether the model may be asked for this token: it exists and is not mere padding, whose logits are untrained.
+    pub fn is_sampleable(&self, id: u32) -> bool {
+        self.kind(id).is_some_and(|kind| kind != TokenKind::Unused)
+    }
+
+    /// The end-of-sequence token that the file names.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The beginning-of-sequence token that the file names.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The end-of-turn token that the file names.
+    pub fn eot(&self) -> Option<u32> {
+        self.eot
+    }
+
+    /// The padding token that the file names.
+    pub fn pad(&self) -> Option<u32> {
+        self.pad
+    }
+
+    /// Whether the file asks for a beginning-of-sequence token. Qwen's own never do.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// Whether a generation ends with this token.
+    pub fn is_end_of_generation(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// The tokens that end a generation, in ascending order.
+    pub fn ends_of_generation(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The memory that the tables take, in bytes; the texts of the tokens are in the file.
+    pub fn table_bytes(&self) -> usize {
+        self.vocab.table_bytes() + self.merges.table_bytes() + self.special.table_bytes()
+    }
+}
+
+/// For each byte the lengths of the special tokens that start with it, so that the search for them is one look into
+/// the vocabulary for each length where such a byte occurs, however many of them there are.
+struct SpecialLengths {
+    by_first: Vec<Vec<usize>>, // [256], each descending
+}
+
+impl SpecialLengths {
+    fn of(vocab: &vocab::Vocab) -> SpecialLengths {
+        let mut by_first = vec![Vec::new(); 256];
+        let is_special =
+            |kind| matches!(kind, TokenKind::UserDefined | TokenKind::Control | TokenKind::Unknown);
+        for id in vocab.ids_of_kind(is_special) {
+            let text = vocab.text(id);
+            if let Some(&first) = text.first() {
+                by_first[usize::from(first)].push(text.len());
+            }
+        }
+        for lengths in &mut by_first {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            lengths.dedup();
+        }
+        SpecialLengths { by_first }
+    }
+
+    fn starting_with(&self, byte: u8) -> &[usize] {
+        &self.by_first[usize::from(byte)]
+    }
+
+    fn table_bytes(&self) -> usize {
+        let lengths: usize = self.by_first.iter().map(|lengths| size_of_val(lengths.as_slice())).sum();
+        lengths + size_of_val(self.by_first.as_slice())
+    }
+}
+
+/// The text in normal form C; most texts are already.
+fn to_nfc(text: &str) -> Cow<'_, str> {
+    // No character below U+0300 combines; their UTF-8 has no byte from 0xcc on.
+    if text.bytes().all(|byte| byte < 0xcc) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.nfc().collect())
+}

@@ -1,0 +1,38 @@
+//! The number contract, pinned: hashes of logits that every machine must reproduce to the last bit.
+//!
+//! A change of any of these is a change of the contract: it needs a new `CONTRACT_VERSION` and a reason.
+
+mod common;
+
+use common::{fixture_tokens, load, logits};
+use qwip::KvType;
+use qwip_convert::OutputType;
+use qwip_cpu::Kernels;
+
+/// FNV-1a over the bits.
+fn hash(values: &[f32]) -> u64 {
+    let bytes = values.iter().flat_map(|v| v.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn logits_have_the_pinned_bits() {
+    assert_eq!(qwip_cpu::CONTRACT_VERSION, 1);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let kernels = Kernels::detect().expect("kernels");
+    println!("kernels: {kernels:?}");
+    let mut failed = false;
+    for (name, ty, kv, want) in [
+        ("qwen2-gqa", OutputType::F32, KvType::F32, 0),
+        ("qwen2-gqa", OutputType::Q8_0, KvType::F16, 0),
+        ("qwen2-yarn", OutputType::Bf16, KvType::F16, 0),
+        ("qwen3-wide-heads", OutputType::F16, KvType::Q8_0, 0),
+        ("qwen3-kquant", OutputType::Q4_0, KvType::F16, 0),
+    ] {
+        let model = load(dir.path(), name, ty);
+        let got = hash(&logits(&model, &qwip::cpu_with(kernels, 2).expect("a CPU"), kv, &fixture_tokens(name), 40));
+        println!("{name} {ty:?} {kv:?}: {got:#018x}");
+        failed |= got != want;
+    }
+    assert!(!failed, "the bits differ from the pinned ones");
+}
