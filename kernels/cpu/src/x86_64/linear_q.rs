@@ -28,7 +28,8 @@ pub(super) struct Step<const R: usize, const G: usize, const M: usize> {
 }
 
 impl<const R: usize, const G: usize, const M: usize> Step<R, G, M> {
-    pub(super) const ZERO: Self = Step { codes: [[[0; 4]; R]; 8], scales: [[0.0; R]; G], mins: [[0.0; R]; M] };
+    pub(super) const ZERO: Self =
+        Step { codes: [[[0; 4]; R]; 8], scales: [[0.0; R]; G], mins: [[0.0; R]; M] };
 }
 
 /// The same 32 columns of T tokens.
@@ -62,7 +63,9 @@ pub(super) trait Codes {
 }
 
 /// A type that is unpacked in registers, S steps per block.
-pub(super) trait Blocks<const R: usize, const G: usize, const M: usize, const S: usize>: Codes {
+pub(super) trait Blocks<const R: usize, const G: usize, const M: usize, const S: usize>:
+    Codes
+{
     /// Bytes of a block.
     const BYTES: usize;
 
@@ -105,7 +108,7 @@ pub(super) trait Engine<const R: usize> {
 
 /// R rows to compute at once, of which some belong to the output.
 struct Window {
-    first: usize,        // of R rows, all of which exist
+    first: usize,         // of R rows, all of which exist
     wanted: Range<usize>, // absolute rows
 }
 
@@ -377,4 +380,3 @@ fn carve<S: Plain>(bytes: &mut [u8], len: usize) -> (&mut [S], &mut [u8]) {
     // pattern is a value of a plain type.
     (unsafe { std::slice::from_raw_parts_mut(head.as_mut_ptr().cast(), len) }, tail)
 }
-

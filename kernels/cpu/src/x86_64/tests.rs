@@ -94,7 +94,8 @@ fn check_linear_q(w: &Matrix, x: &Quantized, rows: std::ops::Range<usize>, scrat
         let linear = kernels.linear_q(w.ty).unwrap();
         let mut found = vec![f32::NAN; expected.len()];
         linear(w, rows.clone(), &x.acts(), &mut found, scratch);
-        let what = format!("{kernels:?} {} rows {rows:?} of {} x {}, {} tokens", w.ty.name(), w.rows, w.cols, x.n);
+        let what =
+            format!("{kernels:?} {} rows {rows:?} of {} x {}, {} tokens", w.ty.name(), w.rows, w.cols, x.n);
         assert_same(&found, &expected, &what);
     }
 }
@@ -211,7 +212,11 @@ fn float_linears() {
                     for kernels in sets() {
                         let mut found = vec![f32::NAN; expected.len()];
                         (kernels.linear_f)(&w, range.clone(), &x, n, &mut found);
-                        assert_same(&found, &expected, &format!("{kernels:?} {ty:?} {range:?} x {cols}, {n} tokens"));
+                        assert_same(
+                            &found,
+                            &expected,
+                            &format!("{kernels:?} {ty:?} {range:?} x {cols}, {n} tokens"),
+                        );
                     }
                 }
             }
@@ -328,7 +333,8 @@ fn attention_equals_reference() {
                     };
                     let expected = run(reference::attend::attend_tile);
                     for kernels in sets() {
-                        let what = format!("{kernels:?} {heads} heads of {d}, format {format}, {valid} visible");
+                        let what =
+                            format!("{kernels:?} {heads} heads of {d}, format {format}, {valid} visible");
                         for (found, expected) in run(kernels.attend_tile).iter().zip(&expected) {
                             assert_same(found, expected, &what);
                         }

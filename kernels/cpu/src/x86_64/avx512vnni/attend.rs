@@ -133,7 +133,10 @@ pub(super) fn attend_tile(
             KvRef::Q8_0 { codes, scales } => (codes.len(), Some(scales.len())),
         };
         assert!(len >= d * TILE, "a tile of {len} values for {d} dimensions");
-        assert!(scales.is_none_or(|s| d.is_multiple_of(32) && s >= d / 32 * TILE), "scales of {d} dimensions");
+        assert!(
+            scales.is_none_or(|s| d.is_multiple_of(32) && s >= d / 32 * TILE),
+            "scales of {d} dimensions"
+        );
     }
     if !d.is_multiple_of(16) {
         return crate::scalar::attend::attend_tile(q, d, k, v, valid, m, l, o);

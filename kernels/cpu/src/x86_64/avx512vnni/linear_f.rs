@@ -113,7 +113,8 @@ fn tile<E: Element, const R: usize, const T: usize>(
     let whole = cols / 16 * 16;
     for k in (0..whole).step_by(16) {
         // SAFETY: elements k..k + 16 of cols.
-        let weights: [__m512; R] = std::array::from_fn(|i| unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) });
+        let weights: [__m512; R] =
+            std::array::from_fn(|i| unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) });
         for t in 0..T {
             // SAFETY: as above.
             let x = unsafe { _mm512_loadu_ps(tokens[t].as_ptr().add(k)) };

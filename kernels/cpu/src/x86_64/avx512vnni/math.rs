@@ -59,7 +59,8 @@ mod tests {
         if !Isa::Avx512Vnni.is_supported() {
             return;
         }
-        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 88.0, -87.0, 88.1, -87.1, 1e-40];
+        let special =
+            [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 88.0, -87.0, 88.1, -87.1, 1e-40];
         let mut x = [0.0; 16];
         x[..special.len()].copy_from_slice(&special);
         // SAFETY: the machine has the instructions.

@@ -1,0 +1,54 @@
+//! Q6_K, 256 codes - 32: low nibbles[128]; upper bit pairs[64]; i8 scales[16]; f16 d. In each half of 128
+//! codes, 64 bytes of nibbles have codes 0..64 below and 64..128 above, and byte l of 32 bytes of bit pairs
+//! has those of codes l, 32 + l, 64 + l, 96 + l.
+
+use super::rows::{LANES, halves, put, put_codes, words4};
+use crate::x86_64::linear_q::{Blocks, Codes, Rows, Step};
+use std::arch::x86_64::*;
+
+/// Codes 0..=63 as stored.
+pub(super) struct Q6K;
+
+impl Codes for Q6K {
+    const OFFSET: i32 = 32;
+    const FOLD: usize = 2;
+}
+
+impl Blocks<LANES, 2, 0, 8> for Q6K {
+    const BYTES: usize = 210;
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn unpack(rows: Rows, out: &mut [Step<LANES, 2, 0>; 8]) {
+        // SAFETY: 16 + 2 bytes at the end of a block, as the caller promises.
+        let (scales, d) = unsafe { (words4(rows, 192), halves(rows, 208)) };
+        for group in 0..16 {
+            // Byte i of the word, with its sign: up to the top, then down again.
+            let up = _mm256_set1_epi32(24 - 8 * (group as i32 % 4));
+            let scale = _mm256_srai_epi32::<24>(_mm256_sllv_epi32(scales[group / 4], up));
+            put(&mut out[group / 2].scales[group % 2], _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale)));
+        }
+        let (low, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
+        let and = |a, b| _mm256_and_si256(a, b);
+        for half in 0..2 {
+            for part in 0..2 {
+                let at = 64 * half + 16 * part;
+                // SAFETY: bytes 0..128 of a block are nibbles, 128..192 bit pairs.
+                let [a, b, bits] = unsafe {
+                    [words4(rows, at), words4(rows, at + 32), words4(rows, 128 + 32 * half + 16 * part)]
+                };
+                for i in 0..4 {
+                    let j = part * 4 + i;
+                    let steps = &mut out[4 * half..4 * half + 4];
+                    let join = |nibbles, pairs| _mm256_or_si256(and(nibbles, low), and(pairs, upper));
+                    put_codes(&mut steps[0].codes[j], join(a[i], _mm256_slli_epi16::<4>(bits[i])));
+                    put_codes(&mut steps[1].codes[j], join(b[i], _mm256_slli_epi16::<2>(bits[i])));
+                    let a = _mm256_srli_epi16::<4>(a[i]);
+                    let b = _mm256_srli_epi16::<4>(b[i]);
+                    put_codes(&mut steps[2].codes[j], join(a, bits[i]));
+                    put_codes(&mut steps[3].codes[j], join(b, _mm256_srli_epi16::<2>(bits[i])));
+                }
+            }
+        }
+    }
+}
