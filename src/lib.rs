@@ -52,7 +52,7 @@ pub use generate::{FinishReason, GenerateOptions, Generated, generate};
 pub use kv::KvType;
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;
-pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels};
+pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};
 pub use qwip_quant as quant;
 pub use sample::{Sampler, SamplingParams};
 pub use session::{Cancel, Session, SessionOptions};
