@@ -4,8 +4,12 @@ mod cursor;
 mod error;
 mod reader;
 pub mod split;
+#[cfg(test)]
+mod tests;
 mod value;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use error::Error;
 pub use reader::{Gguf, TensorInfo};

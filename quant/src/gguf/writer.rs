@@ -112,6 +112,25 @@ impl Set {
         })
     }
 
+    /// The type under which the value is written.
+    pub const fn value_type(&self) -> ValueType {
+        match self {
+            Self::U8(_) => ValueType::U8,
+            Self::I8(_) => ValueType::I8,
+            Self::U16(_) => ValueType::U16,
+            Self::I16(_) => ValueType::I16,
+            Self::U32(_) => ValueType::U32,
+            Self::I32(_) => ValueType::I32,
+            Self::U64(_) => ValueType::U64,
+            Self::I64(_) => ValueType::I64,
+            Self::F32(_) => ValueType::F32,
+            Self::F64(_) => ValueType::F64,
+            Self::Bool(_) => ValueType::Bool,
+            Self::Str(_) => ValueType::Str,
+            _ => ValueType::Array,
+        }
+    }
+
     /// The type of the elements and their number, for an array.
     fn array(&self) -> Option<(ValueType, usize)> {
         match self {
@@ -127,6 +146,7 @@ impl Set {
 
     /// Appends type id and value of `key` to `out`.
     fn write(&self, key: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+        put_u32(out, self.value_type().id());
         if let Some((elem, len)) = self.array() {
             if len == 0 {
                 return Err(Error::EmptyArray { key: key.into() });
@@ -134,30 +154,22 @@ impl Set {
             if len as u64 > MAX_ARRAY_LEN {
                 return Err(Error::ArrayLength { key: key.into(), len: len as u64, max: MAX_ARRAY_LEN });
             }
-            put_u32(out, ValueType::Array.id());
             put_u32(out, elem.id());
             put_u64(out, len as u64);
         }
-        let mut scalar = |ty: ValueType, bytes: &[u8]| {
-            put_u32(out, ty.id());
-            out.extend_from_slice(bytes);
-        };
         match self {
-            Self::U8(v) => scalar(ValueType::U8, &v.to_le_bytes()),
-            Self::I8(v) => scalar(ValueType::I8, &v.to_le_bytes()),
-            Self::U16(v) => scalar(ValueType::U16, &v.to_le_bytes()),
-            Self::I16(v) => scalar(ValueType::I16, &v.to_le_bytes()),
-            Self::U32(v) => scalar(ValueType::U32, &v.to_le_bytes()),
-            Self::I32(v) => scalar(ValueType::I32, &v.to_le_bytes()),
-            Self::U64(v) => scalar(ValueType::U64, &v.to_le_bytes()),
-            Self::I64(v) => scalar(ValueType::I64, &v.to_le_bytes()),
-            Self::F32(v) => scalar(ValueType::F32, &v.to_le_bytes()),
-            Self::F64(v) => scalar(ValueType::F64, &v.to_le_bytes()),
-            Self::Bool(v) => scalar(ValueType::Bool, &[u8::from(*v)]),
-            Self::Str(v) => {
-                put_u32(out, ValueType::Str.id());
-                put_string(key, v.as_bytes(), out)?;
-            }
+            Self::U8(v) => out.push(*v),
+            Self::I8(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::U16(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::I16(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::U32(v) => put_u32(out, *v),
+            Self::I32(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::U64(v) => put_u64(out, *v),
+            Self::I64(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::F32(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::F64(v) => out.extend_from_slice(&v.to_le_bytes()),
+            Self::Bool(v) => out.push(u8::from(*v)),
+            Self::Str(v) => put_string(key, v.as_bytes(), out)?,
             Self::Strings(v) => v.iter().try_for_each(|s| put_string(key, s, out))?,
             Self::U32s(v) => v.iter().for_each(|v| put_u32(out, *v)),
             Self::I32s(v) => v.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes())),
@@ -335,11 +347,7 @@ impl Writer {
                 Ok((*v).into())
             }
             Some((_, Set::U32(v))) => Err(Error::Alignment { found: (*v).into(), max: MAX_ALIGNMENT }),
-            Some(_) => Err(Error::WrongType {
-                key: ALIGNMENT_KEY.into(),
-                wanted: "u32",
-                found: "of another type".into(),
-            }),
+            Some((_, other)) => Err(Error::AlignmentType { found: other.value_type() }),
         }
     }
 }

@@ -15,6 +15,8 @@ pub trait Block: Sized {
     const GROUP: usize;
     /// Whether groups have a minimum.
     const HAS_MIN: bool = false;
+    /// A magnitude that no block can hold, small enough for the sums of products in the searches to stay finite.
+    const LIMIT: f32 = (1u32 << 30) as f32;
 
     /// Reads the fields from `bytes` `[BYTES]`.
     fn read(bytes: &[u8]) -> Self;

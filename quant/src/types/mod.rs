@@ -3,6 +3,8 @@
 pub mod block;
 pub mod file_type;
 mod floats;
+#[cfg(test)]
+mod golden_tests;
 pub mod iq4_nl;
 pub mod iq4_xs;
 pub mod mxfp4;
@@ -19,6 +21,8 @@ pub mod q8_0;
 mod search;
 mod six_bit;
 mod tensor_type;
+#[cfg(test)]
+mod tests;
 
 pub use block::Block;
 pub use file_type::{FILE_TYPES, FileType};
@@ -228,7 +232,7 @@ fn unpack_blocks<B: Block>(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], m
 }
 
 fn encode_blocks<B: Block>(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
-    if let Some(column) = x.iter().position(|v| !v.is_finite()) {
+    if let Some(column) = x.iter().position(|v| !v.is_finite() || v.abs() > B::LIMIT) {
         return Err(TypeError::NotFinite { ty, column });
     }
     for (i, (x, out)) in x.chunks_exact(B::LEN).zip(out.chunks_exact_mut(B::BYTES)).enumerate() {

@@ -40,6 +40,7 @@ impl Block for Mxfp4 {
     const LEN: usize = 32;
     const BYTES: usize = 17;
     const GROUP: usize = 32;
+    const LIMIT: f32 = f32::MAX;
 
     fn read(bytes: &[u8]) -> Self {
         Self { e: bytes[0], qs: field(bytes, 1) }
