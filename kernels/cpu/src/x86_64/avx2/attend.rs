@@ -74,8 +74,12 @@ impl Tile for (*const i8, *const f16) {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn key_scales(self, block: usize, j: usize) -> [__m256; PARTS] {
-        // SAFETY: the caller's promise.
-        std::array::from_fn(|part| unsafe { halves(self.1.add(block * TILE + j + 8 * part)) })
+        let mut scales = [_mm256_setzero_ps(); PARTS];
+        for part in 0..PARTS {
+            // SAFETY: the caller's promise.
+            scales[part] = unsafe { halves(self.1.add(block * TILE + j + 8 * part)) };
+        }
+        scales
     }
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
@@ -244,9 +248,11 @@ impl<const N: usize> Mix<N> {
                 // SAFETY: the caller's promise.
                 let scales = unsafe { k.key_scales(block, j) };
                 for i in block * 32..d.min(block * 32 + 32) {
-                    let keys: [__m256; PARTS] =
+                    let mut keys = [_mm256_setzero_ps(); PARTS];
+                    for part in 0..PARTS {
                         // SAFETY: the caller's promise.
-                        std::array::from_fn(|part| unsafe { k.keys(i, j, part, scales) });
+                        keys[part] = unsafe { k.keys(i, j, part, scales) };
+                    }
                     for n in 0..N {
                         let q = _mm256_set1_ps(q[n][i]);
                         for part in 0..PARTS {
@@ -294,8 +300,11 @@ impl<const N: usize> Mix<N> {
     unsafe fn part<V: Tile, const C: usize>(&self, v: V, d: usize, valid: usize, o: &mut [f32], i: usize) {
         let mut acc = [[_mm256_setzero_ps(); C]; N];
         for j in 0..valid {
-            // SAFETY: the caller's promise.
-            let values: [__m256; C] = std::array::from_fn(|c| unsafe { v.value(d, i + 8 * c, j) });
+            let mut values = [_mm256_setzero_ps(); C];
+            for c in 0..C {
+                // SAFETY: the caller's promise.
+                values[c] = unsafe { v.value(d, i + 8 * c, j) };
+            }
             for n in 0..N {
                 let p = _mm256_set1_ps(self.p[n][j]);
                 for c in 0..C {

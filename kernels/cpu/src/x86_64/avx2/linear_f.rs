@@ -124,9 +124,11 @@ fn tile<E: Element, const R: usize, const T: usize>(
     let mut acc = [[[_mm256_setzero_ps(); 2]; T]; R];
     let whole = cols / 16 * 16;
     for k in (0..whole).step_by(16) {
-        // SAFETY: elements k..k + 16 of cols.
-        let weights: [_; R] =
-            std::array::from_fn(|i| unsafe { load::<E>(rows[i].as_ptr().add(k * E::BYTES)) });
+        let mut weights = [[_mm256_setzero_ps(); 2]; R];
+        for i in 0..R {
+            // SAFETY: elements k..k + 16 of cols.
+            weights[i] = unsafe { load::<E>(rows[i].as_ptr().add(k * E::BYTES)) };
+        }
         for t in 0..T {
             // SAFETY: as above.
             let x = unsafe { load::<F32>(tokens[t].as_ptr().add(k).cast()) };

@@ -26,11 +26,9 @@ pub(super) fn quantize(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &m
         *scale = amax / 127.0;
         let inv = _mm256_set1_ps(127.0 / amax);
         for ((v, codes), sum) in v.into_iter().zip(codes.as_chunks_mut::<16>().0).zip(sums) {
-            let rounded = v.map(|v| {
-                const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-                _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST_EVEN>(_mm256_mul_ps(v, inv)))
-            });
-            let words = _mm256_packs_epi32(rounded[0], rounded[1]);
+            let [low, high] = v;
+            let words =
+                _mm256_packs_epi32(rounded(_mm256_mul_ps(low, inv)), rounded(_mm256_mul_ps(high, inv)));
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
             let pairs = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
             *sum = sum_lanes(pairs);
@@ -40,6 +38,13 @@ pub(super) fn quantize(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &m
             unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), bytes) };
         }
     }
+}
+
+/// To the nearest integer, ties to even.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn rounded(v: __m256) -> __m256i {
+    _mm256_cvtps_epi32(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -74,8 +74,12 @@ impl Tile for (*const i8, *const f16) {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
     unsafe fn key_scales(self, block: usize) -> [__m512; PARTS] {
-        // SAFETY: the caller's promise.
-        std::array::from_fn(|part| unsafe { halves(self.1.add(block * TILE + 16 * part)) })
+        let mut scales = [_mm512_setzero_ps(); PARTS];
+        for part in 0..PARTS {
+            // SAFETY: the caller's promise.
+            scales[part] = unsafe { halves(self.1.add(block * TILE + 16 * part)) };
+        }
+        scales
     }
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
@@ -227,8 +231,11 @@ unsafe fn scores<K: Tile, const N: usize>(q: &[f32], d: usize, k: K) -> [[__m512
         // SAFETY: the caller's promise.
         let scales = unsafe { k.key_scales(block) };
         for i in block * 32..d.min(block * 32 + 32) {
-            // SAFETY: the caller's promise.
-            let keys: [__m512; PARTS] = std::array::from_fn(|part| unsafe { k.keys(i, part, scales) });
+            let mut keys = [_mm512_setzero_ps(); PARTS];
+            for part in 0..PARTS {
+                // SAFETY: the caller's promise.
+                keys[part] = unsafe { k.keys(i, part, scales) };
+            }
             for n in 0..N {
                 let q = _mm512_set1_ps(q[n][i]);
                 for part in 0..PARTS {
@@ -277,8 +284,11 @@ impl<const N: usize> Mix<N> {
     unsafe fn part<V: Tile, const C: usize>(&self, v: V, d: usize, valid: usize, o: &mut [f32], i: usize) {
         let mut acc = [[_mm512_setzero_ps(); C]; N];
         for j in 0..valid {
-            // SAFETY: the caller's promise.
-            let values: [__m512; C] = std::array::from_fn(|c| unsafe { v.value(d, i + 16 * c, j) });
+            let mut values = [_mm512_setzero_ps(); C];
+            for c in 0..C {
+                // SAFETY: the caller's promise.
+                values[c] = unsafe { v.value(d, i + 16 * c, j) };
+            }
             for n in 0..N {
                 let p = _mm512_set1_ps(self.p[n][j]);
                 for c in 0..C {

@@ -112,9 +112,11 @@ fn tile<E: Element, const R: usize, const T: usize>(
     let mut acc = [[_mm512_setzero_ps(); T]; R];
     let whole = cols / 16 * 16;
     for k in (0..whole).step_by(16) {
-        // SAFETY: elements k..k + 16 of cols.
-        let weights: [__m512; R] =
-            std::array::from_fn(|i| unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) });
+        let mut weights = [_mm512_setzero_ps(); R];
+        for i in 0..R {
+            // SAFETY: elements k..k + 16 of cols.
+            weights[i] = unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) };
+        }
         for t in 0..T {
             // SAFETY: as above.
             let x = unsafe { _mm512_loadu_ps(tokens[t].as_ptr().add(k)) };

@@ -73,9 +73,19 @@ fn multiply<const G: usize, const M: usize, const T: usize>(
     acts: &ActStep<T, G>,
     acc: &mut [__m512; T],
 ) {
-    let codes = step.codes.each_ref().map(|c| get_codes(c));
-    let scales = step.scales.each_ref().map(|s| get(s));
-    let mins = step.mins.each_ref().map(|m| get(m));
+    // Loops, not `map` with closures: those would be calls, as `map` itself lacks the CPU features.
+    let mut codes = [_mm512_setzero_si512(); 8];
+    for j in 0..8 {
+        codes[j] = get_codes(&step.codes[j]);
+    }
+    let mut scales = [_mm512_setzero_ps(); G];
+    for g in 0..G {
+        scales[g] = get(&step.scales[g]);
+    }
+    let mut mins = [_mm512_setzero_ps(); M];
+    for g in 0..M {
+        mins[g] = get(&step.mins[g]);
+    }
     for t in 0..T {
         let d_x = _mm512_set1_ps(acts.scales[t]);
         for g in 0..G {
