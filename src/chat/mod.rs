@@ -32,7 +32,7 @@ pub enum ChatError {
         message: String,
     },
     /// The template does not render these messages, by its own decision (`raise_exception`) or by a fault of it.
-    #[error("chat template, line {line}: {message}")]
+    #[error("chat template{}: {message}", at_line(*line))]
     Render {
         /// Line of the template, from 1; 0 where the fault belongs to no line.
         line: u32,
@@ -138,6 +138,10 @@ impl ChatTemplate {
         };
         jinja::render(&self.template, variables, size, now)
     }
+}
+
+fn at_line(line: u32) -> String {
+    if line > 0 { format!(", line {line}") } else { String::new() }
 }
 
 fn clock() -> i64 {

@@ -46,6 +46,7 @@ pub(super) fn write_repr(value: &Value, out: &mut String, meter: &mut Meter) -> 
         Value::Float(f) => push(out, &float_repr(*f), meter),
         Value::Str(s) => {
             meter.bytes(s.len())?;
+            meter.scan(s.len() * 4)?;
             write_str_repr(s, out);
             Ok(())
         }
@@ -117,7 +118,7 @@ fn write_str_repr(s: &str, out: &mut String) {
                 out.push('\\');
                 out.push(c);
             }
-            '\'' | '"' => out.push(c),
+            ' '..='~' => out.push(c),
             c if is_printable(c) => out.push(c),
             c => {
                 let code = u32::from(c);
@@ -236,6 +237,7 @@ impl Json {
 
     fn string(&self, s: &str, out: &mut String, meter: &mut Meter) -> Outcome<()> {
         meter.bytes(s.len() + 2)?;
+        meter.scan(s.len())?;
         out.push('"');
         for c in s.chars() {
             match c {

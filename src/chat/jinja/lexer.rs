@@ -76,7 +76,7 @@ impl<'s> Lexer<'s> {
 
     fn run(&mut self) -> Outcome<()> {
         while let Some(text) = self.text_before_tag() {
-            let kind = self.rest().as_bytes()[1];
+            let kind = self.rest().as_bytes()[text.len() + 1];
             self.data(text, kind != b'{');
             let tag_line = self.line;
             self.advance(2);
@@ -216,14 +216,17 @@ impl<'s> Lexer<'s> {
             } else if c == '\'' || c == '"' {
                 self.string(c)?;
             } else {
-                let Some(op) = OPERATORS.into_iter().find(|op| rest.starts_with(op)) else {
+                let Some(op) = OPERATORS
+                    .iter()
+                    .find(|op| op.as_bytes()[0] == rest.as_bytes()[0] && rest.starts_with(**op))
+                else {
                     return self.fail(format!("unexpected character {c:?}"));
                 };
-                match op {
+                match *op {
                     "(" => open.push(")"),
                     "[" => open.push("]"),
                     "{" => open.push("}"),
-                    ")" | "]" | "}" if open.pop() != Some(op) => {
+                    ")" | "]" | "}" if open.pop() != Some(*op) => {
                         return self.fail(format!("unexpected '{op}'"));
                     }
                     _ => {}

@@ -180,6 +180,7 @@ pub(super) fn replace(s: &str, old: &str, new: &str, count: i128, meter: &mut Me
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     meter.scan(s.len())?;
     let found = s.matches(old).take(count).count();
+    meter.steps(found)?;
     meter.bytes(s.len().saturating_add(found.saturating_mul(new.len())))?;
     Ok(Value::str(s.replacen(old, new, count)))
 }
@@ -202,11 +203,11 @@ fn fits(argument: &Value, name: &str, test: impl Fn(&str) -> bool) -> Outcome<bo
     match argument {
         Value::Str(s) => Ok(test(s)),
         Value::Seq(seq) if seq.kind == SeqKind::Tuple => {
-            let mut any = false;
-            for item in &seq.items {
-                any |= fits(item, name, &test)?;
+            let texts: Option<Vec<&str>> = seq.items.iter().map(Value::as_str).collect();
+            match texts {
+                Some(texts) => Ok(texts.into_iter().any(test)),
+                None => Fail::new(format!("'{name}' takes texts")),
             }
-            Ok(any)
         }
         other => Fail::new(format!("'{name}' takes text, not {}", other.type_name())),
     }

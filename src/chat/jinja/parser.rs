@@ -10,7 +10,7 @@ use super::value::{Fail, Outcome};
 mod expressions;
 
 /// The longest template source, in bytes. Real ones have some ten thousand.
-const MAX_SOURCE: usize = 1 << 20;
+const MAX_SOURCE: usize = 1 << 18;
 /// The deepest nesting of block statements.
 const MAX_BLOCK_DEPTH: usize = 40;
 
@@ -249,7 +249,11 @@ impl Parser {
                 if tag == "break" { Stmt::Break } else { Stmt::Continue }
             }
             "print" => {
-                let value = self.tuple_or_expression()?;
+                let mut value = self.expression()?;
+                while self.skip_op(",") {
+                    out.push(Stmt::Emit(value));
+                    value = self.expression()?;
+                }
                 self.block_end()?;
                 Stmt::Emit(value)
             }
@@ -283,7 +287,11 @@ impl Parser {
     }
 
     fn for_block(&mut self) -> Outcome<Stmt> {
+        let start = self.pos;
         let target = self.target()?;
+        if self.tokens[start..self.pos].iter().any(|token| token.tok == Tok::Name("loop".to_owned())) {
+            return self.fail("a loop cannot assign to 'loop'");
+        }
         if !self.skip_name("in") {
             return self.unexpected("'in'");
         }

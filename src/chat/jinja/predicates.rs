@@ -1,7 +1,7 @@
 //! The tests behind `is`.
 
 use super::args::Args;
-use super::ast::CompareOp;
+use super::ast::{BinaryOp, CompareOp};
 use super::ops;
 use super::value::{Fail, Meter, Outcome, SeqKind, Value};
 
@@ -56,19 +56,20 @@ pub(super) fn test(value: &Value, name: &str, mut args: Args, meter: &mut Meter)
             std::mem::discriminant(value) == std::mem::discriminant(&other)
                 && ops::equal(value, &other, meter)?
         }
-        "odd" | "even" => remainder(value, &Value::Int(2), name)? == i128::from(name == "odd"),
+        "odd" | "even" => {
+            let remainder = ops::binary(BinaryOp::Rem, &number(value, name)?, &Value::Int(2), meter)?;
+            ops::equal(&remainder, &Value::Int(i128::from(name == "odd")), meter)?
+        }
         "divisibleby" => {
-            let divisor = args.need(0, "num", name)?;
-            remainder(value, &divisor, name)? == 0
+            let divisor = number(&args.need(0, "num", name)?, name)?;
+            let remainder = ops::binary(BinaryOp::Rem, &number(value, name)?, &divisor, meter)?;
+            ops::equal(&remainder, &Value::Int(0), meter)?
         }
         "lower" | "upper" => {
             let text = super::format::to_str(value, meter)?;
-            meter.scan(text.len())?;
-            let (wanted, other): (fn(char) -> bool, fn(char) -> bool) = match name {
-                "lower" => (char::is_lowercase, char::is_uppercase),
-                _ => (char::is_uppercase, char::is_lowercase),
-            };
-            text.chars().any(wanted) && !text.chars().any(other)
+            meter.scan(text.len() * 2)?;
+            let (lower, upper) = (text.chars().any(char::is_lowercase), text.chars().any(char::is_uppercase));
+            if name == "lower" { lower && !upper } else { upper && !lower }
         }
         "filter" | "test" => match value {
             Value::Str(s) if name == "filter" => super::filters::NAMES.contains(&&**s),
@@ -126,10 +127,9 @@ const NAMES: [&str; 39] = [
     "upper",
 ];
 
-fn remainder(value: &Value, divisor: &Value, name: &str) -> Outcome<i128> {
-    match (value.as_int(), divisor.as_int()) {
-        (_, Some(0)) => Fail::new("division by zero"),
-        (Some(x), Some(y)) => Ok(x.checked_rem_euclid(y).unwrap_or(0)),
-        _ => Fail::new(format!("'{name}' needs whole numbers, not {}", value.type_name())),
+fn number(value: &Value, name: &str) -> Outcome<Value> {
+    match value.as_float() {
+        Some(_) => Ok(value.clone()),
+        None => Fail::new(format!("'{name}' needs a number, not {}", value.type_name())),
     }
 }

@@ -34,7 +34,7 @@ impl Meter {
     /// Limits that grow with the input: `input_bytes` of text and `input_values` list and dictionary entries.
     pub(super) fn new(input_bytes: u64, input_values: u64) -> Meter {
         Meter {
-            steps: 5_000_000 + 2_000 * input_values + input_bytes,
+            steps: 5_000_000 + 2_000 * input_values + 4 * input_bytes,
             bytes: (64 << 20) + 64 * input_bytes + 1_000 * input_values,
         }
     }
@@ -52,14 +52,14 @@ impl Meter {
     pub(super) fn bytes(&mut self, n: usize) -> Outcome<()> {
         match self.bytes.checked_sub(n as u64) {
             Some(left) => self.bytes = left,
-            None => return Fail::new("the template builds too much text"),
+            None => return Fail::new("the template uses too much memory"),
         }
         Ok(())
     }
 
     /// Pays for reading `n` bytes without keeping them.
     pub(super) fn scan(&mut self, n: usize) -> Outcome<()> {
-        self.steps(1 + n / 32)
+        self.steps(1 + n / 8)
     }
 
     /// Pays for a container of `n` values.
