@@ -62,38 +62,59 @@ pub(super) trait Codes {
     const FOLD: usize;
 }
 
-/// A type that is unpacked in registers, S steps per block.
+/// A type that is unpacked in registers. A block is unpacked in parts of S steps, so that loads, prefetches
+/// and multiplications stay mixed.
 pub(super) trait Blocks<const R: usize, const G: usize, const M: usize, const S: usize>:
     Codes
 {
     /// Bytes of a block.
     const BYTES: usize;
+    /// Parts of a block.
+    const PARTS: usize;
+    /// What all parts need.
+    type Head: Copy;
 
-    /// Unpacks one block of R rows.
+    /// Reads the scales of one block of R rows.
     ///
     /// # Safety
     /// The CPU has the features of the kernel set; a whole block of each row is readable.
-    unsafe fn unpack(rows: Rows, out: &mut [Step<R, G, M>; S]);
+    unsafe fn head(rows: Rows) -> Self::Head;
+
+    /// Unpacks a part of one block of R rows.
+    ///
+    /// # Safety
+    /// As for `head`, of the same rows; `part < PARTS`.
+    unsafe fn part(rows: Rows, head: &Self::Head, part: usize, out: &mut [Step<R, G, M>; S]);
 }
 
 /// The inner loops of an instruction set with R rows in lanes.
 pub(super) trait Engine<const R: usize> {
     /// Tokens up to which the blocks are multiplied where they lie.
     const FEW: usize;
-    /// Tokens of the widest tile: 4 or 16.
+    /// Tokens of the widest tile: 4 or 8.
     const TILE: usize;
 
-    /// Multiplies R rows of `acts.len() / S` blocks with T tokens, and prefetches as many bytes as they
-    /// have from `next` on (null: nothing).
+    /// Multiplies R rows of `acts.len()` steps, whole blocks, with T tokens, and prefetches as many bytes as
+    /// they have from `next` on (null: nothing).
     ///
     /// # Safety
-    /// The CPU has the features of the kernel set; that many blocks of each row are readable.
+    /// The CPU has the features of the kernel set; that many steps of each row are readable.
     unsafe fn in_place<F, const G: usize, const M: usize, const S: usize, const T: usize>(
         rows: Rows,
         acts: &[ActStep<T, G>],
         next: *const u8,
     ) -> [[f32; R]; T]
     where
+        F: Blocks<R, G, M, S>;
+
+    /// Unpacks R rows of `panel.len()` steps, whole blocks.
+    ///
+    /// # Safety
+    /// The CPU has the features of the kernel set; that many steps of each row are readable.
+    unsafe fn unpack<F, const G: usize, const M: usize, const S: usize>(
+        rows: Rows,
+        panel: &mut [Step<R, G, M>],
+    ) where
         F: Blocks<R, G, M, S>;
 
     /// Multiplies unpacked rows with T tokens.
@@ -152,20 +173,24 @@ pub(super) unsafe fn linear_q<E, F, const R: usize, const G: usize, const M: usi
     F: Blocks<R, G, M, S>,
 {
     check(w, &rows, x, out);
-    if w.rows < R || !w.cols.is_multiple_of(S * STEP) {
+    if w.rows < R {
         return crate::scalar::linear::linear_q(w, rows, x, out, scratch);
     }
-    assert!(w.bytes.len() >= w.rows * (w.cols / (S * STEP)) * F::BYTES, "blocks of another size");
+    let block = S * F::PARTS * STEP;
+    assert!(w.cols.is_multiple_of(block), "{} columns in blocks of {block}", w.cols);
+    assert!(
+        w.bytes.len() == w.rows * (w.cols / block) * F::BYTES,
+        "{} bytes in blocks of {}",
+        w.bytes.len(),
+        F::BYTES
+    );
     let stride = w.row_bytes();
     let block_rows = |first: usize| Rows { first: w.bytes[first * stride..].as_ptr(), stride };
     if x.n > E::FEW {
         let unpack = |first: usize, panel: &mut [Step<R, G, M>]| {
-            let rows = block_rows(first);
-            for (b, block) in panel.as_chunks_mut::<S>().0.iter_mut().enumerate() {
-                // SAFETY: the features are the caller's promise; the panel has as many blocks as a row, and
-                // rows first..first + R exist.
-                unsafe { F::unpack(Rows { first: rows.first.add(b * F::BYTES), ..rows }, block) };
-            }
+            // SAFETY: the features are the caller's promise; `many` asks for rows that exist, in a panel as
+            // long as they are.
+            unsafe { E::unpack::<F, G, M, S>(block_rows(first), panel) };
         };
         // SAFETY: the caller's promise.
         return unsafe { many::<E, F, R, G, M>(w, rows, x, out, scratch, unpack) };
@@ -300,10 +325,9 @@ unsafe fn many<E, F, const R: usize, const G: usize, const M: usize>(
             unpack(window.first, panel);
         }
         let mut pass = Pass { x, panel, windows: &windows, output: &mut output, tile, t: 0 };
-        // SAFETY: the caller's promise, for all five.
+        // SAFETY: the caller's promise, for all four.
         unsafe {
-            if E::TILE >= 16 {
-                pass.tiles::<E, F, 16>();
+            if E::TILE >= 8 {
                 pass.tiles::<E, F, 8>();
             }
             pass.tiles::<E, F, 4>();

@@ -47,8 +47,8 @@ pub(crate) fn install(kernels: &mut Kernels) {
     kernels.set_linear_q(TensorType::Q8_0, own::<q8_0::Q8_0, 1, 0, 1>());
     kernels.set_linear_q(TensorType::Q4_0, own::<q4_0::Q4_0, 1, 0, 1>());
     kernels.set_linear_q(TensorType::Q5_0, own::<q5_0::Q5_0, 1, 0, 1>());
-    kernels.set_linear_q(TensorType::Q4K, own::<q4_k::Q4K, 1, 1, 8>());
-    kernels.set_linear_q(TensorType::Q6K, own::<q6_k::Q6K, 2, 0, 8>());
+    kernels.set_linear_q(TensorType::Q4K, own::<q4_k::Q4K, 1, 1, 2>());
+    kernels.set_linear_q(TensorType::Q6K, own::<q6_k::Q6K, 2, 0, 4>());
 }
 
 /// The kernel of a type that is unpacked in registers.

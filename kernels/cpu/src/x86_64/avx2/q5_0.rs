@@ -14,10 +14,16 @@ impl Codes for Q5_0 {
 
 impl Blocks<LANES, 1, 0, 1> for Q5_0 {
     const BYTES: usize = 22;
+    const PARTS: usize = 1;
+    type Head = ();
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn unpack(rows: Rows, out: &mut [Step<LANES, 1, 0>; 1]) {
+    unsafe fn head(_: Rows) {}
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn part(rows: Rows, _: &(), _: usize, out: &mut [Step<LANES, 1, 0>; 1]) {
         // SAFETY: 2 + 4 + 16 bytes of a block, as the caller promises.
         let (d, fifth, nibbles) = unsafe { (halves(rows, 0), words(rows, 2), words4(rows, 6)) };
         let low = _mm256_set1_epi8(15);

@@ -13,10 +13,16 @@ impl Codes for Q8_0 {
 
 impl Blocks<LANES, 1, 0, 1> for Q8_0 {
     const BYTES: usize = 34;
+    const PARTS: usize = 1;
+    type Head = ();
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn unpack(rows: Rows, out: &mut [Step<LANES, 1, 0>; 1]) {
+    unsafe fn head(_: Rows) {}
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn part(rows: Rows, _: &(), _: usize, out: &mut [Step<LANES, 1, 0>; 1]) {
         // SAFETY: 2 + 32 bytes of a block, as the caller promises.
         let (d, low, high) = unsafe { (halves(rows, 0), words4(rows, 2), words4(rows, 18)) };
         put(&mut out[0].scales[0], d);

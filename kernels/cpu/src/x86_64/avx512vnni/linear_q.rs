@@ -22,7 +22,7 @@ impl Codes for Unsigned {
 
 impl Engine<LANES> for Avx512 {
     const FEW: usize = 4;
-    const TILE: usize = 16;
+    const TILE: usize = 8;
 
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn in_place<F, const G: usize, const M: usize, const S: usize, const T: usize>(
@@ -34,21 +34,46 @@ impl Engine<LANES> for Avx512 {
         F: Blocks<LANES, G, M, S>,
     {
         let mut acc = [_mm512_setzero_ps(); T];
-        let mut block = [Step::ZERO; S];
-        for (b, acts) in acts.as_chunks::<S>().0.iter().enumerate() {
-            if !next.is_null() {
-                let bytes = LANES * F::BYTES;
-                for line in 0..bytes.div_ceil(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(b * bytes + line * 64).cast());
-                }
-            }
+        let mut steps = [Step::ZERO; S];
+        let prefetched = LANES * F::BYTES / F::PARTS;
+        for (b, acts) in acts.chunks_exact(F::PARTS * S).enumerate() {
+            let rows = Rows { first: rows.first.wrapping_add(b * F::BYTES), ..rows };
             // SAFETY: the caller's promise: as many blocks as there are activations.
-            unsafe { F::unpack(Rows { first: rows.first.add(b * F::BYTES), ..rows }, &mut block) };
-            for (step, acts) in block.iter().zip(acts) {
-                multiply(step, acts, &mut acc);
+            let head = unsafe { F::head(rows) };
+            for (part, acts) in acts.as_chunks::<S>().0.iter().enumerate() {
+                if !next.is_null() {
+                    let from = (b * F::PARTS + part) * prefetched;
+                    for line in 0..prefetched.div_ceil(64) {
+                        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(from + line * 64).cast());
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { F::part(rows, &head, part, &mut steps) };
+                for (step, acts) in steps.iter().zip(acts) {
+                    // SAFETY: the features are those of this function.
+                    unsafe { multiply(step, plain_address(acts), &mut acc) };
+                }
             }
         }
         results(&acc)
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn unpack<F, const G: usize, const M: usize, const S: usize>(
+        rows: Rows,
+        panel: &mut [Step<LANES, G, M>],
+    ) where
+        F: Blocks<LANES, G, M, S>,
+    {
+        for (b, block) in panel.chunks_exact_mut(F::PARTS * S).enumerate() {
+            let rows = Rows { first: rows.first.wrapping_add(b * F::BYTES), ..rows };
+            // SAFETY: the caller's promise: as many blocks as the panel has.
+            let head = unsafe { F::head(rows) };
+            for (part, steps) in block.as_chunks_mut::<S>().0.iter_mut().enumerate() {
+                // SAFETY: as above.
+                unsafe { F::part(rows, &head, part, steps) };
+            }
+        }
     }
 
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -58,46 +83,61 @@ impl Engine<LANES> for Avx512 {
     ) -> [[f32; LANES]; T] {
         let mut acc = [_mm512_setzero_ps(); T];
         for (step, acts) in panel.iter().zip(acts) {
-            multiply(step, acts, &mut acc);
+            // SAFETY: the features are those of this function.
+            unsafe { multiply(plain_address(step), plain_address(acts), &mut acc) };
         }
         results(&acc)
     }
 }
 
-/// One step: `acc[t] += rows x token t`. The eight code vectors stay in registers for all tokens; the
-/// activations are broadcast by the multiply itself.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-fn multiply<const G: usize, const M: usize, const T: usize>(
+/// One step: `acc[t] += rows x token t`.
+///
+/// A chain of dependent `vpdpbusd` has a latency of 5 cycles each while two could start in every cycle, so
+/// neighbouring ones belong to different tokens, or for few tokens to different chains.
+///
+/// Always inlined, which a function with CPU features cannot ask for: a call would move the sums to memory.
+///
+/// # Safety
+/// The CPU has the features of this kernel set, and the caller is compiled with them.
+#[inline(always)]
+unsafe fn multiply<const G: usize, const M: usize, const T: usize>(
     step: &Step<LANES, G, M>,
     acts: &ActStep<T, G>,
     acc: &mut [__m512; T],
 ) {
-    // Loops, not `map` with closures: those would be calls, as `map` itself lacks the CPU features.
-    let mut codes = [_mm512_setzero_si512(); 8];
-    for j in 0..8 {
-        codes[j] = get_codes(&step.codes[j]);
-    }
-    let mut scales = [_mm512_setzero_ps(); G];
-    for g in 0..G {
-        scales[g] = get(&step.scales[g]);
-    }
-    let mut mins = [_mm512_setzero_ps(); M];
-    for g in 0..M {
-        mins[g] = get(&step.mins[g]);
-    }
-    for t in 0..T {
-        let d_x = _mm512_set1_ps(acts.scales[t]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        const MOST_CHAINS: usize = 4;
+        let chains = (MOST_CHAINS / T).max(1);
+        let vectors = 8 / G;
         for g in 0..G {
-            let aux = _mm512_set1_epi32(acts.aux[t][g]);
-            let mut dot = if M == 0 { aux } else { _mm512_setzero_si512() };
-            for j in g * (8 / G)..(g + 1) * (8 / G) {
-                dot = _mm512_dpbusd_epi32(dot, codes[j], _mm512_set1_epi32(acts.codes[t][j]));
+            let mut dots = [[_mm512_setzero_si512(); MOST_CHAINS]; T];
+            if M == 0 {
+                for t in 0..T {
+                    dots[t][0] = _mm512_set1_epi32(acts.aux[t][g]);
+                }
             }
-            acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(scales[g], d_x), _mm512_cvtepi32_ps(dot), acc[t]);
-            if M > 0 {
-                // -(m * d) * sum + acc, rounded once.
-                acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(mins[g], d_x), _mm512_castsi512_ps(aux), acc[t]);
+            for i in 0..vectors {
+                let j = g * vectors + i;
+                let codes = get_codes(&step.codes[j]);
+                for t in 0..T {
+                    let dot = &mut dots[t][i % chains];
+                    *dot = _mm512_dpbusd_epi32(*dot, codes, _mm512_set1_epi32(acts.codes[t][j]));
+                }
+            }
+            let scales = get(&step.scales[g]);
+            for t in 0..T {
+                let mut dot = dots[t][0];
+                for chain in 1..chains {
+                    dot = _mm512_add_epi32(dot, dots[t][chain]);
+                }
+                let d_x = _mm512_set1_ps(acts.scales[t]);
+                acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(scales, d_x), _mm512_cvtepi32_ps(dot), acc[t]);
+                if M > 0 {
+                    // -(m * d) * sum + acc, rounded once.
+                    let sum = _mm512_castsi512_ps(_mm512_set1_epi32(acts.aux[t][g]));
+                    acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(get(&step.mins[g]), d_x), sum, acc[t]);
+                }
             }
         }
     }
@@ -111,4 +151,16 @@ fn results<const T: usize>(acc: &[__m512; T]) -> [[f32; LANES]; T] {
         put(&mut out[t], acc[t]);
     }
     out
+}
+
+/// The same reference, through a register. A multiply that loads its operand is one operation only if the
+/// address is a base and a constant; the compiler would rather share an index between two pointers.
+#[inline]
+fn plain_address<P>(p: &P) -> &P {
+    let mut p = std::ptr::from_ref(p);
+    // SAFETY: no instruction at all; the pointer is the same.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, readonly, nostack, preserves_flags));
+        &*p
+    }
 }

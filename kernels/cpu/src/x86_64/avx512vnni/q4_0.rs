@@ -14,10 +14,16 @@ impl Codes for Q4_0 {
 
 impl Blocks<LANES, 1, 0, 1> for Q4_0 {
     const BYTES: usize = 18;
+    const PARTS: usize = 1;
+    type Head = ();
 
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
-    unsafe fn unpack(rows: Rows, out: &mut [Step<LANES, 1, 0>; 1]) {
+    unsafe fn head(_: Rows) {}
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[inline]
+    unsafe fn part(rows: Rows, _: &(), _: usize, out: &mut [Step<LANES, 1, 0>; 1]) {
         // SAFETY: 2 + 16 bytes of a block, as the caller promises.
         let (d, nibbles) = unsafe { (halves(rows, 0), words4(rows, 2)) };
         let low = _mm512_set1_epi8(15);

@@ -14,40 +14,52 @@ impl Codes for Q6K {
     const FOLD: usize = 2;
 }
 
-impl Blocks<LANES, 2, 0, 8> for Q6K {
+/// d, and the 16 factors of a block in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    d: __m512,
+    scales: [__m512i; 4],
+}
+
+impl Blocks<LANES, 2, 0, 4> for Q6K {
     const BYTES: usize = 210;
+    const PARTS: usize = 2;
+    type Head = Head;
 
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
-    unsafe fn unpack(rows: Rows, out: &mut [Step<LANES, 2, 0>; 8]) {
+    unsafe fn head(rows: Rows) -> Head {
         // SAFETY: 16 + 2 bytes at the end of a block, as the caller promises.
-        let (scales, d) = unsafe { (words4(rows, 192), halves(rows, 208)) };
-        for group in 0..16 {
+        unsafe { Head { d: halves(rows, 208), scales: words4(rows, 192) } }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[inline]
+    unsafe fn part(rows: Rows, head: &Head, part: usize, out: &mut [Step<LANES, 2, 0>; 4]) {
+        for group in 0..8 {
             // Byte i of the word, with its sign: up to the top, then down again.
             let up = _mm512_set1_epi32(24 - 8 * (group as i32 % 4));
-            let scale = _mm512_srai_epi32::<24>(_mm512_sllv_epi32(scales[group / 4], up));
-            put(&mut out[group / 2].scales[group % 2], _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale)));
+            let scale = _mm512_srai_epi32::<24>(_mm512_sllv_epi32(head.scales[2 * part + group / 4], up));
+            put(&mut out[group / 2].scales[group % 2], _mm512_mul_ps(head.d, _mm512_cvtepi32_ps(scale)));
         }
         let (low, upper) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
-        let and = |a, b| _mm512_and_si512(a, b);
+        let join =
+            |nibbles, pairs| _mm512_or_si512(_mm512_and_si512(nibbles, low), _mm512_and_si512(pairs, upper));
         for half in 0..2 {
-            for part in 0..2 {
-                let at = 64 * half + 16 * part;
-                // SAFETY: bytes 0..128 of a block are nibbles, 128..192 bit pairs.
-                let [a, b, bits] = unsafe {
-                    [words4(rows, at), words4(rows, at + 32), words4(rows, 128 + 32 * half + 16 * part)]
-                };
-                for i in 0..4 {
-                    let j = part * 4 + i;
-                    let steps = &mut out[4 * half..4 * half + 4];
-                    let join = |nibbles, pairs| _mm512_or_si512(and(nibbles, low), and(pairs, upper));
-                    put_codes(&mut steps[0].codes[j], join(a[i], _mm512_slli_epi16::<4>(bits[i])));
-                    put_codes(&mut steps[1].codes[j], join(b[i], _mm512_slli_epi16::<2>(bits[i])));
-                    let a = _mm512_srli_epi16::<4>(a[i]);
-                    let b = _mm512_srli_epi16::<4>(b[i]);
-                    put_codes(&mut steps[2].codes[j], join(a, bits[i]));
-                    put_codes(&mut steps[3].codes[j], join(b, _mm512_srli_epi16::<2>(bits[i])));
-                }
+            let at = 64 * part + 16 * half;
+            // SAFETY: bytes 0..128 of a block are nibbles, 128..192 bit pairs.
+            let [a, b, bits] = unsafe {
+                [words4(rows, at), words4(rows, at + 32), words4(rows, 128 + 32 * part + 16 * half)]
+            };
+            for i in 0..4 {
+                let j = half * 4 + i;
+                put_codes(&mut out[0].codes[j], join(a[i], _mm512_slli_epi16::<4>(bits[i])));
+                put_codes(&mut out[1].codes[j], join(b[i], _mm512_slli_epi16::<2>(bits[i])));
+                put_codes(&mut out[2].codes[j], join(_mm512_srli_epi16::<4>(a[i]), bits[i]));
+                put_codes(
+                    &mut out[3].codes[j],
+                    join(_mm512_srli_epi16::<4>(b[i]), _mm512_srli_epi16::<2>(bits[i])),
+                );
             }
         }
     }
