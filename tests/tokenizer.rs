@@ -229,7 +229,7 @@ fn streaming_gives_the_same_text_as_decoding_at_once() {
 fn streaming_never_emits_half_a_character() {
     let ours = tiny().ours;
     let ids: Vec<u32> = ours.encode("🦙é\u{10ffff}", Special::Text);
-    assert!(ids.len() > 8, "the fixture has these characters in bytes: {ids:?}");
+    assert!(ids.len() > 3, "some of these characters are several tokens: {ids:?}");
     let mut stream = Detokenizer::new(false);
     let mut steps = Vec::new();
     for &id in &ids {
@@ -266,10 +266,14 @@ fn long_words_take_no_quadratic_time() {
     for loaded in all {
         let oracle = oracle::build(&loaded.gguf, &loaded.file, Options { nfc: true, control: false });
         for text in ["a".repeat(200_000), " ".repeat(200_000), letters.clone(), few.clone()] {
-            let start = Instant::now();
+            // Others may want the core too, so the best of a few tries counts; quadratic time is tens of seconds.
+            let seconds = (0..5).map(|_| {
+                let start = Instant::now();
+                loaded.ours.encode(&text, Special::Parse);
+                start.elapsed().as_secs_f64()
+            });
+            assert!(seconds.into_iter().any(|seconds| seconds < 1.0), "{} bytes", text.len());
             let ids = loaded.ours.encode(&text, Special::Parse);
-            let seconds = start.elapsed().as_secs_f64();
-            assert!(seconds < 1.0, "{seconds} s for {} bytes", text.len());
             assert_same(&ids, &oracle::encode(&oracle, &text), &text, &loaded.ours);
         }
     }

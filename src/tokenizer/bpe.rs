@@ -7,36 +7,26 @@ use qwip_quant::gguf::Gguf;
 
 use super::byte_map;
 use super::error::{MergeFault, TokenizerError};
-use super::vocab::Vocab;
+use super::vocab::{MAX_ID_BITS, Vocab, hash};
 
 /// Words of at most this many bytes are merged by looking through all pairs each time, which for so few is faster
 /// than a heap.
 const SHORT: usize = 32;
-/// More merges than any vocabulary has.
-const MAX_MERGES: usize = 1 << 24;
+/// No merge, or the place of a symbol that has been merged into another.
 const NONE: u32 = u32::MAX;
 
-/// What the merge of two neighbours gives; the lowest rank is merged first.
-#[derive(Clone, Copy, PartialEq)]
-struct Merge {
-    rank: u32,
-    merged: u32,
-}
-
-const NO_MERGE: Merge = Merge { rank: NONE, merged: NONE };
-
-#[derive(Clone, Copy)]
-struct Slot {
-    left: u32,
-    right: u32,
-    merge: Merge,
-}
+/// A slot holds left token, right token and rank, from the upper bits to the lower.
+const RANK_BITS: u32 = u64::BITS - 2 * MAX_ID_BITS;
+const MAX_MERGES: usize = (1 << RANK_BITS) - 1;
+/// No slot in use is all ones, since no id is.
+const FREE: u64 = u64::MAX;
 
 /// The merges of a vocabulary.
 pub(super) struct Merges {
-    /// Open addressing by the hash of the pair; a free slot has no left token.
-    slots: Box<[Slot]>, // a power of two
-    shift: u32,
+    /// Open addressing by the hash of the pair.
+    slots: Box<[u64]>, // a power of two
+    /// The token that each merge makes.
+    merged: Box<[u32]>, // [merges]
     /// The token of each single byte.
     bytes: Box<[u32; 256]>,
 }
@@ -57,54 +47,36 @@ impl Merges {
             return Err(TokenizerError::TooLarge { array, unit, found: merges.len, limit: MAX_MERGES });
         }
         let slot_count = (merges.len + merges.len / 2 + 2).next_power_of_two();
-        let free = Slot { left: NONE, right: NONE, merge: NO_MERGE };
-        let mut table = Merges {
-            slots: vec![free; slot_count].into_boxed_slice(),
-            shift: u64::BITS - slot_count.ilog2(),
-            bytes,
-        };
+        let mut slots = vec![FREE; slot_count].into_boxed_slice();
+        let mut merged = Vec::with_capacity(merges.len);
+        let mut texts = merges.strings(file)?;
         let mut parser = Parser { file, vocab, joined: Vec::new(), guess: 256 };
-        for (index, text) in merges.strings(file)?.enumerate() {
-            let fault = |fault| {
-                let text = String::from_utf8_lossy(text).into_owned();
-                TokenizerError::Merge { index, text, fault }
-            };
-            let (left, right, merged) = parser.parse(text).map_err(fault)?;
-            let slot = table.slot_of(left, right);
-            if slot.left != NONE {
-                return Err(fault(MergeFault::Repeated(slot.merge.rank)));
+        let mut batch = Batch::default();
+        while batch.fill(&mut texts, vocab) {
+            for entry in batch.entries() {
+                let rank = merged.len() as u32;
+                let fault = |fault| {
+                    let text = String::from_utf8_lossy(entry.text).into_owned();
+                    TokenizerError::Merge { index: rank as usize, text, fault }
+                };
+                let (left, right, result) = parser.parse(entry).map_err(fault)?;
+                let key = key(left, right);
+                let slot = search(&slots, key);
+                if slots[slot] != FREE {
+                    return Err(fault(MergeFault::Repeated(rank_of(slots[slot]))));
+                }
+                slots[slot] = key << RANK_BITS | u64::from(rank);
+                merged.push(result);
             }
-            *slot = Slot { left, right, merge: Merge { rank: index as u32, merged } };
         }
-        Ok(table)
+        Ok(Merges { slots, merged: merged.into_boxed_slice(), bytes })
     }
 
-    /// Where the search for a pair begins: the upper bits of a product depend on all bits of the pair.
-    fn home(&self, left: u32, right: u32) -> usize {
-        let key = u64::from(left) << 32 | u64::from(right);
-        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
-    }
-
-    /// The slot of the pair, or the free one where it belongs. There always is a free one.
-    fn slot_of(&mut self, left: u32, right: u32) -> &mut Slot {
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(left, right);
-        while self.slots[at].left != NONE && (self.slots[at].left, self.slots[at].right) != (left, right) {
-            at = (at + 1) & mask;
-        }
-        &mut self.slots[at]
-    }
-
-    fn get(&self, left: u32, right: u32) -> Merge {
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(left, right);
-        loop {
-            let slot = &self.slots[at & mask];
-            if slot.left == NONE || (slot.left == left && slot.right == right) {
-                // A free slot holds no merge.
-                return slot.merge;
-            }
-            at += 1;
+    /// The rank of the merge of two neighbours, the lowest of which is merged first; NONE if they do not merge.
+    fn rank(&self, left: u32, right: u32) -> u32 {
+        match self.slots[search(&self.slots, key(left, right))] {
+            FREE => NONE,
+            slot => rank_of(slot),
         }
     }
 
@@ -121,34 +93,34 @@ impl Merges {
 
     fn append_short(&self, word: &[u8], out: &mut Vec<u32>) {
         let mut ids = [0; SHORT];
-        // pairs[i] is the merge of ids[i] and ids[i + 1].
-        let mut pairs = [NO_MERGE; SHORT];
+        // ranks[i] is that of ids[i] and ids[i + 1].
+        let mut ranks = [NONE; SHORT];
         let mut count = word.len();
         for (id, &byte) in ids.iter_mut().zip(word) {
             *id = self.bytes[usize::from(byte)];
         }
         for i in 0..count - 1 {
-            pairs[i] = self.get(ids[i], ids[i + 1]);
+            ranks[i] = self.rank(ids[i], ids[i + 1]);
         }
         while count > 1 {
             let mut best = 0;
             for i in 1..count - 1 {
-                if pairs[i].rank < pairs[best].rank {
+                if ranks[i] < ranks[best] {
                     best = i;
                 }
             }
-            if pairs[best] == NO_MERGE {
+            if ranks[best] == NONE {
                 break;
             }
-            ids[best] = pairs[best].merged;
+            ids[best] = self.merged[ranks[best] as usize];
             ids.copy_within(best + 2..count, best + 1);
-            pairs.copy_within(best + 1..count - 1, best);
+            ranks.copy_within(best + 1..count - 1, best);
             count -= 1;
             if best > 0 {
-                pairs[best - 1] = self.get(ids[best - 1], ids[best]);
+                ranks[best - 1] = self.rank(ids[best - 1], ids[best]);
             }
             if best + 1 < count {
-                pairs[best] = self.get(ids[best], ids[best + 1]);
+                ranks[best] = self.rank(ids[best], ids[best + 1]);
             }
         }
         out.extend_from_slice(&ids[..count]);
@@ -161,25 +133,26 @@ impl Merges {
         // The symbol at i lives as long as ids[i] is not NONE; its neighbours are next[i] and prev[i].
         let mut next: Vec<usize> = (1..=end).collect();
         let mut prev: Vec<usize> = (0..end).map(|i| i.wrapping_sub(1)).collect();
-        let mut pairs: Vec<Merge> = ids.windows(2).map(|pair| self.get(pair[0], pair[1])).collect();
-        pairs.push(NO_MERGE);
-        let candidates = pairs.iter().enumerate().filter(|(_, pair)| **pair != NO_MERGE);
-        let mut heap: BinaryHeap<_> = candidates.map(|(i, pair)| Reverse((pair.rank, i))).collect();
+        let mut ranks: Vec<u32> = ids.windows(2).map(|pair| self.rank(pair[0], pair[1])).collect();
+        ranks.push(NONE);
+        let candidates = ranks.iter().enumerate().filter(|&(_, &rank)| rank != NONE);
+        let mut heap: BinaryHeap<_> = candidates.map(|(i, &rank)| Reverse((rank, i))).collect();
 
         while let Some(Reverse((rank, i))) = heap.pop() {
-            // A candidate is stale when either of its symbols has been merged since; the pair then is another.
-            if pairs[i].rank != rank {
+            // A candidate is stale when either of its symbols has been merged since: the pair then is another.
+            if ranks[i] != rank {
                 continue;
             }
             let gone = next[i];
-            ids[i] = pairs[i].merged;
+            ids[i] = self.merged[rank as usize];
             ids[gone] = NONE;
-            pairs[gone] = NO_MERGE;
+            ranks[gone] = NONE;
+            ranks[i] = NONE;
             next[i] = next[gone];
             let mut update = |left: usize, right: usize| {
-                pairs[left] = self.get(ids[left], ids[right]);
-                if pairs[left] != NO_MERGE {
-                    heap.push(Reverse((pairs[left].rank, left)));
+                ranks[left] = self.rank(ids[left], ids[right]);
+                if ranks[left] != NONE {
+                    heap.push(Reverse((ranks[left], left)));
                 }
             };
             // The first symbol has no neighbour before it: prev wraps to the largest number.
@@ -189,19 +162,75 @@ impl Merges {
             if next[i] < end {
                 prev[next[i]] = i;
                 update(i, next[i]);
-            } else {
-                pairs[i] = NO_MERGE;
             }
         }
         out.extend(ids.into_iter().filter(|&id| id != NONE));
     }
 
     pub(super) fn table_bytes(&self) -> usize {
-        size_of_val(&*self.slots) + size_of_val(&*self.bytes)
+        size_of_val(&*self.slots) + size_of_val(&*self.merged) + size_of_val(&*self.bytes)
     }
 }
 
-/// Reads merges as the file has them.
+/// Both tokens of a pair in one number.
+fn key(left: u32, right: u32) -> u64 {
+    u64::from(left) << MAX_ID_BITS | u64::from(right)
+}
+
+fn rank_of(slot: u64) -> u32 {
+    (slot & MAX_MERGES as u64) as u32
+}
+
+/// The slot of a pair, or the free one where it belongs. There always is a free one: less than two thirds are used.
+fn search(slots: &[u64], key: u64) -> usize {
+    let mask = slots.len() - 1;
+    // The upper bits of a product depend on all bits of the pair.
+    let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+    while slots[at] != FREE && slots[at] >> RANK_BITS != key {
+        at = (at + 1) & mask;
+    }
+    at
+}
+
+/// Merges are read in batches: first all slots that the searches begin at are touched, so that the waits for
+/// memory overlap.
+#[derive(Default)]
+struct Batch<'a> {
+    entries: [Entry<'a>; 16],
+    count: usize,
+}
+
+/// A merge as the file has it.
+#[derive(Clone, Copy, Default)]
+struct Entry<'a> {
+    text: &'a [u8],
+    /// Where the right part begins, after the space; 0 if there is none.
+    right: usize,
+    hashes: [u64; 2],
+}
+
+impl<'a> Batch<'a> {
+    /// Takes the next merges; false if there are no more.
+    fn fill(&mut self, texts: &mut impl Iterator<Item = &'a [u8]>, vocab: &Vocab) -> bool {
+        self.count = 0;
+        let mut touched = 0;
+        for (entry, text) in self.entries.iter_mut().zip(texts) {
+            let right = text.iter().position(|&byte| byte == b' ').map_or(0, |space| space + 1);
+            let hashes = [hash(&text[..right.saturating_sub(1)]), hash(&text[right..])];
+            touched ^= vocab.touch(hashes[0]) ^ vocab.touch(hashes[1]);
+            *entry = Entry { text, right, hashes };
+            self.count += 1;
+        }
+        std::hint::black_box(touched);
+        self.count > 0
+    }
+
+    fn entries(&self) -> &[Entry<'a>] {
+        &self.entries[..self.count]
+    }
+}
+
+/// Looks the parts of merges up.
 struct Parser<'a> {
     file: &'a [u8],
     vocab: &'a Vocab,
@@ -212,14 +241,14 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     /// Left, right and merged token.
-    fn parse(&mut self, text: &[u8]) -> Result<(u32, u32, u32), MergeFault> {
-        let space = text.iter().position(|&byte| byte == b' ').ok_or(MergeFault::Shape)?;
-        let (left, right) = (&text[..space], &text[space + 1..]);
-        if left.is_empty() || right.is_empty() {
+    fn parse(&mut self, entry: &Entry) -> Result<(u32, u32, u32), MergeFault> {
+        if entry.right < 2 || entry.right == entry.text.len() {
             return Err(MergeFault::Shape);
         }
-        let left_id = self.vocab.find_in(self.file, left).ok_or(MergeFault::Left)?;
-        let right_id = self.vocab.find_in(self.file, right).ok_or(MergeFault::Right)?;
+        let (left, right) = (&entry.text[..entry.right - 1], &entry.text[entry.right..]);
+        let find = |text: &[u8], hash: u64| self.vocab.find_hashed(self.file, text, hash);
+        let left_id = find(left, entry.hashes[0]).ok_or(MergeFault::Left)?;
+        let right_id = find(right, entry.hashes[1]).ok_or(MergeFault::Right)?;
 
         let guessed = self.vocab.text_in(self.file, self.guess);
         let merged = if guessed.strip_prefix(left) == Some(right) {

@@ -33,8 +33,9 @@ impl TokenKind {
     }
 }
 
-/// More tokens than any vocabulary has; it leaves eight bits of a slot for the tag.
-const MAX_TOKENS: usize = 1 << 24;
+/// How many bits an id may take, many more than any vocabulary needs: two ids and a rank share 64 bits.
+pub(super) const MAX_ID_BITS: u32 = 21;
+const MAX_TOKENS: usize = (1 << MAX_ID_BITS) - 1;
 const EMPTY: u32 = u32::MAX;
 
 pub(super) struct Vocab {
@@ -85,12 +86,13 @@ impl Vocab {
             if text.is_empty() {
                 return Err(TokenizerError::EmptyToken(id));
             }
-            match vocab.probe(bytes, text) {
+            let hash = hash(text);
+            match vocab.probe(bytes, text, hash) {
                 Ok(first) => {
                     let text = String::from_utf8_lossy(text).into_owned();
                     return Err(TokenizerError::DuplicateToken { first, second: id, text });
                 }
-                Err(slot) => vocab.slots[slot] = vocab.tag(hash(text)) | id,
+                Err(slot) => vocab.slots[slot] = vocab.tag(hash) | id,
             }
         }
         Ok(vocab)
@@ -120,7 +122,17 @@ impl Vocab {
 
     /// As [`Vocab::find`], with the bytes of the file at hand.
     pub(super) fn find_in(&self, file: &[u8], text: &[u8]) -> Option<u32> {
-        self.probe(file, text).ok()
+        self.probe(file, text, hash(text)).ok()
+    }
+
+    /// As [`Vocab::find_in`], with the hash of the text at hand too.
+    pub(super) fn find_hashed(&self, file: &[u8], text: &[u8], hash: u64) -> Option<u32> {
+        self.probe(file, text, hash).ok()
+    }
+
+    /// Reads the slot where the search for a hash begins, so that it is near when the search comes.
+    pub(super) fn touch(&self, hash: u64) -> u32 {
+        self.slots[hash as usize & (self.slots.len() - 1)]
     }
 
     /// As [`Vocab::text`], with the bytes of the file at hand.
@@ -133,8 +145,7 @@ impl Vocab {
     }
 
     /// The token of that text, or the free slot where its search ended.
-    fn probe(&self, file: &[u8], text: &[u8]) -> Result<u32, usize> {
-        let hash = hash(text);
+    fn probe(&self, file: &[u8], text: &[u8], hash: u64) -> Result<u32, usize> {
         let tag = self.tag(hash);
         let id_mask = (1u32 << self.id_bits) - 1;
         let slot_mask = self.slots.len() - 1;
@@ -181,26 +192,39 @@ fn load_kinds(types: Option<&Array>, count: usize, file: &[u8]) -> Result<Box<[T
 }
 
 /// A hash of short strings: two multiplications for up to 16 bytes.
-fn hash(text: &[u8]) -> u64 {
+pub(super) fn hash(text: &[u8]) -> u64 {
     const K0: u64 = 0x9e37_79b9_7f4a_7c15;
     const K1: u64 = 0xd1b5_4a32_d192_ed03;
     let mix = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
         product as u64 ^ (product >> 64) as u64
     };
-    let word = |bytes: &[u8]| {
-        let mut padded = [0; 8];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(padded)
-    };
     let mut state = K1.wrapping_mul(text.len() as u64 + 1);
-    let mut pairs = text.chunks_exact(16);
-    for pair in &mut pairs {
-        state = mix(state ^ word(&pair[..8]), K1 ^ word(&pair[8..]));
+    let mut rest = text;
+    while let Some((pair, after)) = rest.split_first_chunk::<16>()
+        && !after.is_empty()
+    {
+        state = mix(state ^ first_eight(pair), K1 ^ first_eight(&pair[8..]));
+        rest = after;
     }
-    let tail = pairs.remainder();
-    let (low, high) = tail.split_at(tail.len().min(8));
-    mix(mix(state ^ word(low), K1 ^ word(high)), K0)
+    // Words that overlap cover 8 to 16 bytes, and 4 to 7, without a loop.
+    let (low, high) = match rest.len() {
+        8.. => (first_eight(rest), first_eight(&rest[rest.len() - 8..])),
+        4.. => (first_four(rest), first_four(&rest[rest.len() - 4..])),
+        1.. => (u64::from(rest[0]) | u64::from(rest[rest.len() / 2]) << 8, u64::from(rest[rest.len() - 1])),
+        0 => (0, 0),
+    };
+    mix(mix(state ^ low, K1 ^ high), K0)
+}
+
+/// The first eight bytes as a number; 0 if there are fewer.
+fn first_eight(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+/// The first four bytes as a number; 0 if there are fewer.
+fn first_four(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |chunk| u32::from_le_bytes(*chunk).into())
 }
 
 #[cfg(test)]

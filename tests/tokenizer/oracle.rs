@@ -13,19 +13,19 @@ const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M
 
 /// What the oracle does beyond plain BPE.
 #[derive(Clone, Copy)]
-pub struct Options {
+pub(crate) struct Options {
     /// Normalise to NFC.
-    pub nfc: bool,
+    pub(crate) nfc: bool,
     /// Recognise control and unknown tokens too, not only user-defined ones.
-    pub control: bool,
+    pub(crate) control: bool,
 }
 
-pub fn strings(gguf: &Gguf, file: &[u8], key: &str) -> Vec<String> {
+pub(crate) fn strings(gguf: &Gguf, file: &[u8], key: &str) -> Vec<String> {
     let array = gguf.array(key).unwrap().unwrap();
     array.strings(file).unwrap().map(|text| String::from_utf8(text.to_vec()).unwrap()).collect()
 }
 
-pub fn build(gguf: &Gguf, file: &[u8], options: Options) -> Tokenizer {
+pub(crate) fn build(gguf: &Gguf, file: &[u8], options: Options) -> Tokenizer {
     let tokens = strings(gguf, file, "tokenizer.ggml.tokens");
     let kinds: Vec<i64> =
         gguf.array("tokenizer.ggml.token_type").unwrap().unwrap().i64s(file).unwrap().collect();
@@ -49,7 +49,7 @@ pub fn build(gguf: &Gguf, file: &[u8], options: Options) -> Tokenizer {
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).unwrap();
     let mut oracle = Tokenizer::new(model);
     if options.nfc {
-        oracle.with_normalizer(Some(NFC));
+        oracle.with_normalizer(Some(NFC)).unwrap();
     }
     oracle.with_pre_tokenizer(Some(Sequence::new(vec![
         PreTokenizerWrapper::Split(split),
@@ -64,6 +64,6 @@ pub fn build(gguf: &Gguf, file: &[u8], options: Options) -> Tokenizer {
     oracle
 }
 
-pub fn encode(oracle: &Tokenizer, text: &str) -> Vec<u32> {
+pub(crate) fn encode(oracle: &Tokenizer, text: &str) -> Vec<u32> {
     oracle.encode_fast(text, false).unwrap().get_ids().to_vec()
 }

@@ -1,18 +1,18 @@
 //! Text to try tokenizers on, the same in every run.
 
 /// A generator of pseudo-random numbers (splitmix64).
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next_u64() % bound as u64) as usize
     }
 
     fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
@@ -166,7 +166,7 @@ const SPECIAL: &[&str] = &[
 ];
 
 /// At least `bytes` of everything that tokenizers differ about, mixed.
-pub fn mixed(seed: u64, bytes: usize) -> String {
+pub(crate) fn mixed(seed: u64, bytes: usize) -> String {
     let mut rng = Rng(seed);
     let mut text = String::new();
     while text.len() < bytes {
@@ -196,14 +196,14 @@ pub fn mixed(seed: u64, bytes: usize) -> String {
 }
 
 /// Random bytes read as UTF-8, of which nearly all become U+FFFD or ASCII.
-pub fn random_bytes(seed: u64, bytes: usize) -> String {
+pub(crate) fn random_bytes(seed: u64, bytes: usize) -> String {
     let mut rng = Rng(seed);
-    let bytes: Vec<u8> = (0..bytes).map(|_| rng.next() as u8).collect();
+    let bytes: Vec<u8> = (0..bytes).map(|_| rng.next_u64() as u8).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Characters from all of Unicode, the lower planes more often.
-pub fn random_scalars(seed: u64, count: usize) -> String {
+pub(crate) fn random_scalars(seed: u64, count: usize) -> String {
     let mut rng = Rng(seed);
     let mut scalar = || {
         let bound = [0x80, 0x800, 0x3000, 0x1_0000, 0x2_0000, 0x11_0000][rng.below(6)];
