@@ -1,2 +1,116 @@
-//! The qwip command line.
-fn main() {}
+//! The qwip command line: what the user typed, which command it is, and how the process ends.
+
+mod args;
+mod bench;
+mod builtin;
+mod chat;
+mod convert;
+mod doctor;
+mod eval;
+mod input;
+mod interrupt;
+mod machine;
+mod model_arg;
+mod npy;
+mod output;
+mod progress;
+mod run;
+mod show;
+mod synthetic;
+mod tokenize;
+mod voice;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use qwip_convert::ConvertError;
+
+use args::{Cli, Command};
+use output::{Ending, OutputClosed};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(args::rewrite(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return wrong_call(&error),
+    };
+    let result = interrupt::install().and_then(|()| dispatch(cli)).and_then(|code| {
+        output::flush()?;
+        Ok(code)
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => ended(&error),
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Some(Command::Chat(args)) => chat::run(args)?,
+        Some(Command::Run(args)) => run::run(args)?,
+        Some(Command::Convert(args)) => convert::run(&args)?,
+        Some(Command::Show(args)) => show::run(&args)?,
+        Some(Command::Tokenize(args)) => tokenize::run(&args)?,
+        Some(Command::Eval(args)) => eval::run(args)?,
+        Some(Command::Bench(args)) => bench::run(&args)?,
+        Some(Command::Doctor(args)) => doctor::run(&args)?,
+        None if input::from_terminal() && output::to_terminal() => {
+            match Cli::try_parse_from(["qwip", "chat"])?.command {
+                Some(Command::Chat(args)) => chat::run(args)?,
+                _ => unreachable!("the words say chat"),
+            }
+        }
+        None => {
+            output::print_err(Cli::command().render_help());
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help and version go to standard output; a wrong call is explained on one line.
+fn wrong_call(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has seen enough of the help is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::print_err(text);
+            ExitCode::from(2)
+        }
+        _ => {
+            let words: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+                .collect();
+            let text = words.join(" ");
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            output::note(format_args!("qwip: {text} (--help shows how it is called)"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says what went wrong, if anything is to be said, and gives the exit status.
+fn ended(error: &anyhow::Error) -> ExitCode {
+    let interrupted = error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(Ending::Interrupted))
+            || matches!(cause.downcast_ref(), Some(qwip::Error::Cancelled))
+            || matches!(cause.downcast_ref(), Some(ConvertError::Cancelled))
+    });
+    if interrupted {
+        return ExitCode::from(interrupt::STATUS);
+    }
+    if error.chain().any(|cause| cause.is::<OutputClosed>()) {
+        return ExitCode::SUCCESS;
+    }
+    output::note(format_args!("qwip: {}", output::one_line(error)));
+    let usage = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Ending::Usage(_))));
+    ExitCode::from(if usage { 2 } else { 1 })
+}

@@ -1,0 +1,243 @@
+//! What a user does in the first minutes, with the built program.
+
+mod cli_common;
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cli_common::{arg, fixture, model, outcome, program, qwip};
+use serde_json::Value;
+
+const TINY: &str = "qwen3-wide-heads";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn the_builtin_model_answers() {
+    let found = qwip(&["run", "-p", "Hello!", "-n", "40", "--temp", "0"]);
+    assert!(found.stderr.contains("demonstration"), "{found:?}");
+    let text = found.ok();
+    assert!(text.trim().len() > 3 && text.ends_with('\n'), "{text:?}");
+
+    let again =
+        qwip(&["run", "builtin", "-p", "Hello!", "-n", "40", "--temp", "0", "-t", "1", "-b", "3"]).ok();
+    assert_eq!(again, text, "another number of threads and another slice");
+    let piped = outcome(program().args(["run", "-n", "40", "--temp", "0"]), b"Hello!\n").ok();
+    assert_eq!(piped, text, "the prompt on standard input");
+    let scalar = outcome(
+        program().args(["run", "-p", "Hello!", "-n", "40", "--temp", "0"]).env("QWIP_ISA", "scalar"),
+        b"",
+    );
+    assert_eq!(scalar.ok(), text, "other kernels");
+}
+
+#[test]
+fn run_prints_json() {
+    let object = json(&qwip(&["run", "-p", "What is 2+3?", "-n", "12", "-s", "5", "--json"]).ok());
+    for key in ["text", "thinking", "tokens", "finish_reason", "timings", "model", "seed"] {
+        assert!(object.get(key).is_some(), "{key}: {object}");
+    }
+    assert_eq!(object["model"], "builtin");
+    assert_eq!(object["seed"], 5);
+    let tokens = object["tokens"].as_array().unwrap();
+    assert!(!tokens.is_empty() && tokens.len() <= 12);
+    assert_eq!(object["finish_reason"], if tokens.len() == 12 { "length" } else { "stop" });
+    let again = json(&qwip(&["run", "-p", "What is 2+3?", "-n", "12", "-s", "5", "--json"]).ok());
+    assert_eq!(again["tokens"], object["tokens"], "the same seed");
+}
+
+#[test]
+fn n_0_reads_the_prompt_and_stops() {
+    let object = json(&qwip(&["run", "-p", "Hello", "-n", "0", "--json"]).ok());
+    assert_eq!((&object["text"], object["tokens"].as_array().map(Vec::len)), (&Value::from(""), Some(0)));
+    assert!(object["timings"]["prompt_tokens"].as_u64().unwrap() > 0);
+    let from_environment = outcome(program().args(["run", "-p", "Hello"]).env("QWIP_PREDICT", "0"), b"");
+    assert_eq!(from_environment.ok(), "");
+}
+
+#[test]
+fn raw_text_is_continued_and_stop_strings_end_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "f16");
+    let run = |more: &[&str]| {
+        let args =
+            ["run", "-m", arg(&path), "--raw", "-p", "Once upon", "-n", "24", "--temp", "0", "--ignore-eos"];
+        qwip(&[&args, more].concat()).ok()
+    };
+    let text = run(&[]);
+    let text = text.strip_suffix('\n').unwrap();
+    let middle = text.char_indices().nth(text.chars().count() / 2).unwrap().0;
+    let stop: String = text[middle..].chars().take(2).collect();
+    let cut = run(&["--stop", &stop]);
+    assert_eq!(cut.strip_suffix('\n').unwrap_or(&cut), &text[..text.find(&stop).unwrap()]);
+    let note = qwip(&["run", "-m", arg(&path), "--raw", "-p", "Once", "-ngl", "99", "-n", "1"]);
+    assert!(note.stderr.contains("-ngl"), "{note:?}");
+}
+
+#[test]
+fn a_scripted_chat_has_turns() {
+    let args = ["chat", "-n", "24", "--temp", "0", "--think", "off"];
+    let found = outcome(program().args(args), b"Hello!\n/nonsense\nWhat is 1+1?\n/clear\n/exit\nnot read\n");
+    assert!(found.stderr.contains("demonstration"), "{found:?}");
+    assert!(found.stderr.contains("/nonsense is not a command"), "{found:?}");
+    let answers = found.ok();
+    assert!(answers.lines().count() >= 2, "{answers}");
+    let single = qwip(&["run", "-p", "Hello!", "-n", "24", "--temp", "0", "--think", "off"]).ok();
+    assert!(answers.starts_with(&single), "{answers:?} does not begin with {single:?}");
+}
+
+#[test]
+fn tokenize_shows_pieces_ids_and_prompts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "f16");
+    let text = "Hello, world! 123 <|im_end|>";
+    let listed = qwip(&["tokenize", arg(&path), text]).ok();
+    let (mut ids, mut pieces) = (Vec::new(), String::new());
+    for line in listed.lines() {
+        let (id, piece) = line.trim_start().split_once("  ").unwrap();
+        ids.push(id.to_string());
+        pieces.push_str(piece.strip_prefix('"').unwrap().strip_suffix('"').unwrap());
+    }
+    assert_eq!(pieces, text);
+    let on_stdin = outcome(program().args(["tokenize", "-m", arg(&path), "--ids"]), text.as_bytes()).ok();
+    assert_eq!(on_stdin.trim_end(), ids.join(" "));
+    let special = qwip(&["tokenize", arg(&path), text, "--ids", "--special"]).ok();
+    assert!(special.trim_end().ends_with(" 306"), "{special}");
+
+    let messages = dir.path().join("messages.json");
+    let list = r#"[{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]"#;
+    fs::write(&messages, list).unwrap();
+    let prompt = qwip(&["tokenize", arg(&path), "--chat", arg(&messages)]).ok();
+    let want =
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(prompt, want);
+    let of_prompt = qwip(&["tokenize", arg(&path), "--chat", arg(&messages), "--ids"]).ok();
+    assert_eq!(of_prompt, qwip(&["tokenize", arg(&path), want, "--ids", "--special"]).ok());
+}
+
+#[test]
+fn show_says_what_is_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let text = qwip(&["show", arg(&path), "--all", "--tensors"]).ok();
+    for part in
+        ["qwen3", "Q8_0", "layers", "chat template  yes", "qwen3.block_count = 2", "blk.1.ffn_down.weight"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let object = json(&qwip(&["show", "-m", arg(&path), "--json", "--tensors"]).ok());
+    assert_eq!(object["layers"], 2);
+    // 2 (keys and values) x 2 layers x 1 head of 32 x 2 bytes
+    assert_eq!(object["kv_bytes_per_token"]["f16"], 256);
+    assert_eq!(
+        object["tensors"].as_array().map(Vec::len),
+        object["tensor_count"].as_u64().map(|n| n as usize)
+    );
+    assert_eq!(object["bytes"], fs::metadata(&path).unwrap().len());
+}
+
+#[test]
+fn logits_are_a_matrix_and_the_same_however_they_are_computed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let tokens = fixture(TINY).join("tokens.txt");
+    let count = fs::read_to_string(&tokens).unwrap().split_whitespace().count();
+    let logits = |name: &str, more: &[&str], isa: &str| {
+        let out = dir.path().join(name);
+        let args = ["eval", "logits", arg(&path), "--tokens", arg(&tokens), "-o", arg(&out)];
+        outcome(program().args(args).args(more).env("QWIP_ISA", isa), b"").ok();
+        fs::read(out).unwrap()
+    };
+    let whole = logits("whole.npy", &[], "");
+    let header = String::from_utf8_lossy(&whole[10..128]).into_owned();
+    assert!(header.contains("'<f4'") && header.contains(&format!("({count}, 320)")), "{header}");
+    assert_eq!(whole.len(), 128 + count * 320 * 4);
+    assert_eq!(logits("single.npy", &["-b", "1", "-t", "1"], ""), whole);
+    assert_eq!(logits("scalar.npy", &["-b", "7"], "scalar"), whole);
+    assert_ne!(logits("coarse.npy", &["-ctk", "q8_0", "-ctv", "q8_0"], ""), whole);
+}
+
+#[test]
+fn bench_measures_a_model() {
+    let bench = ["bench", "-p", "16", "-n", "4", "-r", "2", "-t", "1", "-o"];
+    let object = json(&qwip(&[&bench[..], &["json", "builtin"]].concat()).ok());
+    for key in
+        ["model", "threads", "device", "isa", "pp", "tg", "weight_bytes", "tg_gb_per_s", "memory_gb_per_s"]
+    {
+        assert!(!object[key].is_null(), "{key}: {object}");
+    }
+    assert_eq!((&object["threads"], &object["device"]), (&Value::from(1), &Value::from("cpu")));
+    assert!(object["pp"].as_f64().unwrap() > 0.0 && object["tg"].as_f64().unwrap() > 0.0);
+    let table = qwip(&[&bench[..], &["md", "-d", "8"]].concat()).ok();
+    assert!(table.contains("| pp16 @ d8 |") && table.contains("| tg4 @ d8 |"), "{table}");
+    let csv = qwip(&[&bench[..], &["csv"]].concat()).ok();
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+}
+
+#[test]
+fn doctor_finds_kernels_and_sound_files() {
+    let text = qwip(&["doctor"]).ok();
+    assert!(text.contains("scalar:") && text.contains("bandwidth") && !text.contains("WRONG"), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let text = qwip(&["doctor", "--check", arg(&path)]).ok();
+    assert!(text.contains("every scale is finite") && text.contains("the same however it is cut"), "{text}");
+    // A scale of the last matrix becomes infinite.
+    let mut bytes = fs::read(&path).unwrap();
+    let gguf = qwip::quant::gguf::Gguf::parse(&bytes).unwrap();
+    let tensor = gguf.tensor("blk.1.ffn_down.weight").unwrap();
+    let at = (gguf.data_start + tensor.offset) as usize;
+    bytes[at..at + 2].copy_from_slice(&[0, 0x7c]);
+    fs::write(&path, bytes).unwrap();
+    let line = qwip(&["doctor", "--check", arg(&path)]).fails(1);
+    assert!(line.contains("blk.1.ffn_down.weight") && line.contains("row 0"), "{line}");
+}
+
+#[test]
+fn conversion_chooses_a_name_and_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let call = |more: &[&str]| {
+        let from = fixture(TINY);
+        outcome(program().arg("convert").arg(from).args(more).current_dir(dir.path()), b"")
+    };
+    assert!(call(&["--type", "bf16"]).ok().contains("qwen3-wide-heads-bf16.gguf"));
+    assert_eq!(cli_common::names(dir.path()), ["qwen3-wide-heads-bf16.gguf"]);
+    assert!(call(&["--type", "Q9"]).fails(2).contains("q8_0"));
+}
+
+#[test]
+fn the_program_alone_in_an_empty_folder_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join(if cfg!(windows) { "qwip.exe" } else { "qwip" });
+    fs::copy(env!("CARGO_BIN_EXE_qwip"), &copy).unwrap();
+    let mut command = std::process::Command::new(&copy);
+    command.args(["run", "-p", "Hello", "-n", "8"]).current_dir(dir.path()).env_clear();
+    assert!(!outcome(&mut command, b"").ok().trim().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_with_130() {
+    let mut child = program()
+        .args(["run", "-p", "Hello", "--ignore-eos", "-c", "1000000", "-t", "1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first text says that the answer is under way.
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(&mut stdout, &mut first).unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    let sent = Instant::now();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+    reader.join().unwrap().unwrap();
+}

@@ -1,0 +1,279 @@
+//! `qwip bench`: tokens a second in the prompt (pp) and in the answer (tg), beside what memory could do.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use qwip::sample::Rng;
+use qwip::{CONTRACT_VERSION, Session};
+use serde_json::json;
+
+use crate::args::{BenchArgs, Format};
+use crate::machine::Bandwidth;
+use crate::model_arg::Opened;
+use crate::output::{bytes, count, line, note};
+use crate::{interrupt, machine, model_arg, synthetic};
+
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if args.n_prompt == 0 && args.n_gen == 0 {
+        return Err(crate::output::usage("-p 0 -n 0 leaves nothing to measure"));
+    }
+    let _armed = interrupt::arm();
+    let made = match &args.synthetic {
+        Some(_) if args.model.model.is_some() || args.model.positional.is_some() => {
+            return Err(crate::output::usage("give a MODEL or --synthetic, not both"));
+        }
+        Some(description) => Some(synthetic::make(description, args.save.as_deref())?),
+        None => None,
+    };
+    let path = match &made {
+        Some(made) => made.path.clone(),
+        None => model_arg::choose(&args.model)?,
+    };
+    let mut opened = Opened::new(&path, &args.compute)?;
+    if let Some(description) = &args.synthetic {
+        opened.name = format!("synthetic {description}");
+    }
+    let report = measure(&opened, args)?;
+    match args.output {
+        Format::Md => report.markdown(),
+        Format::Json => line(report.json()),
+        Format::Csv => report.csv(),
+    }
+}
+
+/// Tokens a second of one test.
+struct Rate {
+    tokens: usize,
+    runs: Vec<f64>,
+}
+
+impl Rate {
+    fn median(&self) -> f64 {
+        let mut sorted = self.runs.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        match sorted.len() % 2 {
+            1 => sorted[middle],
+            _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+        }
+    }
+
+    /// Half the distance between the slowest and the fastest run.
+    fn spread(&self) -> f64 {
+        let fold = |start: f64, f: fn(f64, f64) -> f64| self.runs.iter().copied().fold(start, f);
+        (fold(f64::MIN, f64::max) - fold(f64::MAX, f64::min)) / 2.0
+    }
+}
+
+struct Report {
+    model: String,
+    title: String,
+    parameters: u64,
+    file_bytes: u64,
+    /// Bytes of weights that every new token reads.
+    weights: u64,
+    threads: usize,
+    isa: &'static str,
+    cache: String,
+    depth: usize,
+    batch: usize,
+    pp: Option<Rate>,
+    tg: Option<Rate>,
+    bandwidth: Bandwidth,
+}
+
+fn measure(opened: &Opened, args: &BenchArgs) -> anyhow::Result<Report> {
+    let needed = args.n_depth + args.n_prompt.max(args.n_gen);
+    let most = opened.model.config().context;
+    if let Some(context) = args.compute.ctx_size.filter(|&context| context != 0 && context < needed) {
+        bail!("-d {} and {} tokens do not fit -c {context}", args.n_depth, needed - args.n_depth);
+    }
+    if needed > most {
+        note(format_args!(
+            "qwip: note: {needed} tokens are more than the {most} that the model was trained for"
+        ));
+    }
+    let file = opened.model.file();
+    let threads = opened.cpu.pool.threads();
+    let bandwidth = machine::bandwidth(threads);
+    let mut session = opened.session(Some(needed))?;
+    let vocab = opened.model.config().vocab as u64;
+    let mut rng = Rng::new(1);
+    let tokens: Vec<u32> = (0..needed).map(|_| (rng.next_u64() % vocab) as u32).collect();
+    let (depth, rest) = tokens.split_at(args.n_depth);
+    extend(&mut session, depth)?;
+
+    let pp = match args.n_prompt {
+        0 => None,
+        n => Some(rate(&mut session, &rest[..n], n, args)?),
+    };
+    let tg = match args.n_gen {
+        0 => None,
+        n => Some(rate(&mut session, &rest[..n], 1, args)?),
+    };
+    // A matrix that is only looked up costs a row for a token, unless it is the output matrix too.
+    let looked_up = match file.tensor("output.weight") {
+        Some(_) => file.tensor("token_embd.weight").map_or(0, |t| t.info.len),
+        None => 0,
+    };
+    let elements = |dims: &[u64]| dims.iter().product::<u64>();
+    Ok(Report {
+        model: opened.name.clone(),
+        title: file.header().str("general.name")?.unwrap_or(opened.model.architecture()).to_string(),
+        parameters: file.tensors().map(|t| elements(&t.info.dims)).sum(),
+        file_bytes: file.len(),
+        weights: file.tensors().map(|t| t.info.len).sum::<u64>() - looked_up,
+        threads,
+        isa: opened.cpu.kernels.isa.name(),
+        cache: format!("{}/{}", args.compute.cache_type_k.name(), args.compute.cache_type_v.name()),
+        depth: args.n_depth,
+        batch: args.compute.batch_size,
+        pp,
+        tg,
+        bandwidth,
+    })
+}
+
+fn extend(session: &mut Session, tokens: &[u32]) -> anyhow::Result<()> {
+    match tokens {
+        [] => Ok(()),
+        tokens => Ok(session.extend(tokens, interrupt::flag(), &mut |_| {})?),
+    }
+}
+
+/// Evaluates `tokens` in calls of `step` after what the session holds, once to warm up and then as often as asked.
+fn rate(session: &mut Session, tokens: &[u32], step: usize, args: &BenchArgs) -> anyhow::Result<Rate> {
+    let depth = session.tokens().len();
+    let warm_up = if step == 1 { &tokens[..tokens.len().min(4)] } else { tokens };
+    for part in warm_up.chunks(step) {
+        extend(session, part)?;
+    }
+    let mut runs = Vec::with_capacity(args.repetitions);
+    for _ in 0..args.repetitions {
+        session.truncate(depth);
+        let started = Instant::now();
+        for part in tokens.chunks(step) {
+            extend(session, part)?;
+        }
+        runs.push(tokens.len() as f64 / started.elapsed().as_secs_f64().max(1e-9));
+    }
+    session.truncate(depth);
+    Ok(Rate { tokens: tokens.len(), runs })
+}
+
+impl Report {
+    /// Bytes of weights read in a second while answering.
+    fn weight_rate(&self) -> Option<f64> {
+        Some(self.tg.as_ref()?.median() * self.weights as f64)
+    }
+
+    fn percent(&self) -> Option<f64> {
+        Some(100.0 * self.weight_rate()? / self.bandwidth.rate)
+    }
+
+    /// Name of the test as llama-bench writes it, tokens a second, spread, GB/s and percent of the bandwidth.
+    fn rows(&self) -> Vec<(String, &Rate, Option<(f64, f64)>)> {
+        let at = if self.depth > 0 { format!(" @ d{}", self.depth) } else { String::new() };
+        let pp = self.pp.iter().map(|rate| (format!("pp{}{at}", rate.tokens), rate, None));
+        let speed = self.weight_rate().zip(self.percent()).map(|(rate, percent)| (rate / 1e9, percent));
+        let tg = self.tg.iter().map(|rate| (format!("tg{}{at}", rate.tokens), rate, speed));
+        pp.chain(tg).collect()
+    }
+
+    fn markdown(&self) -> anyhow::Result<()> {
+        line("| model | size | params | kernels | threads | cache | test | t/s | GB/s | of memory |")?;
+        line("|---|--:|--:|---|--:|---|---|--:|--:|--:|")?;
+        for (test, rate, speed) in self.rows() {
+            let (gb, percent) = match speed {
+                Some((gb, percent)) => (format!("{gb:.2}"), format!("{percent:.0} %")),
+                None => (String::new(), String::new()),
+            };
+            line(format_args!(
+                "| {} | {} | {} | {} | {} | {} | {test} | {:.2} ± {:.2} | {gb} | {percent} |",
+                self.title,
+                bytes(self.file_bytes),
+                count(self.parameters),
+                self.isa,
+                self.threads,
+                self.cache,
+                rate.median(),
+                rate.spread()
+            ))?;
+        }
+        let Bandwidth { rate, region, streams } = self.bandwidth;
+        line(format_args!(
+            "\nMemory: {:.2} GB/s ({}, streams a thread: {streams}, best of 5). qwip {}, number contract {CONTRACT_VERSION}.",
+            rate / 1e9,
+            bytes(region),
+            env!("CARGO_PKG_VERSION"),
+        ))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let median = |rate: &Option<Rate>| rate.as_ref().map(Rate::median);
+        let runs = |rate: &Option<Rate>| rate.as_ref().map(|rate| rate.runs.clone());
+        let tokens = |rate: &Option<Rate>| rate.as_ref().map_or(0, |rate| rate.tokens);
+        json!({
+            "model": self.model,
+            "name": self.title,
+            "parameters": self.parameters,
+            "file_bytes": self.file_bytes,
+            "weight_bytes": self.weights,
+            "threads": self.threads,
+            "device": "cpu",
+            "processor": machine::processor(),
+            "isa": self.isa,
+            "contract": CONTRACT_VERSION,
+            "version": env!("CARGO_PKG_VERSION"),
+            "cache": self.cache,
+            "batch": self.batch,
+            "depth": self.depth,
+            "n_prompt": tokens(&self.pp),
+            "n_gen": tokens(&self.tg),
+            "pp": median(&self.pp),
+            "tg": median(&self.tg),
+            "pp_runs": runs(&self.pp),
+            "tg_runs": runs(&self.tg),
+            "tg_gb_per_s": self.weight_rate().map(|rate| rate / 1e9),
+            "memory_gb_per_s": self.bandwidth.rate / 1e9,
+            "memory_percent": self.percent(),
+        })
+    }
+
+    fn csv(&self) -> anyhow::Result<()> {
+        line(
+            "model,isa,threads,cache,test,tokens_per_second,spread,weight_bytes,gb_per_s,memory_gb_per_s,memory_percent",
+        )?;
+        for (test, rate, speed) in self.rows() {
+            let (gb, percent) = match speed {
+                Some((gb, percent)) => (format!("{gb:.3}"), format!("{percent:.1}")),
+                None => (String::new(), String::new()),
+            };
+            line(format_args!(
+                "\"{}\",{},{},{},{test},{:.3},{:.3},{},{gb},{:.3},{percent}",
+                self.model.replace('"', "\"\""),
+                self.isa,
+                self.threads,
+                self.cache,
+                rate.median(),
+                rate.spread(),
+                self.weights,
+                self.bandwidth.rate / 1e9
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_runs_counts() {
+        let rate = |runs: &[f64]| Rate { tokens: 1, runs: runs.to_vec() };
+        assert_eq!(rate(&[3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(rate(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
+        assert_eq!(rate(&[4.0, 1.0, 2.0, 3.0]).spread(), 1.5);
+    }
+}

@@ -1,0 +1,301 @@
+//! `qwip chat`: a conversation at the terminal, or a scripted one with a message on each line of standard input.
+
+use std::io::{BufRead, IsTerminal, Read};
+
+use anyhow::{Context, bail};
+use qwip::chat::Message;
+use qwip::{Error, FinishReason, Sampler, Session};
+use rustyline::error::ReadlineError;
+
+use crate::args::{AnswerArgs, ChatArgs, Think};
+use crate::model_arg::{self, Opened};
+use crate::output::{line, note, to_terminal};
+use crate::voice::{self, Screen, Voice, parse_tools};
+use crate::{builtin, input, interrupt};
+
+const HELP: &str = "\
+  /help              this list
+  /system [TEXT]     set the system message, or remove it, and start again
+  /think on|off|auto whether the model thinks before it answers
+  /regen             answer the last message again
+  /clear             start again
+  /exit              leave (also Ctrl-D)
+A line that ends with \\ goes on in the next one. Ctrl-C stops an answer.";
+
+pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
+    let tools = match &args.tools {
+        Some(path) => {
+            let text = input::read(path)?;
+            parse_tools(&text).with_context(|| path.display().to_string())?
+        }
+        None => Vec::new(),
+    };
+    let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+    let file = opened.model.file();
+    let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+    let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+    let session = opened.session(None)?;
+    let mut lines = Lines::open()?;
+    // Whoever reads the answers by program does not want this among them.
+    let greet = |text: String| if to_terminal() { line(text) } else { Ok(note(text)) };
+    greet(greeting(&opened))?;
+    if lines.is_interactive() {
+        greet("/help lists the commands.".into())?;
+    }
+    let mut talk = Talk {
+        history: Vec::new(),
+        system: args.answer.system.clone(),
+        think: args.answer.think,
+        sampler: Sampler::new(params),
+        answer: args.answer,
+        opened,
+        voice,
+        session,
+        tools,
+    };
+    while let Some(text) = lines.message("> ")? {
+        let text = text.trim();
+        match text.strip_prefix('/') {
+            _ if text.is_empty() => {}
+            Some(command) => {
+                if talk.command(command, &mut lines)? {
+                    break;
+                }
+            }
+            None => {
+                talk.history.push(Message::user(text));
+                talk.answer(&mut lines)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn greeting(opened: &Opened) -> String {
+    if opened.is_builtin() {
+        return builtin::NOTICE.into();
+    }
+    let title = opened.model.file().header().str("general.name").ok().flatten();
+    let threads = opened.cpu.pool.threads();
+    format!(
+        "{} ({}, {} threads, context {})",
+        title.unwrap_or(&opened.name),
+        opened.model.architecture(),
+        threads,
+        opened.context()
+    )
+}
+
+struct Talk {
+    /// Without the system message.
+    history: Vec<Message>,
+    system: Option<String>,
+    think: Think,
+    sampler: Sampler,
+    answer: AnswerArgs,
+    opened: Opened,
+    voice: Voice,
+    session: Session,
+    tools: Vec<serde_json::Value>,
+}
+
+impl Talk {
+    /// Obeys what follows the slash; true to leave.
+    fn command(&mut self, command: &str, lines: &mut Lines) -> anyhow::Result<bool> {
+        let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let rest = rest.trim();
+        match name {
+            "exit" | "quit" | "bye" => return Ok(true),
+            "help" | "?" => line(HELP)?,
+            "clear" => {
+                self.history.clear();
+                note("The conversation starts again.");
+            }
+            "system" => {
+                self.system = (!rest.is_empty()).then(|| rest.to_string());
+                self.history.clear();
+                let what = if rest.is_empty() { "removed" } else { "set" };
+                note(format_args!("The system message is {what}; the conversation starts again."));
+            }
+            "think" => match rest {
+                "on" => self.think = Think::On,
+                "off" => self.think = Think::Off,
+                "auto" => self.think = Think::Auto,
+                _ => note("/think on, /think off or /think auto"),
+            },
+            "regen" => {
+                match self.history.iter().rposition(|message| message.role() == "user") {
+                    Some(last) => {
+                        self.history.truncate(last + 1);
+                        self.answer(lines)?;
+                    }
+                    None => note("There is nothing to answer yet."),
+                };
+            }
+            _ => note(format_args!("/{name} is not a command; /help lists them.")),
+        }
+        Ok(false)
+    }
+
+    /// Answers the history, and what tools the model calls say to it, until there is nothing more to answer.
+    fn answer(&mut self, lines: &mut Lines) -> anyhow::Result<()> {
+        loop {
+            let said = self.history.len();
+            let calls = match self.answer_once() {
+                Ok(calls) => calls,
+                Err(error) => {
+                    // A conversation survives what only concerns this message.
+                    self.history.truncate(said.saturating_sub(1));
+                    match error.downcast_ref::<Error>() {
+                        Some(Error::PromptTooLong { .. }) => note(format_args!(
+                            "The conversation no longer fits the context of {} tokens: /clear starts again, \
+                             a larger -c helps too.",
+                            self.opened.context()
+                        )),
+                        Some(Error::Cancelled) => {
+                            note("Stopped before the answer began; the message is forgotten.")
+                        }
+                        Some(Error::Chat(problem)) => note(format_args!("qwip: {problem}")),
+                        _ => return Err(error),
+                    }
+                    return Ok(());
+                }
+            };
+            if calls.is_empty() {
+                return Ok(());
+            }
+            for call in calls {
+                let Some(result) = lines.message(&format!("result of {call} > "))? else { return Ok(()) };
+                self.history.push(Message::tool(&result));
+            }
+        }
+    }
+
+    /// Adds one answer to the history; returns the names of the tools that it calls.
+    fn answer_once(&mut self) -> anyhow::Result<Vec<String>> {
+        let system = self.system.iter().map(|text| Message::system(text));
+        let messages: Vec<Message> = system.chain(self.history.iter().cloned()).collect();
+        let prompt = self.voice.prompt(&messages, &self.tools, self.think).map_err(unwrap_chat)?;
+        let mut screen = Screen::new();
+        let armed = interrupt::arm();
+        let answer = voice::answer(
+            &mut self.session,
+            &self.voice,
+            &mut self.sampler,
+            &prompt,
+            &voice::generate_options(&self.answer),
+            interrupt::flag(),
+            &mut |part| screen.show(part),
+        )?;
+        drop(armed);
+        screen.finish()?;
+        match answer.reason {
+            FinishReason::ContextFull => note(format_args!(
+                "[the context of {} tokens is full: /clear starts again]",
+                self.opened.context()
+            )),
+            FinishReason::Cancelled => note("[stopped]"),
+            FinishReason::Length => note("[cut off at -n]"),
+            FinishReason::Stop => {}
+        }
+        if self.answer.verbose {
+            note(format_args!("[{}]", answer.timing()));
+        }
+        self.history.push(answer.message());
+        match self.tools.is_empty() || answer.reason != FinishReason::Stop {
+            true => Ok(Vec::new()),
+            false => Ok(tool_calls(&answer.text)),
+        }
+    }
+}
+
+/// Names of the functions called in an answer in the Hermes style: JSON between `<tool_call>` tags.
+fn tool_calls(text: &str) -> Vec<String> {
+    let calls = text.split("<tool_call>").skip(1).filter_map(|rest| rest.split_once("</tool_call>"));
+    let name = |body: &str| {
+        let json: Option<serde_json::Value> = serde_json::from_str(body.trim()).ok();
+        json.and_then(|call| call["name"].as_str().map(str::to_string)).unwrap_or_else(|| "the call".into())
+    };
+    calls.map(|(body, _)| name(body)).collect()
+}
+
+/// Where messages come from.
+enum Lines {
+    Terminal(Box<rustyline::DefaultEditor>),
+    Script,
+}
+
+impl Lines {
+    fn open() -> anyhow::Result<Lines> {
+        if !input::from_terminal() || !std::io::stdout().is_terminal() {
+            return Ok(Lines::Script);
+        }
+        Ok(Lines::Terminal(Box::new(rustyline::DefaultEditor::new().context("the terminal")?)))
+    }
+
+    fn is_interactive(&self) -> bool {
+        matches!(self, Lines::Terminal(_))
+    }
+
+    /// The next message, of one line or of several joined by backslashes; `None` at the end.
+    fn message(&mut self, prompt: &str) -> anyhow::Result<Option<String>> {
+        let Some(mut text) = self.line(prompt)? else { return Ok(None) };
+        while text.ends_with('\\') {
+            text.pop();
+            text.push('\n');
+            match self.line(". ")? {
+                Some(more) => text.push_str(&more),
+                None => break,
+            }
+        }
+        if let Lines::Terminal(editor) = self {
+            // Only for the arrow keys of this conversation; that it fails costs nothing.
+            let _ = editor.add_history_entry(&text);
+        }
+        Ok(Some(text))
+    }
+
+    fn line(&mut self, prompt: &str) -> anyhow::Result<Option<String>> {
+        match self {
+            Lines::Terminal(editor) => match editor.readline(prompt) {
+                Ok(text) => Ok(Some(text)),
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
+                Err(error) => Err(error).context("the terminal"),
+            },
+            Lines::Script => {
+                const LONGEST: u64 = 16 << 20;
+                let mut bytes = Vec::new();
+                let mut stdin = std::io::stdin().lock().take(LONGEST);
+                let read = stdin.read_until(b'\n', &mut bytes).context("standard input")?;
+                if read == 0 {
+                    return Ok(None);
+                }
+                if read as u64 == LONGEST {
+                    bail!("standard input: a line is longer than {LONGEST} bytes");
+                }
+                let text = String::from_utf8(bytes).ok().context("standard input is not UTF-8 text")?;
+                Ok(Some(text.trim_end_matches(['\n', '\r']).to_string()))
+            }
+        }
+    }
+}
+
+/// The runtime's own error type, so that a template's refusal is told from other failures.
+fn unwrap_chat(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<qwip::chat::ChatError>() {
+        Ok(error) => Error::Chat(error).into(),
+        Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_found_by_their_tags() {
+        let text = "I look.\n<tool_call>\n{\"name\": \"time\", \"arguments\": {}}\n</tool_call>\n<tool_call>x</tool_call>";
+        assert_eq!(tool_calls(text), ["time", "the call"]);
+        assert!(tool_calls("no calls, <tool_call> open").is_empty());
+    }
+}

@@ -1,0 +1,94 @@
+//! `qwip convert`: a Hugging Face checkpoint becomes a GGUF file.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::bail;
+use qwip_convert::{ConvertError, Options, OutputType, Progress};
+
+use crate::args::ConvertArgs;
+use crate::output::{Ending, usage};
+use crate::progress::{Meter, Unit};
+use crate::{interrupt, output};
+
+pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+    let ty: OutputType = args.ty.parse().map_err(|e: ConvertError| usage(format!("--type: {e}")))?;
+    if !args.checkpoint.exists() {
+        bail!("{}: there is no such directory", args.checkpoint.display());
+    }
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => default_name(&args.checkpoint, ty)?,
+    };
+    let started = Instant::now();
+    let armed = interrupt::arm();
+    let result = qwip_convert::convert(
+        &args.checkpoint,
+        &out,
+        &Options { ty, threads: None },
+        &mut Reporter { meter: None },
+    );
+    drop(armed);
+    let summary = match result {
+        Err(ConvertError::Cancelled) => return Err(Ending::Interrupted.into()),
+        other => other?,
+    };
+    output::line(format_args!(
+        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight), {:.1} s",
+        out.display(),
+        output::count(summary.parameters),
+        summary.tensors,
+        output::bytes(summary.bytes),
+        summary.bits_per_weight,
+        started.elapsed().as_secs_f64()
+    ))
+}
+
+/// The name of the directory and the type, in the current directory: `Qwen3-0.6B-q8_0.gguf`.
+fn default_name(checkpoint: &Path, ty: OutputType) -> anyhow::Result<PathBuf> {
+    let full = std::path::absolute(checkpoint)?;
+    match full.file_name() {
+        Some(name) => Ok(format!("{}-{}.gguf", name.to_string_lossy(), ty.name()).into()),
+        None => Err(usage("this directory has no name to call the file after: give one with -o OUT.gguf")),
+    }
+}
+
+struct Reporter {
+    meter: Option<Meter>,
+}
+
+impl Progress for Reporter {
+    fn start(&mut self, total_bytes: u64) {
+        self.meter = Some(Meter::new("converting", total_bytes, Unit::Bytes));
+    }
+
+    fn advance(&mut self, bytes: u64, tensor: &str) {
+        if let Some(meter) = &mut self.meter {
+            meter.advance(bytes, tensor);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        let text = format!("qwip: note: {text}");
+        match &self.meter {
+            Some(meter) => meter.note(&text),
+            None => output::note(text),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::flag().is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_name_follows_the_directory() {
+        let name = default_name(Path::new("some/where/Qwen3-0.6B/"), OutputType::F16).unwrap();
+        assert_eq!(name, Path::new("Qwen3-0.6B-f16.gguf"));
+        assert!(default_name(Path::new("/"), OutputType::F16).is_err());
+    }
+}

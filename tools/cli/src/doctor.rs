@@ -1,0 +1,161 @@
+//! `qwip doctor`: what this computer can do, whether it computes correctly, and whether a file is sound.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use qwip::quant::types::check_row;
+use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
+
+use crate::args::DoctorArgs;
+use crate::output::{Ending, bytes, line};
+use crate::progress::{Meter, Unit};
+use crate::{interrupt, machine, model_arg};
+
+pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
+    let _armed = interrupt::arm();
+    if let Some(name) = &args.check {
+        return check(name, args);
+    }
+    let cpu = qwip::cpu(args.compute.threads)?;
+    let names = |sets: &mut dyn Iterator<Item = Isa>| sets.map(Isa::name).collect::<Vec<_>>().join(", ");
+    let row = |what: &str, text: &str| line(format_args!("{what:<12} {text}"));
+    row("qwip", &format!("{}, number contract {CONTRACT_VERSION}", env!("CARGO_PKG_VERSION")))?;
+    row("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))?;
+    row("processor", &machine::processor())?;
+    row("threads", &cpu.pool.threads().to_string())?;
+    let available = names(&mut Kernels::available().iter().map(|k| k.isa));
+    row("kernels", &format!("{} (of {available})", cpu.kernels.isa))?;
+    row("GPU", "not used in this release")?;
+    let memory = machine::memory();
+    if let (Some(total), Some(available)) = (memory.total, memory.available) {
+        row("memory", &format!("{}, {} available", bytes(total), bytes(available)))?;
+    }
+    let bandwidth = machine::bandwidth(cpu.pool.threads());
+    row("bandwidth", &format!("{:.1} GB/s over {}", bandwidth.rate / 1e9, bytes(bandwidth.region)))?;
+
+    let mut wrong = Vec::new();
+    for report in qwip::self_test() {
+        let text = match report.wrong.as_slice() {
+            [] => format!("{}: {} results equal the reference to the last bit", report.isa, report.compared),
+            some => format!("{}: WRONG: {}", report.isa, some.join(", ")),
+        };
+        row("check", &text)?;
+        if !report.wrong.is_empty() {
+            wrong.push(report.isa.name());
+        }
+    }
+    fits(memory.available.or(memory.total), bandwidth.rate)?;
+    if !wrong.is_empty() {
+        bail!(
+            "this computer does not compute correctly with the kernels {}; QWIP_ISA chooses others",
+            wrong.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Weights in billions, and bytes of cache for a token, of the sizes that people ask about.
+const SIZES: [(&str, f64, f64); 9] = [
+    ("Qwen2.5-0.5B", 0.494, 12288.0),
+    ("Qwen3-0.6B", 0.596, 114688.0),
+    ("Qwen2.5-1.5B", 1.544, 28672.0),
+    ("Qwen3-1.7B", 1.721, 114688.0),
+    ("Qwen2.5-3B", 3.086, 36864.0),
+    ("Qwen3-4B", 4.022, 147456.0),
+    ("Qwen3-8B", 8.191, 147456.0),
+    ("Qwen3-14B", 14.768, 163840.0),
+    ("Qwen3-32B", 32.762, 262144.0),
+];
+
+/// A table of models, their memory with 4096 tokens of context, and the most tokens a second that memory allows.
+fn fits(memory: Option<u64>, rate: f64) -> anyhow::Result<()> {
+    const CONTEXT: f64 = 4096.0;
+    line("\nWhat fits, with 4096 tokens of context (tokens/s: what the bandwidth allows at most)")?;
+    line("| model | Q4_K_M | tokens/s | Q8_0 | tokens/s |")?;
+    line("|---|--:|--:|--:|--:|")?;
+    for (name, billions, cache) in SIZES {
+        let cell = |bits: f64| {
+            let weights = billions * 1e9 * bits / 8.0;
+            let needed = weights + cache * CONTEXT;
+            match memory.is_some_and(|memory| needed > memory as f64) {
+                true => format!("{} (too large) | ", bytes(needed as u64)),
+                false => format!("{} | {:.0}", bytes(needed as u64), rate / weights),
+            }
+        };
+        line(format_args!("| {name} | {} | {} |", cell(4.9), cell(8.5)))?;
+    }
+    Ok(())
+}
+
+/// Opens a file, scans every tensor and computes a few tokens twice in different slices.
+fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
+    let shown = name.display().to_string();
+    let options = OpenOptions { mmap: !args.compute.no_mmap, mlock: false };
+    let file = model_arg::open_file(name, options)?;
+    let tensors = file.tensors().count();
+    line(format_args!("container    sound, {} in {tensors} tensors", bytes(file.len())))?;
+    let scanned = scan(&file).with_context(|| shown.clone())?;
+    line(format_args!("weights      {} scanned, every scale is finite", bytes(scanned)))?;
+    let model = Arc::new(Model::load(file.clone()).with_context(|| shown.clone())?);
+    line(format_args!("model        {}, shapes fit", model.architecture()))?;
+    match model_arg::tokenizer(&file) {
+        Ok(tokenizer) => {
+            line(format_args!("tokenizer    {} tokens", tokenizer.len()))?;
+            match crate::voice::Voice::new(&file, tokenizer) {
+                Ok(_) => line("template     usable")?,
+                Err(error) => line(format_args!("template     {}", crate::output::one_line(&error)))?,
+            }
+        }
+        Err(error) => line(format_args!("tokenizer    {}", crate::output::one_line(&error)))?,
+    }
+    let started = Instant::now();
+    let whole = short_forward(&model, args, 512)?;
+    let sliced = short_forward(&model, args, 3)?;
+    if whole.iter().map(|l| l.to_bits()).ne(sliced.iter().map(|l| l.to_bits())) {
+        bail!("{shown}: the same tokens gave different logits in one slice and in several");
+    }
+    line(format_args!(
+        "computation  finite and the same however it is cut ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    ))
+}
+
+/// Scans every row of every tensor that we could compute with. Returns the bytes seen.
+fn scan(file: &ModelFile) -> anyhow::Result<u64> {
+    let mut meter = Meter::new("scanning", file.tensors().map(|t| t.info.len).sum(), Unit::Bytes);
+    let mut seen = 0;
+    for tensor in file.tensors() {
+        if interrupt::flag().is_cancelled() {
+            return Err(Ending::Interrupted.into());
+        }
+        let info = tensor.info;
+        if info.ty.is_decodable() {
+            let cols = usize::try_from(info.cols())?;
+            let row = info.ty.row_bytes(cols).with_context(|| format!("tensor '{}'", info.name))?;
+            for (i, bytes) in file.tensor_bytes(tensor).chunks(row.max(1)).enumerate() {
+                check_row(info.ty, bytes, cols)
+                    .with_context(|| format!("tensor '{}', row {i}", info.name))?;
+            }
+            seen += info.len;
+        }
+        meter.advance(info.len, &info.name);
+    }
+    Ok(seen)
+}
+
+/// Logits after ten tokens, evaluated in slices of `batch`.
+fn short_forward(model: &Arc<Model>, args: &DoctorArgs, batch: usize) -> anyhow::Result<Vec<f32>> {
+    let options = SessionOptions {
+        context: 16,
+        batch,
+        k_type: args.compute.cache_type_k,
+        v_type: args.compute.cache_type_v,
+    };
+    let mut session = Session::new(model.clone(), qwip::cpu(args.compute.threads)?, &options)?;
+    let vocab = model.config().vocab as u32;
+    let tokens: Vec<u32> = (0..10u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect();
+    session.extend(&tokens, interrupt::flag(), &mut |_| {})?;
+    Ok(session.logits().to_vec())
+}

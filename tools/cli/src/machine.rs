@@ -1,0 +1,148 @@
+//! What this computer has: memory, caches, and how fast memory can be read.
+
+use std::time::Instant;
+
+/// Cache size to assume where the system does not say.
+const ASSUMED_CACHE: u64 = 32 << 20;
+const ATTEMPTS: usize = 5;
+
+/// Memory in bytes, where the system says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) total: Option<u64>,
+    pub(crate) available: Option<u64>,
+}
+
+/// Total and available memory (Linux and Android only).
+pub(crate) fn memory() -> Memory {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Memory { total: field("MemTotal"), available: field("MemAvailable") }
+}
+
+/// The name of the processor (Linux and Android), else the architecture.
+pub(crate) fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        matches!(key.trim(), "model name" | "Hardware" | "Model").then(|| value.trim().to_string())
+    });
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.to_string())
+}
+
+/// Size of the last-level cache in bytes, where the system says.
+fn last_level_cache() -> Option<u64> {
+    let sizes = (0..8).filter_map(|i| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{i}/size");
+        let text = std::fs::read_to_string(path).ok()?;
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+        let unit = match unit {
+            "K" => 1 << 10,
+            "M" => 1 << 20,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(unit)
+    });
+    sizes.max()
+}
+
+/// How fast memory can be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bandwidth {
+    /// Bytes a second.
+    pub(crate) rate: f64,
+    /// Bytes of memory that were read.
+    pub(crate) region: u64,
+    /// Streams of each thread in the fastest attempt.
+    pub(crate) streams: usize,
+}
+
+/// Reads a region of four times the last-level cache (or what memory allows) with `threads` threads of one to
+/// four streams each; the best of five attempts.
+pub(crate) fn bandwidth(threads: usize) -> Bandwidth {
+    let wanted = 4 * last_level_cache().unwrap_or(ASSUMED_CACHE);
+    let most = memory().available.map_or(1 << 30, |available| available / 4);
+    let words = (wanted.min(most).max(1 << 20) / 8) as usize;
+    let each = (words / threads.max(1)).max(64);
+    // Every page is written, or all would be one page of zeros.
+    let mut region = vec![0u64; each * threads.max(1)];
+    std::thread::scope(|scope| {
+        for part in region.chunks_exact_mut(each) {
+            scope.spawn(move || part.iter_mut().zip(1..).for_each(|(word, i)| *word = i));
+        }
+    });
+    let mut best = Bandwidth { rate: 0.0, region: region.len() as u64 * 8, streams: 1 };
+    for streams in [1, 2, 4] {
+        for _ in 0..ATTEMPTS {
+            let rate = read_once(&region, each, streams);
+            if rate > best.rate {
+                best = Bandwidth { rate, streams, ..best };
+            }
+        }
+    }
+    best
+}
+
+/// Bytes a second of one pass over the region, each thread from its first word to its last.
+fn read_once(region: &[u64], each: usize, streams: usize) -> f64 {
+    let start_together = std::sync::Barrier::new(region.len() / each + 1);
+    let seconds = std::thread::scope(|scope| {
+        let readers: Vec<_> = region
+            .chunks_exact(each)
+            .map(|part| {
+                let barrier = &start_together;
+                scope.spawn(move || {
+                    barrier.wait();
+                    std::hint::black_box(sum(part, streams))
+                })
+            })
+            .collect();
+        start_together.wait();
+        let started = Instant::now();
+        for reader in readers {
+            let _ = reader.join();
+        }
+        started.elapsed().as_secs_f64()
+    });
+    region.len() as f64 * 8.0 / seconds.max(1e-9)
+}
+
+/// The sum of all words, read from `streams` places at once.
+fn sum(part: &[u64], streams: usize) -> u64 {
+    const CHUNK: usize = 16;
+    let stream = part.len() / streams;
+    let mut lanes = [0u64; CHUNK];
+    let parts: Vec<&[u64]> = part.chunks_exact(stream.max(1)).take(streams).collect();
+    for at in (0..stream / CHUNK * CHUNK).step_by(CHUNK) {
+        for part in &parts {
+            let chunk = &part[at..at + CHUNK];
+            for i in 0..CHUNK {
+                lanes[i] = lanes[i].wrapping_add(chunk[i]);
+            }
+        }
+    }
+    lanes.iter().fold(0, |a, b| a.wrapping_add(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_reads_every_word_of_whole_chunks() {
+        let words: Vec<u64> = (0..1024).collect();
+        for streams in [1, 2, 4] {
+            assert_eq!(sum(&words, streams), 1023 * 1024 / 2);
+        }
+    }
+
+    #[test]
+    fn bandwidth_is_plausible() {
+        let found = bandwidth(2);
+        assert!(found.rate > 1e8 && found.rate < 1e13, "{found:?}");
+    }
+}

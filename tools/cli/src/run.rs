@@ -1,0 +1,119 @@
+//! `qwip run`: one prompt, one answer.
+
+use anyhow::Context;
+use qwip::chat::Message;
+use qwip::{FinishReason, Sampler};
+use serde_json::json;
+
+use crate::args::{ChatArgs, RunArgs};
+use crate::model_arg::{self, Opened};
+use crate::output::{Ending, line, note, usage};
+use crate::voice::{self, Answer, Screen, Voice};
+use crate::{builtin, chat, input, interrupt};
+
+pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
+    let Some(text) = prompt_text(&args)? else {
+        return chat::run(ChatArgs {
+            model: args.model,
+            tools: None,
+            answer: args.answer,
+            compute: args.compute,
+            sampling: args.sampling,
+        });
+    };
+    let armed = interrupt::arm();
+    let started = std::time::Instant::now();
+    let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+    if opened.is_builtin() && !args.json {
+        note(format_args!("qwip: note: {}", builtin::NOTICE));
+    }
+    let file = opened.model.file();
+    let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+    let prompt = if args.raw {
+        voice.raw_prompt(text)
+    } else {
+        let system = args.answer.system.iter().map(|text| Message::system(text));
+        let messages: Vec<Message> = system.chain([Message::user(&text)]).collect();
+        voice.prompt(&messages, &[], args.answer.think).with_context(|| opened.name.clone())?
+    };
+    let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+    let seed = params.seed;
+    let mut session = opened.session(None)?;
+    let load_time = started.elapsed();
+
+    let mut screen = Screen::new();
+    let mut sampler = Sampler::new(params);
+    let answer = voice::answer(
+        &mut session,
+        &voice,
+        &mut sampler,
+        &prompt,
+        &voice::generate_options(&args.answer),
+        interrupt::flag(),
+        &mut |part| if args.json { Ok(()) } else { screen.show(part) },
+    )?;
+    screen.finish()?;
+    drop(armed);
+    if args.json {
+        line(json_of(&answer, &opened, seed, load_time))?;
+    }
+    if answer.reason == FinishReason::ContextFull && !args.json {
+        note(format_args!(
+            "qwip: note: the context of {} tokens is full (raise it with -c)",
+            opened.context()
+        ));
+    }
+    if args.answer.verbose {
+        note(format_args!(
+            "qwip: {} ({}), {} threads, {}, seed {seed}, load {:.0} ms; {}; cache {}",
+            opened.name,
+            opened.model.architecture(),
+            opened.cpu.pool.threads(),
+            opened.cpu.kernels.isa,
+            load_time.as_secs_f64() * 1e3,
+            answer.timing(),
+            crate::output::bytes(session.kv_bytes())
+        ));
+    }
+    match answer.reason {
+        FinishReason::Cancelled => Err(Ending::Interrupted.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The prompt, or `None` where a person at a terminal should be asked.
+fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
+    let text = match (&args.prompt, &args.file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) => input::read(path)?,
+        (None, None) if input::from_terminal() => return Ok(None),
+        (None, None) => input::read_stdin()?,
+    };
+    if text.trim().is_empty() {
+        return Err(usage("there is no prompt: give one with -p TEXT, -f FILE or on standard input"));
+    }
+    // The newline that ends a file or an echo is not meant.
+    let meant = if args.prompt.is_some() || args.raw { &text } else { text.trim_end_matches(['\n', '\r']) };
+    Ok(Some(meant.to_string()))
+}
+
+fn json_of(answer: &Answer, opened: &Opened, seed: u64, load_time: std::time::Duration) -> serde_json::Value {
+    let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+    json!({
+        "text": answer.text,
+        "thinking": if answer.thinking.is_empty() { None } else { Some(&answer.thinking) },
+        "tokens": answer.tokens,
+        "finish_reason": answer.reason.as_str(),
+        "timings": {
+            "load_ms": ms(load_time),
+            "prompt_tokens": answer.prompt_tokens,
+            "prompt_ms": ms(answer.prompt_time),
+            "prompt_per_second": answer.prompt_rate(),
+            "answer_tokens": answer.tokens.len(),
+            "answer_ms": ms(answer.answer_time),
+            "answer_per_second": answer.answer_rate(),
+        },
+        "seed": seed,
+        "model": opened.name,
+    })
+}

@@ -1,0 +1,234 @@
+//! `qwip show`: what is in a model file, also in one that we cannot run.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use qwip::model::Config;
+use qwip::quant::gguf::{Array, Value, ValueType};
+use qwip::{KvType, Model, ModelFile, OpenOptions};
+use serde_json::{Map, json};
+
+use crate::args::ShowArgs;
+use crate::output::{bytes, count, line};
+use crate::{model_arg, output};
+
+/// So much of a text value or an array is shown.
+const LONGEST_TEXT: usize = 200;
+const MOST_ELEMENTS: usize = 5;
+
+pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<()> {
+    let name = model_arg::choose(&args.model)?;
+    let file = model_arg::open_file(&name, OpenOptions::default())?;
+    let model = Model::load(file.clone());
+    let summary = Summary::of(&name.display().to_string(), &file, model)?;
+    if args.json {
+        return line(json_of(&summary, &file, args));
+    }
+    print_summary(&summary)?;
+    if args.all {
+        line("\nMetadata")?;
+        for (key, value) in &file.header().metadata {
+            line(format_args!("  {key} = {}", shown(value, &file)))?;
+        }
+    }
+    if args.tensors {
+        line("\nTensors")?;
+        for tensor in file.tensors() {
+            let dims: Vec<String> = tensor.info.dims.iter().map(u64::to_string).collect();
+            line(format_args!(
+                "  {:<40} {:<8} [{}]  {}",
+                tensor.info.name,
+                tensor.info.ty.name(),
+                dims.join(", "),
+                bytes(tensor.info.len)
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+struct Summary {
+    name: String,
+    title: Option<String>,
+    architecture: String,
+    file_bytes: u64,
+    parameters: u64,
+    tensors: usize,
+    types: Vec<(&'static str, usize, u64)>,
+    tokenizer: Option<String>,
+    template: bool,
+    license: Option<String>,
+    /// The model, or why it does not run.
+    model: Result<Model, String>,
+}
+
+impl Summary {
+    fn of(name: &str, file: &Arc<ModelFile>, model: qwip::Result<Model>) -> anyhow::Result<Summary> {
+        let header = file.header();
+        let text = |key: &str| header.str(key).ok().flatten().map(str::to_string);
+        let tokens = header.array("tokenizer.ggml.tokens").ok().flatten();
+        let tokenizer = tokens.map(|tokens| {
+            let kind = text("tokenizer.ggml.model").unwrap_or_default();
+            let pre = text("tokenizer.ggml.pre").unwrap_or_default();
+            format!("{kind} ({pre}), {} tokens", tokens.len)
+        });
+        let elements = |dims: &[u64]| dims.iter().fold(1u64, |product, &d| product.saturating_mul(d));
+        let types = file
+            .types()
+            .into_iter()
+            .map(|(ty, bytes)| (ty.name(), file.tensors().filter(|t| t.info.ty == ty).count(), bytes));
+        Ok(Summary {
+            name: name.into(),
+            title: text("general.name"),
+            architecture: text("general.architecture").unwrap_or_else(|| "not given".into()),
+            file_bytes: file.len(),
+            parameters: file.tensors().map(|t| elements(&t.info.dims)).fold(0, u64::saturating_add),
+            tensors: file.tensors().count(),
+            types: types.collect(),
+            tokenizer,
+            template: text("tokenizer.chat_template").is_some(),
+            license: text("general.license"),
+            model: model.map_err(|e| output::one_line(&e.into())),
+        })
+    }
+}
+
+/// Bytes of keys and values of one position, in all layers.
+fn cache_bytes(c: &Config, ty: KvType) -> u64 {
+    const POSITIONS: u64 = 64; // of a tile
+    2 * (c.layers * c.kv_heads * ty.tile_bytes(c.head_dim)) as u64 / POSITIONS
+}
+
+fn print_summary(s: &Summary) -> anyhow::Result<()> {
+    let row = |what: &str, value: &str| line(format_args!("{what:<14} {value}"));
+    row("file", &format!("{}, {}", s.name, bytes(s.file_bytes)))?;
+    if let Some(title) = &s.title {
+        row("name", title)?;
+    }
+    row("architecture", &s.architecture)?;
+    row("parameters", &format!("{} in {} tensors", count(s.parameters), s.tensors))?;
+    match &s.model {
+        Ok(model) => {
+            let c = model.config();
+            row("layers", &c.layers.to_string())?;
+            row("width", &format!("{}, feed-forward {}", c.embedding, c.ffn))?;
+            row("heads", &format!("{} of {}, key/value heads {}", c.heads, c.head_dim, c.kv_heads))?;
+            row("vocabulary", &c.vocab.to_string())?;
+            row("context", &format!("{} tokens", c.context))?;
+            let kv = |ty: KvType| bytes(cache_bytes(c, ty));
+            let types =
+                [KvType::F16, KvType::Q8_0, KvType::F32].map(|ty| format!("{} {}", kv(ty), ty.name()));
+            row("cache", &format!("{} for a token", types.join(", ")))?;
+        }
+        Err(problem) => row("does not run", problem)?,
+    }
+    row("tokenizer", s.tokenizer.as_deref().unwrap_or("none"))?;
+    row("chat template", if s.template { "yes" } else { "no" })?;
+    if let Some(license) = &s.license {
+        row("license", license)?;
+    }
+    let total: u64 = s.types.iter().map(|t| t.2).sum();
+    for (i, (name, tensors, size)) in s.types.iter().enumerate() {
+        let share = 100.0 * *size as f64 / total.max(1) as f64;
+        let text = format!("{name:<7} {:>9} {share:5.1} %  {tensors} tensors", bytes(*size));
+        row(if i == 0 { "types" } else { "" }, &text)?;
+    }
+    Ok(())
+}
+
+fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value {
+    let types: Map<_, _> = s
+        .types
+        .iter()
+        .map(|(name, tensors, bytes)| (name.to_string(), json!({"tensors": tensors, "bytes": bytes})))
+        .collect();
+    let mut object = json!({
+        "file": s.name, "name": s.title, "bytes": s.file_bytes, "architecture": s.architecture,
+        "parameters": s.parameters, "tensor_count": s.tensors, "types": types,
+        "tokenizer": s.tokenizer, "chat_template": s.template, "license": s.license,
+        "runs": s.model.is_ok(), "problem": s.model.as_ref().err(),
+    });
+    if let Ok(model) = &s.model {
+        let c = model.config();
+        object["layers"] = c.layers.into();
+        object["embedding"] = c.embedding.into();
+        object["ffn"] = c.ffn.into();
+        object["heads"] = c.heads.into();
+        object["kv_heads"] = c.kv_heads.into();
+        object["head_dim"] = c.head_dim.into();
+        object["vocab"] = c.vocab.into();
+        object["context"] = c.context.into();
+        let kv = |ty: KvType| cache_bytes(c, ty);
+        object["kv_bytes_per_token"] =
+            json!({"f16": kv(KvType::F16), "q8_0": kv(KvType::Q8_0), "f32": kv(KvType::F32)});
+    }
+    if args.all {
+        let metadata =
+            file.header().metadata.iter().map(|(key, value)| (key.clone(), json_value(value, file)));
+        object["metadata"] = metadata.collect::<Map<_, _>>().into();
+    }
+    if args.tensors {
+        let tensors = file.tensors().map(|t| {
+            json!({"name": t.info.name, "type": t.info.ty.name(), "dims": t.info.dims, "bytes": t.info.len})
+        });
+        object["tensors"] = tensors.collect();
+    }
+    object
+}
+
+/// The first elements of an array, as JSON.
+fn first_elements(array: &Array, file: &ModelFile) -> Vec<serde_json::Value> {
+    let file: &[u8] = (*file.parts()[0].bytes).as_ref();
+    let elements: Result<Vec<serde_json::Value>, _> = match array.elem {
+        ValueType::Str => array.strings(file).map(|strings| {
+            strings.take(MOST_ELEMENTS).map(|s| String::from_utf8_lossy(s).into_owned().into()).collect()
+        }),
+        ValueType::F32 | ValueType::F64 => {
+            array.f32s(file).map(|floats| floats.take(MOST_ELEMENTS).map(|f| json!(f)).collect())
+        }
+        _ => array.i64s(file).map(|numbers| numbers.take(MOST_ELEMENTS).map(Into::into).collect()),
+    };
+    elements.unwrap_or_default()
+}
+
+fn json_value(value: &Value, file: &ModelFile) -> serde_json::Value {
+    match value {
+        Value::U8(v) => json!(v),
+        Value::I8(v) => json!(v),
+        Value::U16(v) => json!(v),
+        Value::I16(v) => json!(v),
+        Value::U32(v) => json!(v),
+        Value::I32(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::I64(v) => json!(v),
+        Value::F32(v) => json!(v),
+        Value::F64(v) => json!(v),
+        Value::Bool(v) => json!(v),
+        Value::Str(v) => json!(v),
+        Value::Array(array) => {
+            json!({"elements": array.elem.name(), "length": array.len, "first": first_elements(array, file)})
+        }
+    }
+}
+
+/// A value on one line, shortened.
+fn shown(value: &Value, file: &ModelFile) -> String {
+    match value {
+        Value::Str(text) => {
+            let mut quoted: String = text.chars().take(LONGEST_TEXT).flat_map(char::escape_debug).collect();
+            if text.chars().nth(LONGEST_TEXT).is_some() {
+                let _ = write!(quoted, "... ({} bytes)", text.len());
+            }
+            format!("\"{quoted}\"")
+        }
+        Value::Array(array) => {
+            let mut elements: Vec<String> =
+                first_elements(array, file).iter().map(ToString::to_string).collect();
+            if array.len > elements.len() {
+                elements.push("...".into());
+            }
+            format!("{}[{}] [{}]", array.elem.name(), array.len, elements.join(", "))
+        }
+        other => json_value(other, file).to_string(),
+    }
+}

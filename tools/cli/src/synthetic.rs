@@ -1,0 +1,294 @@
+//! Models of real shapes with random weights, so that speed can be measured without a download.
+//!
+//! Rows come from a pool of a few hundred for each width, drawn and encoded once: a 7B model takes as long as
+//! writing the file. What the rows hold does not matter for speed.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use qwip::quant::gguf::{DataWriter, Writer};
+use qwip::quant::{TensorType, encode_row};
+use qwip::sample::Rng;
+
+use crate::output::{Ending, usage};
+use crate::progress::{Meter, Unit};
+use crate::{interrupt, output};
+
+/// Distinct rows of a width and type.
+const POOL_ROWS: usize = 256;
+const SEED: u64 = 1;
+
+struct Shape {
+    name: &'static str,
+    arch: &'static str,
+    embedding: usize,
+    layers: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    ffn: usize,
+    vocab: usize,
+    /// Whether the embedding is the output matrix too.
+    tied: bool,
+    context: u32,
+}
+
+#[rustfmt::skip]
+const SHAPES: [Shape; 8] = [
+    shape("qwen2.5-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
+    shape("qwen2.5-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
+    shape("qwen2.5-3b", "qwen2", 2048, 36, [16, 2, 128], 11008, 151936, true),
+    shape("qwen2.5-7b", "qwen2", 3584, 28, [28, 4, 128], 18944, 152064, false),
+    shape("qwen3-0.6b", "qwen3", 1024, 28, [16, 8, 128], 3072, 151936, true),
+    shape("qwen3-1.7b", "qwen3", 2048, 28, [16, 8, 128], 6144, 151936, true),
+    shape("qwen3-4b", "qwen3", 2560, 36, [32, 8, 128], 9728, 151936, true),
+    shape("qwen3-8b", "qwen3", 4096, 36, [32, 8, 128], 12288, 151936, false),
+];
+
+/// `heads` are query heads, key/value heads and the size of one.
+const fn shape(
+    name: &'static str,
+    arch: &'static str,
+    embedding: usize,
+    layers: usize,
+    heads: [usize; 3],
+    ffn: usize,
+    vocab: usize,
+    tied: bool,
+) -> Shape {
+    let context = if arch.as_bytes()[4] == b'3' { 40960 } else { 32768 };
+    let [heads, kv_heads, head_dim] = heads;
+    Shape { name, arch, embedding, layers, heads, kv_heads, head_dim, ffn, vocab, tied, context }
+}
+
+/// A model file that disappears when this is dropped, unless it is to be kept.
+pub(crate) struct Synthetic {
+    pub(crate) path: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Synthetic {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes the model that `description` (SHAPE:TYPE) names, to `save` or to a temporary file.
+pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Synthetic> {
+    let (shape, ty) = parse(description)?;
+    let path = match save {
+        Some(path) => path.to_path_buf(),
+        None => std::env::temp_dir().join(format!("qwip-synthetic-{}.gguf", std::process::id())),
+    };
+    // Written under another name first, so that a file with the final name is always complete.
+    let mut partial = path.clone().into_os_string();
+    partial.push(".part");
+    let mut file = Synthetic { path: partial.into(), keep: false };
+    write(shape, ty, &file.path).with_context(|| format!("writing {}", file.path.display()))?;
+    std::fs::rename(&file.path, &path).with_context(|| format!("writing {}", path.display()))?;
+    file.path = path;
+    file.keep = save.is_some();
+    Ok(file)
+}
+
+fn parse(description: &str) -> anyhow::Result<(&'static Shape, TensorType)> {
+    let known = SHAPES.map(|s| s.name).join(", ");
+    let (name, ty) = description.split_once(':').unwrap_or((description, ""));
+    let shape = SHAPES
+        .iter()
+        .find(|s| s.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| usage(format!("--synthetic: there is no shape '{name}' (known: {known})")))?;
+    let ty = TensorType::from_name(ty).filter(|ty| ty.is_decodable()).ok_or_else(|| {
+        usage(format!("--synthetic: '{ty}' is no type of weights (for instance {name}:q4_0)"))
+    })?;
+    Ok((shape, ty))
+}
+
+/// The type for rows of `cols` values: `ty` where whole blocks fit, else the nearest that takes them.
+fn fitting(ty: TensorType, cols: usize) -> TensorType {
+    [ty, TensorType::Q8_0]
+        .into_iter()
+        .find(|ty| cols.is_multiple_of(ty.block_len()))
+        .unwrap_or(TensorType::F16)
+}
+
+struct Tensor {
+    name: String,
+    rows: usize,
+    cols: usize,
+    ty: TensorType,
+    /// Norms are around one, everything else around zero.
+    mean: f32,
+    std: f32,
+}
+
+fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
+    let mut all = Vec::new();
+    let mut matrix = |name: String, rows: usize, cols: usize| {
+        all.push(Tensor { name, rows, cols, ty: fitting(ty, cols), mean: 0.0, std: 0.02 });
+    };
+    let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
+    matrix("token_embd.weight".into(), s.vocab, s.embedding);
+    if !s.tied {
+        matrix("output.weight".into(), s.vocab, s.embedding);
+    }
+    for i in 0..s.layers {
+        matrix(format!("blk.{i}.attn_q.weight"), q, s.embedding);
+        matrix(format!("blk.{i}.attn_k.weight"), kv, s.embedding);
+        matrix(format!("blk.{i}.attn_v.weight"), kv, s.embedding);
+        matrix(format!("blk.{i}.attn_output.weight"), s.embedding, q);
+        matrix(format!("blk.{i}.ffn_gate.weight"), s.ffn, s.embedding);
+        matrix(format!("blk.{i}.ffn_up.weight"), s.ffn, s.embedding);
+        matrix(format!("blk.{i}.ffn_down.weight"), s.embedding, s.ffn);
+    }
+    let mut vector = |name: String, cols: usize, mean: f32, std: f32| {
+        all.push(Tensor { name, rows: 1, cols, ty: TensorType::F32, mean, std });
+    };
+    for i in 0..s.layers {
+        vector(format!("blk.{i}.attn_norm.weight"), s.embedding, 1.0, 0.1);
+        vector(format!("blk.{i}.ffn_norm.weight"), s.embedding, 1.0, 0.1);
+        if s.arch == "qwen2" {
+            vector(format!("blk.{i}.attn_q.bias"), q, 0.0, 0.02);
+            vector(format!("blk.{i}.attn_k.bias"), kv, 0.0, 0.02);
+            vector(format!("blk.{i}.attn_v.bias"), kv, 0.0, 0.02);
+        } else {
+            vector(format!("blk.{i}.attn_q_norm.weight"), s.head_dim, 1.0, 0.1);
+            vector(format!("blk.{i}.attn_k_norm.weight"), s.head_dim, 1.0, 0.1);
+        }
+    }
+    vector("output_norm.weight".into(), s.embedding, 1.0, 0.1);
+    all
+}
+
+fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
+    let mut writer = Writer::new();
+    let key = |name: &str| format!("{}.{name}", s.arch);
+    writer.set("general.architecture", s.arch);
+    writer.set("general.name", format!("random {} {}", s.name, ty.name()).as_str());
+    writer.set(&key("block_count"), s.layers as u32);
+    writer.set(&key("context_length"), s.context);
+    writer.set(&key("embedding_length"), s.embedding as u32);
+    writer.set(&key("feed_forward_length"), s.ffn as u32);
+    writer.set(&key("attention.head_count"), s.heads as u32);
+    writer.set(&key("attention.head_count_kv"), s.kv_heads as u32);
+    writer.set(&key("attention.key_length"), s.head_dim as u32);
+    writer.set(&key("attention.value_length"), s.head_dim as u32);
+    writer.set(&key("attention.layer_norm_rms_epsilon"), 1e-6f32);
+    writer.set(&key("rope.freq_base"), 1e6f32);
+    let tensors = tensors(s, ty);
+    for t in &tensors {
+        let dims = if t.ty == TensorType::F32 && t.rows == 1 {
+            vec![t.cols as u64]
+        } else {
+            vec![t.cols as u64, t.rows as u64]
+        };
+        writer.tensor(&t.name, &dims, t.ty)?;
+    }
+    if let Some(other) = tensors.iter().find(|t| t.rows > 1 && t.ty != ty) {
+        output::note(format_args!(
+            "qwip: note: rows of {} values are not whole {} blocks: {} and the like are {}",
+            other.cols, ty, other.name, other.ty
+        ));
+    }
+    let total = writer.file_len()?;
+    let mut out = writer.start(BufWriter::with_capacity(1 << 20, File::create(path)?))?;
+    let mut meter = Meter::new("writing random weights", total, Unit::Bytes);
+    let mut rng = Rng::new(SEED);
+    let mut pools = HashMap::new();
+    for t in &tensors {
+        if interrupt::flag().is_cancelled() {
+            return Err(Ending::Interrupted.into());
+        }
+        write_tensor(t, &mut out, &mut pools, &mut rng)?;
+        meter.advance((t.rows * t.ty.row_bytes(t.cols).unwrap_or(0)) as u64, &t.name);
+    }
+    out.finish()?;
+    Ok(())
+}
+
+/// Encoded rows of one width and type, one after the other.
+type Pools = HashMap<(TensorType, usize), Vec<u8>>;
+
+fn write_tensor<W: Write>(
+    t: &Tensor,
+    out: &mut DataWriter<W>,
+    pools: &mut Pools,
+    rng: &mut Rng,
+) -> anyhow::Result<()> {
+    let size = t.ty.row_bytes(t.cols).with_context(|| format!("{}: {} columns", t.name, t.cols))?;
+    if t.rows == 1 {
+        return Ok(out.write(&encoded_rows(1, t, rng)?)?);
+    }
+    if !pools.contains_key(&(t.ty, t.cols)) {
+        pools.insert((t.ty, t.cols), encoded_rows(POOL_ROWS, t, rng)?);
+    }
+    let pool = &pools[&(t.ty, t.cols)];
+    for _ in 0..t.rows {
+        let row = rng.next_u64() as usize % POOL_ROWS;
+        out.write(&pool[row * size..(row + 1) * size])?;
+    }
+    Ok(())
+}
+
+fn encoded_rows(rows: usize, t: &Tensor, rng: &mut Rng) -> anyhow::Result<Vec<u8>> {
+    let size = t.ty.row_bytes(t.cols).with_context(|| format!("{}: {} columns", t.name, t.cols))?;
+    let mut bytes = vec![0; rows * size];
+    let mut values = vec![0.0f32; t.cols];
+    for row in bytes.chunks_exact_mut(size) {
+        values.iter_mut().for_each(|v| *v = t.mean + t.std * normal(rng));
+        encode_row(t.ty, &values, row)?;
+    }
+    Ok(bytes)
+}
+
+/// Close to a standard normal number: the sum of twelve uniform ones needs no function of the platform's.
+fn normal(rng: &mut Rng) -> f32 {
+    (0..12).map(|_| rng.uniform()).sum::<f32>() - 6.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_name_a_shape_and_a_type() {
+        let (shape, ty) = parse("Qwen2.5-0.5B:q4_0").unwrap();
+        assert_eq!((shape.embedding, shape.context, ty), (896, 32768, TensorType::Q4_0));
+        assert_eq!(parse("qwen3-4b:bf16").unwrap().0.context, 40960);
+        for wrong in ["qwen9:q4_0", "qwen3-4b", "qwen3-4b:", "qwen3-4b:q9", "qwen3-4b:i32"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_blocks_get_another_type() {
+        assert_eq!(fitting(TensorType::Q4K, 1024), TensorType::Q4K);
+        assert_eq!(fitting(TensorType::Q4K, 896), TensorType::Q8_0);
+        assert_eq!(fitting(TensorType::Q4K, 40), TensorType::F16);
+    }
+
+    #[test]
+    fn what_is_written_is_a_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.gguf");
+        let tiny = Shape { layers: 1, vocab: 64, ..shape("t", "qwen3", 64, 1, [4, 2, 32], 128, 64, false) };
+        write(&tiny, TensorType::Q4_0, &path).unwrap();
+        let file = std::sync::Arc::new(qwip::ModelFile::open(&path, Default::default()).unwrap());
+        let model = qwip::Model::load(file).unwrap();
+        assert_eq!((model.config().layers, model.config().head_dim), (1, 32));
+    }
+
+    #[test]
+    fn normal_numbers_have_mean_zero_and_variance_one() {
+        let mut rng = Rng::new(3);
+        let x: Vec<f32> = (0..10000).map(|_| normal(&mut rng)).collect();
+        let mean = x.iter().sum::<f32>() / x.len() as f32;
+        let variance = x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32;
+        assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
+    }
+}

@@ -1,0 +1,296 @@
+//! How a model is talked with: its template and tokenizer, and one answer from prompt to end.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use qwip::chat::{ChatTemplate, Message, Part, RenderOptions, ThinkingSplitter, prompt_opens_thinking};
+use qwip::tokenizer::Special;
+use qwip::{
+    Cancel, FinishReason, GenerateOptions, Generated, ModelFile, Sampler, SamplingParams, Session, Tokenizer,
+    generate,
+};
+
+use crate::args::{AnswerArgs, SamplingArgs, Think};
+use crate::output;
+
+/// The template and the tokenizer of a file.
+pub(crate) struct Voice {
+    pub(crate) tokenizer: Tokenizer,
+    /// None for a base model, which only continues text.
+    template: Option<ChatTemplate>,
+    /// Whether the template knows of thinking.
+    thinks: bool,
+    bos: Option<String>,
+    eos: Option<String>,
+}
+
+/// What a model is asked: the tokens, and whether the answer begins inside the thinking.
+pub(crate) struct Prompt {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<u32>,
+    inside_thinking: bool,
+}
+
+impl Voice {
+    /// Reads both from a file. A file without a template of its own but with ChatML's tokens gets plain ChatML.
+    pub(crate) fn new(file: &ModelFile, tokenizer: Tokenizer) -> anyhow::Result<Voice> {
+        let source = file.header().str("tokenizer.chat_template")?;
+        let template = match source {
+            Some(source) => Some(ChatTemplate::parse(source)?),
+            None if tokenizer.find("<|im_start|>").is_some() => Some(ChatTemplate::chatml()),
+            None => None,
+        };
+        let text = |id: Option<u32>| Some(tokenizer.decode(&[id?], true));
+        let (bos, eos) = (text(tokenizer.bos()), text(tokenizer.eos()));
+        let thinks = source.is_some_and(|source| source.contains("<think>"));
+        Ok(Voice { template, thinks, bos, eos, tokenizer })
+    }
+
+    /// The prompt of a conversation.
+    pub(crate) fn prompt(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        think: Think,
+    ) -> anyhow::Result<Prompt> {
+        let Some(template) = &self.template else {
+            bail!("the model has no chat template: it continues text (`qwip run --raw`)");
+        };
+        let options = RenderOptions {
+            add_generation_prompt: true,
+            thinking: match think {
+                Think::On => Some(true),
+                Think::Off => Some(false),
+                Think::Auto => None,
+            },
+            bos_token: self.bos.clone(),
+            eos_token: self.eos.clone(),
+            ..RenderOptions::default()
+        };
+        let text = template.render(messages, tools, &options)?;
+        let tokens = self.tokenizer.encode_with_bos(&text, Special::Parse);
+        let inside_thinking = prompt_opens_thinking(&text);
+        Ok(Prompt { text, tokens, inside_thinking })
+    }
+
+    /// The prompt that is exactly this text.
+    pub(crate) fn raw_prompt(&self, text: String) -> Prompt {
+        let tokens = self.tokenizer.encode_with_bos(&text, Special::Parse);
+        Prompt { text, tokens, inside_thinking: false }
+    }
+
+    /// The settings of the draw: flags over the file's over the family's.
+    pub(crate) fn sampling(
+        &self,
+        file: &ModelFile,
+        think: Think,
+        flags: &SamplingArgs,
+    ) -> anyhow::Result<SamplingParams> {
+        let thinking = self.thinks && think != Think::Off;
+        let base = SamplingParams::for_model(file.header(), thinking)?;
+        let params = SamplingParams {
+            temperature: flags.temp.unwrap_or(base.temperature),
+            top_k: flags.top_k.unwrap_or(base.top_k),
+            top_p: flags.top_p.unwrap_or(base.top_p),
+            min_p: flags.min_p.unwrap_or(base.min_p),
+            repeat_penalty: flags.repeat_penalty.unwrap_or(base.repeat_penalty),
+            presence_penalty: flags.presence_penalty.unwrap_or(base.presence_penalty),
+            frequency_penalty: flags.frequency_penalty.unwrap_or(base.frequency_penalty),
+            penalty_last_n: flags.repeat_last_n.unwrap_or(base.penalty_last_n),
+            seed: flags.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_else(new_seed),
+        };
+        params.check().map_err(|e| output::usage(e.to_string()))?;
+        Ok(params)
+    }
+}
+
+/// A seed that nobody chose, short enough to be typed again.
+fn new_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The hasher's keys come from the operating system.
+    std::hash::RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
+
+/// How an answer ends, from the flags.
+pub(crate) fn generate_options(args: &AnswerArgs) -> GenerateOptions {
+    GenerateOptions {
+        // Negative: no limit, as in llama.cpp.
+        max_tokens: args.predict.and_then(|n| usize::try_from(n).ok()),
+        stop: args.stop.clone(),
+        ignore_eos: args.ignore_eos,
+        ..GenerateOptions::default()
+    }
+}
+
+/// An answer and how long it took.
+pub(crate) struct Answer {
+    pub(crate) thinking: String,
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) reason: FinishReason,
+    pub(crate) prompt_tokens: usize,
+    /// Tokens of the prompt that had to be computed.
+    pub(crate) evaluated: usize,
+    pub(crate) prompt_time: Duration,
+    pub(crate) answer_time: Duration,
+}
+
+/// Evaluates the prompt and answers it; `show` gets the parts as they come.
+///
+/// Interrupted inside the prompt it is an error, later an answer with that reason.
+pub(crate) fn answer(
+    session: &mut Session,
+    voice: &Voice,
+    sampler: &mut Sampler,
+    prompt: &Prompt,
+    options: &GenerateOptions,
+    cancel: &Cancel,
+    show: &mut dyn FnMut(Part<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    let mut meter = None;
+    let total = prompt.tokens.len();
+    let mut before = 0;
+    let evaluated = session.prompt(&prompt.tokens, cancel, &mut |done| {
+        if total > LONG_PROMPT {
+            let meter = meter.get_or_insert_with(|| {
+                crate::progress::Meter::new("reading the prompt", total as u64, crate::progress::Unit::Tokens)
+            });
+            meter.advance((done - before) as u64, "");
+            before = done;
+        }
+    })?;
+    drop(meter);
+    let prompt_time = started.elapsed();
+
+    let started = Instant::now();
+    let mut splitter = ThinkingSplitter::new(prompt.inside_thinking);
+    let (mut thinking, mut text) = (String::new(), String::new());
+    let mut shown = Ok(());
+    let mut take = |part: Part<'_>| {
+        match part {
+            Part::Thinking(more) => thinking.push_str(more),
+            Part::Answer(more) => text.push_str(more),
+        }
+        if shown.is_ok() {
+            shown = show(part);
+        }
+        shown.is_ok()
+    };
+    let mut go_on = true;
+    let Generated { reason, tokens } =
+        generate(session, &voice.tokenizer, sampler, options, cancel, &mut |more| {
+            splitter.push(more, &mut |part| go_on &= take(part));
+            if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    splitter.finish(&mut |part| {
+        take(part);
+    });
+    shown?;
+    let answer_time = started.elapsed();
+    Ok(Answer { thinking, text, tokens, reason, prompt_tokens: total, evaluated, prompt_time, answer_time })
+}
+
+/// Prompts of more tokens show how far they have been read.
+const LONG_PROMPT: usize = 1024;
+
+impl Answer {
+    /// Tokens a second of the prompt.
+    pub(crate) fn prompt_rate(&self) -> f64 {
+        self.evaluated as f64 / self.prompt_time.as_secs_f64().max(1e-9)
+    }
+
+    /// Tokens a second of the answer.
+    pub(crate) fn answer_rate(&self) -> f64 {
+        self.tokens.len() as f64 / self.answer_time.as_secs_f64().max(1e-9)
+    }
+
+    /// One line about the time it took.
+    pub(crate) fn timing(&self) -> String {
+        format!(
+            "prompt {} tokens ({} new), {:.1} t/s; answer {} tokens, {:.1} t/s",
+            self.prompt_tokens,
+            self.evaluated,
+            self.prompt_rate(),
+            self.tokens.len(),
+            self.answer_rate()
+        )
+    }
+
+    /// The answer as it belongs into the conversation. Templates drop the thinking where the model wants that.
+    pub(crate) fn message(&self) -> Message {
+        match self.thinking.is_empty() {
+            true => Message::assistant(&self.text),
+            false => Message::assistant(&format!("<think>\n{}\n</think>\n\n{}", self.thinking, self.text)),
+        }
+    }
+}
+
+/// Prints an answer as it comes: the answer to standard output, the thinking dimmed on a terminal, between
+/// markers where it cannot be dimmed, and to standard error where a program reads standard output.
+pub(crate) struct Screen {
+    terminal: bool,
+    dim: bool,
+    thinking: bool,
+    /// Whether the last line of the answer is open.
+    open: bool,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Screen {
+        Screen { terminal: output::to_terminal(), dim: output::can_dim(), thinking: false, open: false }
+    }
+
+    pub(crate) fn show(&mut self, part: Part<'_>) -> anyhow::Result<()> {
+        match part {
+            Part::Thinking(text) => {
+                if !self.thinking {
+                    self.thinking = true;
+                    self.aside(if self.dim { "\x1b[2m" } else { "[thinking]\n" })?;
+                }
+                self.aside(text)
+            }
+            Part::Answer(text) => {
+                self.end_thinking()?;
+                self.open = !text.ends_with('\n');
+                output::print(text)?;
+                output::flush()
+            }
+        }
+    }
+
+    fn aside(&self, text: &str) -> anyhow::Result<()> {
+        if !self.terminal {
+            output::print_err(text);
+            return Ok(());
+        }
+        output::print(text)?;
+        output::flush()
+    }
+
+    fn end_thinking(&mut self) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.thinking) {
+            self.aside(if self.dim { "\x1b[0m\n\n" } else { "\n[answer]\n" })?;
+        }
+        Ok(())
+    }
+
+    /// Ends the last line.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        self.end_thinking()?;
+        if std::mem::take(&mut self.open) {
+            output::line("")?;
+        }
+        output::flush()
+    }
+}
+
+/// The tools of a file: a JSON list of objects as in OpenAI's requests.
+pub(crate) fn parse_tools(text: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    let value: serde_json::Value = serde_json::from_str(text).context("not JSON")?;
+    match value {
+        serde_json::Value::Array(tools) if tools.iter().all(serde_json::Value::is_object) => Ok(tools),
+        _ => bail!("expected a list of tools: [{{\"type\": \"function\", \"function\": {{...}}}}]"),
+    }
+}
