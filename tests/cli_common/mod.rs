@@ -29,7 +29,10 @@ impl Outcome {
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
-        let lines: Vec<&str> = self.stderr.lines().filter(|line| !line.starts_with("qwip: note:")).collect();
+        let aside = |line: &&str| {
+            line.starts_with("qwip: note:") || (!line.starts_with("qwip:") && line.contains(" % "))
+        };
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| !aside(line)).collect();
         let [line] = lines.as_slice() else { panic!("not one line: {self:?}") };
         line.strip_prefix("qwip: ").unwrap_or_else(|| panic!("no name in front: {self:?}")).to_string()
     }

@@ -248,9 +248,12 @@ pub(crate) struct ShowArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct TokenizeArgs {
-    /// MODEL, unless -m gives it, and the text; without text: standard input
-    #[arg(value_name = "MODEL] [TEXT", num_args = 0..=2, allow_hyphen_values = true)]
-    pub(crate) words: Vec<OsString>,
+    /// GGUF file, or `builtin`; left out where -m gives it
+    #[arg(value_name = "MODEL")]
+    pub(crate) first: Option<OsString>,
+    /// The text; without one: standard input
+    #[arg(value_name = "TEXT")]
+    pub(crate) second: Option<OsString>,
     /// GGUF file, or `builtin`
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,

@@ -65,6 +65,15 @@ impl Rate {
     }
 }
 
+/// A line of the result.
+struct Row<'a> {
+    /// As llama-bench writes it: `pp512`, `tg128 @ d4096`.
+    test: String,
+    rate: &'a Rate,
+    /// GB/s of weights, and that in percent of the memory bandwidth.
+    speed: Option<(f64, f64)>,
+}
+
 struct Report {
     model: String,
     title: String,
@@ -171,19 +180,19 @@ impl Report {
         Some(100.0 * self.weight_rate()? / self.bandwidth.rate)
     }
 
-    /// Name of the test as llama-bench writes it, tokens a second, spread, GB/s and percent of the bandwidth.
-    fn rows(&self) -> Vec<(String, &Rate, Option<(f64, f64)>)> {
+    fn rows(&self) -> Vec<Row<'_>> {
         let at = if self.depth > 0 { format!(" @ d{}", self.depth) } else { String::new() };
-        let pp = self.pp.iter().map(|rate| (format!("pp{}{at}", rate.tokens), rate, None));
+        let name = |kind: &str, rate: &Rate| format!("{kind}{}{at}", rate.tokens);
+        let pp = self.pp.iter().map(|rate| Row { test: name("pp", rate), rate, speed: None });
         let speed = self.weight_rate().zip(self.percent()).map(|(rate, percent)| (rate / 1e9, percent));
-        let tg = self.tg.iter().map(|rate| (format!("tg{}{at}", rate.tokens), rate, speed));
+        let tg = self.tg.iter().map(|rate| Row { test: name("tg", rate), rate, speed });
         pp.chain(tg).collect()
     }
 
     fn markdown(&self) -> anyhow::Result<()> {
         line("| model | size | params | kernels | threads | cache | test | t/s | GB/s | of memory |")?;
         line("|---|--:|--:|---|--:|---|---|--:|--:|--:|")?;
-        for (test, rate, speed) in self.rows() {
+        for Row { test, rate, speed } in self.rows() {
             let (gb, percent) = match speed {
                 Some((gb, percent)) => (format!("{gb:.2}"), format!("{percent:.0} %")),
                 None => (String::new(), String::new()),
@@ -244,7 +253,7 @@ impl Report {
         line(
             "model,isa,threads,cache,test,tokens_per_second,spread,weight_bytes,gb_per_s,memory_gb_per_s,memory_percent",
         )?;
-        for (test, rate, speed) in self.rows() {
+        for Row { test, rate, speed } in self.rows() {
             let (gb, percent) = match speed {
                 Some((gb, percent)) => (format!("{gb:.3}"), format!("{percent:.1}")),
                 None => (String::new(), String::new()),

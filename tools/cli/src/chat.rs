@@ -33,14 +33,17 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
     let file = opened.model.file();
     let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+    voice.check_chat().with_context(|| opened.name.clone())?;
     let params = voice.sampling(file, args.answer.think, &args.sampling)?;
     let session = opened.session(None)?;
     let mut lines = Lines::open()?;
     // Whoever reads the answers by program does not want this among them.
-    let greet = |text: String| if to_terminal() { line(text) } else { Ok(note(text)) };
-    greet(greeting(&opened))?;
+    match to_terminal() {
+        true => line(greeting(&opened))?,
+        false => note(greeting(&opened)),
+    }
     if lines.is_interactive() {
-        greet("/help lists the commands.".into())?;
+        line("/help lists the commands.")?;
     }
     let mut talk = Talk {
         history: Vec::new(),

@@ -19,7 +19,12 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<PathBuf> {
         let (first, second) = (first.display(), second.display());
         return Err(output::usage(format!("the model is given twice: {first} and -m {second}")));
     }
-    pick(args.model.as_ref().or(args.positional.as_ref()), &args.hub)
+    let name = pick(args.model.as_ref().or(args.positional.as_ref()), &args.hub)?;
+    let text = name.to_string_lossy();
+    if text.contains(char::is_whitespace) && !name.exists() {
+        bail!("'{text}': there is no such model file (a prompt goes after -p)");
+    }
+    Ok(name)
 }
 
 /// As [`choose`], for commands that find the argument themselves.
@@ -57,9 +62,6 @@ pub(crate) fn open_file(name: &Path, options: OpenOptions) -> anyhow::Result<Arc
         }
         if is_repository(&text) {
             bail!("there is no file {}", no_download(&text));
-        }
-        if text.contains(char::is_whitespace) {
-            bail!("{text}: there is no such model file (a prompt goes after -p)");
         }
     }
     Ok(Arc::new(ModelFile::open(name, options)?))
@@ -154,7 +156,8 @@ mod tests {
         let error =
             |name: &str| output::one_line(&open_file(Path::new(name), OpenOptions::default()).unwrap_err());
         assert!(error("Qwen/Qwen3-4B").contains("cannot be downloaded"));
-        assert!(error("what is this").contains("-p"));
+        let prompt = ModelArgs { positional: Some("what is this".into()), ..ModelArgs::default() };
+        assert!(choose(&prompt).unwrap_err().to_string().contains("-p"));
         assert!(error("no-such.gguf").contains("no-such.gguf"));
     }
 

@@ -1,10 +1,14 @@
 //! Progress of long work on standard error: a bar on a terminal, a line for every tenth elsewhere.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
+
+/// Work that is done by then needs no lines.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// Shows how far something has come. Nothing remains of a bar once this is dropped.
 pub(crate) struct Meter {
@@ -12,7 +16,8 @@ pub(crate) struct Meter {
     bar: Option<ProgressBar>,
     total: u64,
     done: u64,
-    tenths: u64,
+    next_percent: u64,
+    started: Instant,
 }
 
 impl Meter {
@@ -29,7 +34,7 @@ impl Meter {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style.progress_chars("=> "))
         });
-        Meter { what, bar, total, done: 0, tenths: 0 }
+        Meter { what, bar, total, done: 0, next_percent: 0, started: Instant::now() }
     }
 
     /// `n` more are done; `item` is what they belong to.
@@ -39,10 +44,10 @@ impl Meter {
             bar.set_message(item.to_string());
             return bar.set_position(self.done);
         }
-        let tenths = (self.done.min(self.total) * 10).checked_div(self.total).unwrap_or(10);
-        if tenths > self.tenths {
-            self.tenths = tenths;
-            output::note(format_args!("qwip: {} {}0 % {item}", self.what, tenths));
+        let percent = (self.done.min(self.total) as f64 / self.total.max(1) as f64 * 100.0) as u64;
+        if percent >= self.next_percent && self.started.elapsed() >= SILENT {
+            self.next_percent = percent / 10 * 10 + 10;
+            output::note(format_args!("{} {percent} % {item}", self.what));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::voice::{self, Answer, Screen, Voice};
 use crate::{builtin, chat, input, interrupt};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
+    let name = model_arg::choose(&args.model)?;
     let Some(text) = prompt_text(&args)? else {
         return chat::run(ChatArgs {
             model: args.model,
@@ -23,7 +24,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     let armed = interrupt::arm();
     let started = std::time::Instant::now();
-    let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+    let opened = Opened::new(&name, &args.compute)?;
     if opened.is_builtin() && !args.json {
         note(format_args!("qwip: note: {}", builtin::NOTICE));
     }

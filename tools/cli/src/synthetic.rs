@@ -4,6 +4,7 @@
 //! writing the file. What the rows hold does not matter for speed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -224,10 +225,10 @@ fn write_tensor<W: Write>(
     if t.rows == 1 {
         return Ok(out.write(&encoded_rows(1, t, rng)?)?);
     }
-    if !pools.contains_key(&(t.ty, t.cols)) {
-        pools.insert((t.ty, t.cols), encoded_rows(POOL_ROWS, t, rng)?);
-    }
-    let pool = &pools[&(t.ty, t.cols)];
+    let pool = match pools.entry((t.ty, t.cols)) {
+        Entry::Occupied(pool) => pool.into_mut(),
+        Entry::Vacant(place) => place.insert(encoded_rows(POOL_ROWS, t, rng)?),
+    };
     for _ in 0..t.rows {
         let row = rng.next_u64() as usize % POOL_ROWS;
         out.write(&pool[row * size..(row + 1) * size])?;

@@ -44,10 +44,12 @@ pub(crate) fn run(args: &TokenizeArgs) -> anyhow::Result<()> {
 fn words(args: &TokenizeArgs) -> anyhow::Result<(Option<PathBuf>, Option<String>)> {
     let text =
         |word: &OsString| word.to_str().map(str::to_string).ok_or_else(|| usage("the text is not UTF-8"));
-    match (&args.model, args.words.as_slice()) {
-        (Some(_), [_, _, ..]) => Err(usage("with -m MODEL there is at most one argument, the text")),
-        (Some(model), words) => Ok((Some(model.clone()), words.first().map(text).transpose()?)),
-        (None, words) => Ok((words.first().map(PathBuf::from), words.get(1).map(text).transpose()?)),
+    match (&args.model, &args.first, &args.second) {
+        (Some(_), _, Some(_)) => Err(usage("with -m MODEL there is at most one argument, the text")),
+        (Some(model), first, None) => Ok((Some(model.clone()), first.as_ref().map(text).transpose()?)),
+        (None, first, second) => {
+            Ok((first.as_ref().map(PathBuf::from), second.as_ref().map(text).transpose()?))
+        }
     }
 }
 

@@ -47,6 +47,13 @@ impl Voice {
         Ok(Voice { template, thinks, bos, eos, tokenizer })
     }
 
+    /// The template, which a base model does not have.
+    pub(crate) fn check_chat(&self) -> anyhow::Result<&ChatTemplate> {
+        self.template
+            .as_ref()
+            .context("the model has no chat template, it only continues text: use `qwip run --raw`")
+    }
+
     /// The prompt of a conversation.
     pub(crate) fn prompt(
         &self,
@@ -54,9 +61,7 @@ impl Voice {
         tools: &[serde_json::Value],
         think: Think,
     ) -> anyhow::Result<Prompt> {
-        let Some(template) = &self.template else {
-            bail!("the model has no chat template: it continues text (`qwip run --raw`)");
-        };
+        let template = self.check_chat()?;
         let options = RenderOptions {
             add_generation_prompt: true,
             thinking: match think {
