@@ -40,6 +40,7 @@ fn tiny() -> Loaded {
 fn real(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vocab").join(name);
     if !path.exists() {
+        assert!(std::env::var_os("QWIP_REQUIRE_SHARED").is_none(), "no {}", path.display());
         eprintln!("SKIPPED: no {}", path.display());
         return None;
     }
