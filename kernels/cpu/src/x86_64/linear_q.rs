@@ -404,3 +404,28 @@ fn carve<S: Plain>(bytes: &mut [u8], len: usize) -> (&mut [S], &mut [u8]) {
     // pattern is a value of a plain type.
     (unsafe { std::slice::from_raw_parts_mut(head.as_mut_ptr().cast(), len) }, tail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_every_row_once_and_stay_inside() {
+        for all in [16, 17, 40] {
+            for start in 0..all {
+                for end in start..=all {
+                    let mut next = start;
+                    for window in windows::<16>(start..end, all) {
+                        assert!(window.first + 16 <= all, "{start}..{end} of {all}");
+                        assert!(
+                            window.first <= window.wanted.start && window.wanted.end <= window.first + 16
+                        );
+                        assert_eq!(window.wanted.start, next);
+                        next = window.wanted.end;
+                    }
+                    assert_eq!(next, end);
+                }
+            }
+        }
+    }
+}

@@ -3,5 +3,3 @@
 pub(crate) mod avx2;
 pub(crate) mod avx512vnni;
 mod linear_q;
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! Q5_0: f16 d; u32 fifth bits; nibbles[16], code - 16; the low nibbles come first.
 
-use super::rows::{LANES, halves, put, put_codes, words, words4};
+use super::rows::{LANES, lower_halves, put, put_codes, words4};
 use crate::x86_64::linear_q::{Blocks, Codes, Rows, Step};
 use std::arch::x86_64::*;
 
@@ -25,9 +25,10 @@ impl Blocks<LANES, 1, 0, 1> for Q5_0 {
     #[inline]
     unsafe fn part(rows: Rows, _: &(), _: usize, out: &mut [Step<LANES, 1, 0>; 1]) {
         // SAFETY: 2 + 4 + 16 bytes of a block, as the caller promises.
-        let (d, fifth, nibbles) = unsafe { (halves(rows, 0), words(rows, 2), words4(rows, 6)) };
+        let (head, nibbles) = unsafe { (words4(rows, 0), words4(rows, 6)) };
+        let fifth = _mm256_or_si256(_mm256_srli_epi32::<16>(head[0]), _mm256_slli_epi32::<16>(head[1]));
         let low = _mm256_set1_epi8(15);
-        put(&mut out[0].scales[0], d);
+        put(&mut out[0].scales[0], lower_halves(head[0]));
         for j in 0..4 {
             let first = _mm256_and_si256(nibbles[j], low);
             let second = _mm256_and_si256(_mm256_srli_epi16::<4>(nibbles[j]), low);

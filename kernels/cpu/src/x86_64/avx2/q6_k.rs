@@ -2,7 +2,7 @@
 //! codes, 64 bytes of nibbles have codes 0..64 below and 64..128 above, and byte l of 32 bytes of bit pairs
 //! has those of codes l, 32 + l, 64 + l, 96 + l.
 
-use super::rows::{LANES, halves, put, put_codes, words4};
+use super::rows::{LANES, lower_halves, put, put_codes, words4};
 use crate::x86_64::linear_q::{Blocks, Codes, Rows, Step};
 use std::arch::x86_64::*;
 
@@ -29,8 +29,9 @@ impl Blocks<LANES, 2, 0, 4> for Q6K {
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
     unsafe fn head(rows: Rows) -> Head {
-        // SAFETY: 16 + 2 bytes at the end of a block, as the caller promises.
-        unsafe { Head { d: halves(rows, 208), scales: words4(rows, 192) } }
+        // SAFETY: the last 18 bytes of a block, as the caller promises.
+        let (scales, end) = unsafe { (words4(rows, 192), words4(rows, 194)) };
+        Head { d: lower_halves(_mm256_srli_epi32::<16>(end[3])), scales }
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]

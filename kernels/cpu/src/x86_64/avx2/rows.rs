@@ -32,39 +32,8 @@ pub(super) unsafe fn words4(rows: Rows, offset: usize) -> [__m256i; 4] {
     ]
 }
 
-/// The half precision number at `offset` of every row.
-///
-/// # Safety
-/// Those bytes of the eight rows are readable.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-pub(super) unsafe fn halves(rows: Rows, offset: usize) -> __m256 {
-    let mut bits = [0u16; LANES];
-    for (row, bits) in bits.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *bits = unsafe { rows.first.add(row * rows.stride + offset).cast::<u16>().read_unaligned() };
-    }
-    // SAFETY: eight numbers of two bytes.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bits.as_ptr().cast()) })
-}
-
-/// The four bytes at `offset` of every row.
-///
-/// # Safety
-/// Those bytes of the eight rows are readable.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-pub(super) unsafe fn words(rows: Rows, offset: usize) -> __m256i {
-    let mut bits = [0u32; LANES];
-    for (row, bits) in bits.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *bits = unsafe { rows.first.add(row * rows.stride + offset).cast::<u32>().read_unaligned() };
-    }
-    // SAFETY: eight numbers of four bytes.
-    unsafe { _mm256_loadu_si256(bits.as_ptr().cast()) }
-}
-
-/// The half precision numbers in the lower halves of the lanes.
+/// The half precision numbers in the lower halves of the lanes. (The scale of a block comes out of [`words4`]
+/// too: that is cheaper than one load for every row.)
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn lower_halves(v: __m256i) -> __m256 {

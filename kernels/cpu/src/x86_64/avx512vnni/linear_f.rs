@@ -81,13 +81,12 @@ fn all<E: Element>(w: &Matrix, rows: Range<usize>, x: &[f32], n: usize, out: &mu
             let mut r = first;
             while r < end {
                 let count = if end - r >= TILE { TILE } else { 1 };
-                let x = &x[t * w.cols..];
-                let out = &mut out[t * width + (r - rows.start)..];
+                let results = &mut out[t * width + (r - rows.start)..];
                 match (count, tokens) {
-                    (TILE, TILE) => tile::<E, TILE, TILE>(w, r, x, width, out),
-                    (TILE, _) => tile::<E, TILE, 1>(w, r, x, width, out),
-                    (_, TILE) => tile::<E, 1, TILE>(w, r, x, width, out),
-                    _ => tile::<E, 1, 1>(w, r, x, width, out),
+                    (TILE, TILE) => block::<E, TILE, TILE>(w, r, &x[t * w.cols..], width, results),
+                    (TILE, _) => block::<E, TILE, 1>(w, r, &x[t * w.cols..], width, results),
+                    (_, TILE) => block::<E, 1, TILE>(w, r, &x[t * w.cols..], width, results),
+                    _ => block::<E, 1, 1>(w, r, &x[t * w.cols..], width, results),
                 }
                 r += count;
             }
@@ -98,51 +97,73 @@ fn all<E: Element>(w: &Matrix, rows: Range<usize>, x: &[f32], n: usize, out: &mu
 
 /// R rows from `r` on times the first T tokens of `x`; `out [T, width]`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tile<E: Element, const R: usize, const T: usize>(
+fn block<E: Element, const R: usize, const T: usize>(
     w: &Matrix,
     r: usize,
     x: &[f32],
     width: usize,
     out: &mut [f32],
 ) {
-    let cols = w.cols;
+    let (cols, whole) = (w.cols, w.cols / 16 * 16);
     let stride = cols * E::BYTES;
     let rows: [&[u8]; R] = std::array::from_fn(|i| &w.bytes[(r + i) * stride..][..stride]);
     let tokens: [&[f32]; T] = std::array::from_fn(|t| &x[t * cols..][..cols]);
-    let mut acc = [[_mm512_setzero_ps(); T]; R];
-    let whole = cols / 16 * 16;
-    for k in (0..whole).step_by(16) {
-        let mut weights = [_mm512_setzero_ps(); R];
-        for i in 0..R {
-            // SAFETY: elements k..k + 16 of cols.
-            weights[i] = unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) };
-        }
-        for t in 0..T {
-            // SAFETY: as above.
-            let x = unsafe { _mm512_loadu_ps(tokens[t].as_ptr().add(k)) };
-            for i in 0..R {
-                acc[i][t] = _mm512_fmadd_ps(weights[i], x, acc[i][t]);
-            }
-        }
-    }
+    let mut acc = tile::<E, R, T>(rows, tokens);
     if whole < cols {
-        // Lanes behind the end keep their bits: adding a product of zeros could turn -0 into 0.
-        let mask = (1u16 << (cols - whole)) - 1;
-        for i in 0..R {
-            let mut bytes = [0u8; 64];
-            bytes[..(cols - whole) * E::BYTES].copy_from_slice(&rows[i][whole * E::BYTES..]);
-            // SAFETY: 64 bytes are sixteen elements of any type.
-            let weight = unsafe { E::load(bytes.as_ptr()) };
-            for t in 0..T {
-                // SAFETY: only the elements of the mask are read.
-                let x = unsafe { _mm512_maskz_loadu_ps(mask, tokens[t].as_ptr().add(whole)) };
-                acc[i][t] = _mm512_mask3_fmadd_ps(weight, x, acc[i][t], mask);
-            }
-        }
+        acc = tail::<E, R, T>(acc, rows.map(|r| &r[whole * E::BYTES..]), tokens.map(|t| &t[whole..]));
     }
     for i in 0..R {
         for t in 0..T {
             out[t * width + i] = tree16(acc[i][t]);
         }
     }
+}
+
+/// The lanes of R rows times T tokens, as far as sixteen elements are left. A function of its own, with
+/// nothing else in it, so that the compiler keeps the sums in registers.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline(never)]
+fn tile<E: Element, const R: usize, const T: usize>(
+    rows: [&[u8]; R],
+    tokens: [&[f32]; T],
+) -> [[__m512; T]; R] {
+    let mut acc = [[_mm512_setzero_ps(); T]; R];
+    for k in (0..tokens[0].len() / 16 * 16).step_by(16) {
+        let mut weights = [_mm512_setzero_ps(); R];
+        for i in 0..R {
+            // SAFETY: elements k..k + 16 of a row.
+            weights[i] = unsafe { E::load(rows[i].as_ptr().add(k * E::BYTES)) };
+        }
+        for t in 0..T {
+            // SAFETY: elements k..k + 16 of a token.
+            let x = unsafe { F32::load(tokens[t].as_ptr().add(k).cast()) };
+            for i in 0..R {
+                acc[i][t] = _mm512_fmadd_ps(weights[i], x, acc[i][t]);
+            }
+        }
+    }
+    acc
+}
+
+/// The elements that fill no vector. Lanes behind the end keep their bits: adding a product of zeros could
+/// turn -0 into 0.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn tail<E: Element, const R: usize, const T: usize>(
+    mut acc: [[__m512; T]; R],
+    rows: [&[u8]; R],
+    tokens: [&[f32]; T],
+) -> [[__m512; T]; R] {
+    let mask = (1u16 << tokens[0].len()) - 1;
+    for i in 0..R {
+        let mut bytes = [0u8; 64];
+        bytes[..rows[i].len()].copy_from_slice(rows[i]);
+        // SAFETY: 64 bytes are sixteen elements of any type.
+        let weights = unsafe { E::load(bytes.as_ptr()) };
+        for t in 0..T {
+            // SAFETY: only the elements of the mask are read.
+            let x = unsafe { _mm512_maskz_loadu_ps(mask, tokens[t].as_ptr()) };
+            acc[i][t] = _mm512_mask3_fmadd_ps(weights, x, acc[i][t], mask);
+        }
+    }
+    acc
 }

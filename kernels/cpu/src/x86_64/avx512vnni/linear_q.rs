@@ -108,7 +108,7 @@ unsafe fn multiply<const G: usize, const M: usize, const T: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         const MOST_CHAINS: usize = 4;
-        let chains = (MOST_CHAINS / T).max(1);
+        let chains = (MOST_CHAINS / (T * G)).max(1);
         let vectors = 8 / G;
         for g in 0..G {
             let mut dots = [[_mm512_setzero_si512(); MOST_CHAINS]; T];

@@ -1,6 +1,6 @@
 //! Q5_0: f16 d; u32 fifth bits; nibbles[16], code - 16; the low nibbles come first.
 
-use super::rows::{LANES, halves, put, put_codes, words, words4};
+use super::rows::{LANES, lower_halves, put, put_codes, words4};
 use crate::x86_64::linear_q::{Blocks, Codes, Rows, Step};
 use std::arch::x86_64::*;
 
@@ -40,7 +40,8 @@ impl Blocks<LANES, 1, 0, 1> for Q5_0 {
     #[inline]
     unsafe fn part(rows: Rows, _: &(), _: usize, out: &mut [Step<LANES, 1, 0>; 1]) {
         // SAFETY: 2 + 4 + 16 bytes of a block, as the caller promises.
-        let (d, fifth, nibbles) = unsafe { (halves(rows, 0), words(rows, 2), words4(rows, 6)) };
+        let (head, nibbles) = unsafe { (words4(rows, 0), words4(rows, 6)) };
+        let fifth = _mm512_or_si512(_mm512_srli_epi32::<16>(head[0]), _mm512_slli_epi32::<16>(head[1]));
         // SAFETY: the table is one vector long.
         let spread = unsafe { _mm512_loadu_si512(SPREAD.as_ptr().cast()) };
         // The permutation looks at the lowest four bits of its index only.
@@ -48,7 +49,7 @@ impl Blocks<LANES, 1, 0, 1> for Q5_0 {
             _mm512_permutexvar_epi32(_mm512_srlv_epi32(fifth, _mm512_set1_epi32(shift as i32)), spread)
         };
         let low = _mm512_set1_epi8(15);
-        put(&mut out[0].scales[0], d);
+        put(&mut out[0].scales[0], lower_halves(head[0]));
         for j in 0..4 {
             let first = _mm512_and_si512(nibbles[j], low);
             let second = _mm512_and_si512(_mm512_srli_epi16::<4>(nibbles[j]), low);

@@ -35,39 +35,8 @@ pub(super) unsafe fn words4(rows: Rows, offset: usize) -> [__m512i; 4] {
     ]
 }
 
-/// The half precision number at `offset` of every row.
-///
-/// # Safety
-/// Those bytes of the sixteen rows are readable.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-pub(super) unsafe fn halves(rows: Rows, offset: usize) -> __m512 {
-    let mut bits = [0u16; LANES];
-    for (row, bits) in bits.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *bits = unsafe { rows.first.add(row * rows.stride + offset).cast::<u16>().read_unaligned() };
-    }
-    // SAFETY: sixteen numbers of two bytes.
-    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bits.as_ptr().cast()) })
-}
-
-/// The four bytes at `offset` of every row.
-///
-/// # Safety
-/// Those bytes of the sixteen rows are readable.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-pub(super) unsafe fn words(rows: Rows, offset: usize) -> __m512i {
-    let mut bits = [0u32; LANES];
-    for (row, bits) in bits.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *bits = unsafe { rows.first.add(row * rows.stride + offset).cast::<u32>().read_unaligned() };
-    }
-    // SAFETY: sixteen numbers of four bytes.
-    unsafe { _mm512_loadu_si512(bits.as_ptr().cast()) }
-}
-
-/// The half precision numbers in the lower halves of the lanes.
+/// The half precision numbers in the lower halves of the lanes. (The scale of a block comes out of [`words4`]
+/// too: that is cheaper than one load for every row.)
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
 pub(super) fn lower_halves(v: __m512i) -> __m512 {
