@@ -17,7 +17,7 @@ impl Codes for Signed {
 pub(super) struct Unsigned;
 impl Codes for Unsigned {
     const OFFSET: i32 = 0;
-    const FOLD: usize = 2;
+    const FOLD: usize = 4;
 }
 
 impl Engine<LANES> for Avx512 {

@@ -23,8 +23,7 @@ use qwip_quant::TensorType;
 
 /// Puts these kernels into the table. To be called only where `Isa::Avx512Vnni` is supported.
 pub(crate) fn install(kernels: &mut Kernels) {
-    // SAFETY, for all entries: the table is handed out only after the features were detected.
-    // SAFETY: see above.
+    // SAFETY: the table is handed out only after the features were detected; the same holds below.
     kernels.quantize = |x, codes, scales, sums| unsafe { quantize::quantize(x, codes, scales, sums) };
     // SAFETY: see above.
     kernels.linear_f = |w, rows, x, n, out| unsafe { linear_f::linear_f(w, rows, x, n, out) };
@@ -62,9 +61,8 @@ where
 
 /// The kernel of any other quantized type, by groups per step and whether there are minimums.
 fn any(ty: TensorType) -> Option<LinearQFn> {
-    // SAFETY, for all: in the table only after the features were detected.
     Some(match (ty.group_len()?, ty.has_min()) {
-        // SAFETY: see above.
+        // SAFETY: in the table only after the features were detected; the same holds below.
         (32, false) => |w, r, x, o, s| unsafe { linear_any::<Avx512, Signed, LANES, 1, 0>(w, r, x, o, s) },
         // SAFETY: see above.
         (32, true) => |w, r, x, o, s| unsafe { linear_any::<Avx512, Unsigned, LANES, 1, 1>(w, r, x, o, s) },
