@@ -69,8 +69,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn models_have_no_unsafe_code_no_threads_and_no_instruction_sets() {
     for (path, text) in sources("src/model") {
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
         for word in ["unsafe", "std::thread", "target_arch", "target_feature", "is_x86_feature"] {
-            assert!(!text.contains(word), "{} contains '{word}'", path.display());
+            assert!(!code.contains(word), "{} contains '{word}'", path.display());
         }
     }
 }
