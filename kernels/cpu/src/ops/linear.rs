@@ -90,16 +90,16 @@ fn linear_region(
 ///
 /// One token: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
 /// follow long runs) and at most a quarter of a thread's share, or 256 KiB, so that threads finish together.
-/// Many tokens: an item's rows are unpacked once and multiplied with every token; 32 rows fit the
-/// second-level cache.
+/// A few tokens are multiplied in place like one. Many tokens: an item's rows are unpacked once and multiplied
+/// with every token; the tokens' codes are interleaved for each item, which 64 rows pay for.
 fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
     let share = w.rows.div_ceil(threads * 4);
-    let rows = if n == 1 {
+    let rows = if n <= 4 {
         let row = w.row_bytes().max(1);
         let least = (16 << 10) / row;
         share.clamp(least, ((256 << 10) / row).max(least))
     } else {
-        share.min(32)
+        share.min(64)
     };
     rows.next_multiple_of(16).max(16)
 }
