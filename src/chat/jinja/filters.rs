@@ -69,8 +69,7 @@ pub(super) fn apply(value: &Value, name: &str, mut args: Args, meter: &mut Meter
             if missing { fallback } else { value.clone() }
         }
         "length" | "count" => Value::Int(value.len(meter)? as i128),
-        "string" => Value::Str(to_str(value, meter)?),
-        "safe" => value.clone(),
+        "string" | "safe" => Value::Str(to_str(value, meter)?),
         "items" => match value {
             Value::Dict(dict) => methods::pairs(dict, SeqKind::Iter, meter)?,
             Value::Undefined => Value::seq(SeqKind::Iter, Vec::new())?,
@@ -161,6 +160,12 @@ pub(super) fn apply(value: &Value, name: &str, mut args: Args, meter: &mut Meter
             let (mut seen, mut kept): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
             for v in value.iterate(meter)? {
                 let key = keys.of(&v, meter)?;
+                if !ops::is_hashable(&key) {
+                    return Fail::new(format!(
+                        "'unique' cannot tell values of type {} apart",
+                        key.type_name()
+                    ));
+                }
                 let mut known = false;
                 for found in &seen {
                     known = known || ops::equal(found, &key, meter)?;
@@ -175,6 +180,9 @@ pub(super) fn apply(value: &Value, name: &str, mut args: Args, meter: &mut Meter
         "batch" | "slice" => groups(value, name, a, meter)?,
         "attr" => {
             let key = a.need_text(0, "name", name)?;
+            if matches!(value, Value::Undefined) {
+                return Fail::new(format!("the value is undefined, so it has no '{key}'"));
+            }
             methods::attribute(value, &key).unwrap_or(Value::Undefined)
         }
         _ => return text_filter(value, name, args, meter),
@@ -195,6 +203,9 @@ fn text_filter(value: &Value, name: &str, mut args: Args, meter: &mut Meter) -> 
         let values: Vec<Value> = std::mem::take(&mut a.positional).into_iter().flatten().collect();
         args.finish(name)?;
         return ops::percent_format(&format, &Value::seq(SeqKind::Tuple, values)?, meter);
+    }
+    if matches!(name, "indent" | "truncate") && value.as_str().is_none() {
+        return Fail::new(format!("'{name}' needs text, not {}", value.type_name()));
     }
     let s = to_str(value, meter)?;
     meter.scan(s.len())?;
@@ -426,7 +437,7 @@ fn round(value: &Value, a: &mut Args) -> Outcome<Value> {
     }
     let scale = libm::pow(10.0, precision as f64);
     match method.as_deref() {
-        None | Some("common") if matches!(value, Value::Int(_) | Value::Bool(_)) => Ok(value.clone()),
+        None | Some("common") if value.as_int().is_some() => Ok(Value::Int(value.as_int().unwrap_or(0))),
         None | Some("common") => Ok(Value::Float(format!("{x:.precision$}").parse().unwrap_or(x))),
         Some("ceil") => Ok(Value::Float((x * scale).ceil() / scale)),
         Some("floor") => Ok(Value::Float((x * scale).floor() / scale)),

@@ -196,10 +196,8 @@ impl<'t> Interp<'t> {
             }
             items = kept;
         }
-        if items.is_empty() {
-            return self.run(&block.otherwise);
-        }
         let count = items.len();
+        let mut completed = false;
         let serial = self.next_loop;
         self.next_loop += 1;
         self.loops.push(LoopState { serial, items, index: 0, changed: None });
@@ -217,12 +215,15 @@ impl<'t> Interp<'t> {
             self.assign(&block.target, item).map_err(|fail| at(fail, block.iter.line))?;
             let flow = self.run(&block.body)?;
             self.leave(outer);
-            if matches!(flow, Flow::Break) {
-                break;
+            match flow {
+                Flow::Next => completed = true,
+                Flow::Continue => {}
+                Flow::Break => break,
             }
         }
         self.loops.pop();
-        Ok(Flow::Next)
+        // jinja2's `else` asks whether any round came to its end, not whether there was one.
+        if completed { Ok(Flow::Next) } else { self.run(&block.otherwise) }
     }
 
     /// Opens a scope inside `parent`; returns the scope to go back to.

@@ -7,7 +7,8 @@
 //! and overflowed the stack on a long chain of operators.
 //!
 //! Not in the language here: template inheritance and `include`/`import` (there is nothing to include),
-//! `recursive` loops, `*args`, and `Markup` strings (`safe` returns its input).
+//! `recursive` loops, `*args`, and `Markup` strings (`safe` gives plain text). A filter that jinja2 evaluates late
+//! (`map`, `select`...) fails at once here where jinja2 fails when its result is used.
 
 mod args;
 mod ast;

@@ -172,7 +172,12 @@ pub(super) fn percent_format(format: &str, args: &Value, meter: &mut Meter) -> O
         push(&mut out, &tail[..plain], meter)?;
         rest = &tail[plain..];
     }
-    if values.next().is_some() && !matches!(args, Value::Dict(_)) {
+    // What could be looked up by name need not be used up.
+    let lookup = match args {
+        Value::Seq(seq) => seq.kind != SeqKind::Tuple,
+        other => matches!(other, Value::Dict(_)),
+    };
+    if values.next().is_some() && !lookup {
         return Fail::new("a format has fewer conversions than arguments");
     }
     Ok(Value::str(out))

@@ -269,7 +269,8 @@ impl Parser {
     fn if_block(&mut self) -> Outcome<Stmt> {
         let mut branches = Vec::new();
         loop {
-            let condition = self.expression()?;
+            // As in jinja2, a conditional expression needs parentheses here.
+            let condition = self.tuple_without_condition()?;
             self.block_end()?;
             branches.push((condition, self.statements(&["elif", "else", "endif"])?));
             match self.name()?.as_str() {

@@ -241,6 +241,8 @@ impl Value {
             Value::Undefined => Ok(Vec::new()),
             Value::Str(s) => {
                 meter.values(s.len())?;
+                // Every character becomes an allocation of its own.
+                meter.bytes(s.len().saturating_mul(32))?;
                 Ok(s.chars().map(|c| Value::str(c.encode_utf8(&mut [0; 4]) as &str)).collect())
             }
             Value::Seq(seq) => {
