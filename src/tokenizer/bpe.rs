@@ -46,29 +46,24 @@ impl Merges {
             let (array, unit) = ("merges", "merges");
             return Err(TokenizerError::TooLarge { array, unit, found: merges.len, limit: MAX_MERGES });
         }
-        let slot_count = (merges.len + merges.len / 2 + 2).next_power_of_two();
-        let mut slots = vec![FREE; slot_count].into_boxed_slice();
+        let fault = |index: usize, fault| {
+            let text = merges.strings(file).ok().and_then(|mut texts| texts.nth(index)).unwrap_or_default();
+            TokenizerError::Merge { index, text: String::from_utf8_lossy(text).into_owned(), fault }
+        };
+        let mut keys = Vec::with_capacity(merges.len);
         let mut merged = Vec::with_capacity(merges.len);
         let mut texts = merges.strings(file)?;
         let mut parser = Parser { file, vocab, joined: Vec::new(), guess: 256 };
         let mut batch = Batch::default();
         while batch.fill(&mut texts, vocab) {
             for entry in batch.entries() {
-                let rank = merged.len() as u32;
-                let fault = |fault| {
-                    let text = String::from_utf8_lossy(entry.text).into_owned();
-                    TokenizerError::Merge { index: rank as usize, text, fault }
-                };
-                let (left, right, result) = parser.parse(entry).map_err(fault)?;
-                let key = key(left, right);
-                let slot = search(&slots, key);
-                if slots[slot] != FREE {
-                    return Err(fault(MergeFault::Repeated(rank_of(slots[slot]))));
-                }
-                slots[slot] = key << RANK_BITS | u64::from(rank);
+                let (left, right, result) =
+                    parser.parse(entry).map_err(|wrong| fault(merged.len(), wrong))?;
+                keys.push(key(left, right));
                 merged.push(result);
             }
         }
+        let slots = fill_slots(&keys).map_err(|(index, first)| fault(index, MergeFault::Repeated(first)))?;
         Ok(Merges { slots, merged: merged.into_boxed_slice(), bytes })
     }
 
@@ -181,22 +176,49 @@ fn rank_of(slot: u64) -> u32 {
     (slot & MAX_MERGES as u64) as u32
 }
 
+/// The table of the pairs; the rank of each is its index. An error names a pair that is there twice: its index and
+/// the one before.
+fn fill_slots(keys: &[u64]) -> Result<Box<[u64]>, (usize, u32)> {
+    let slot_count = (keys.len() + keys.len() / 2 + 2).next_power_of_two();
+    let mut slots = vec![FREE; slot_count].into_boxed_slice();
+    let mut rank = 0;
+    for batch in keys.chunks(BATCH) {
+        std::hint::black_box(batch.iter().fold(0, |all, &key| all ^ slots[home(key, slot_count)]));
+        for &key in batch {
+            let at = search(&slots, key);
+            let slot = &mut slots[at];
+            if *slot != FREE {
+                return Err((rank as usize, rank_of(*slot)));
+            }
+            *slot = key << RANK_BITS | rank;
+            rank += 1;
+        }
+    }
+    Ok(slots)
+}
+
+/// Where the search for a pair begins: the upper bits of a product depend on all bits of the pair.
+fn home(key: u64, slot_count: usize) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (slot_count - 1)
+}
+
 /// The slot of a pair, or the free one where it belongs. There always is a free one: less than two thirds are used.
 fn search(slots: &[u64], key: u64) -> usize {
-    let mask = slots.len() - 1;
-    // The upper bits of a product depend on all bits of the pair.
-    let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+    let mut at = home(key, slots.len());
     while slots[at] != FREE && slots[at] >> RANK_BITS != key {
-        at = (at + 1) & mask;
+        at = (at + 1) & (slots.len() - 1);
     }
     at
 }
 
-/// Merges are read in batches: first all slots that the searches begin at are touched, so that the waits for
-/// memory overlap.
+/// How many searches go on at once while loading: first the slots that all of them begin at are touched, then each
+/// is done, so that the waits for memory overlap.
+const BATCH: usize = 16;
+
+/// The next few merges of the file.
 #[derive(Default)]
 struct Batch<'a> {
-    entries: [Entry<'a>; 16],
+    entries: [Entry<'a>; BATCH],
     count: usize,
 }
 
