@@ -13,6 +13,7 @@ import math
 import pathlib
 import random
 import re
+import signal
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -63,8 +64,9 @@ def train_tokenizer(options):
     print(f"{len(whole)} tokens from {len(texts)} texts")
 
 
-def encode(tokenizer, item):
-    """(ids, labels): the loss is on the last answer only."""
+def encode(tokenizer, item, rng, cut):
+    """(ids, labels): the loss is on the last answer only. A part of the long answers is cut after a few tokens: what
+    matters most is which answer begins, and the rest of a known answer is learned long before that."""
     *context, answer = item["messages"]
     prompt = tokenizer.apply_chat_template(context, tools=item["tools"], tokenize=False, add_generation_prompt=True, enable_thinking=item["think"])
     text = answer["content"]
@@ -73,31 +75,24 @@ def encode(tokenizer, item):
         text += f"<tool_call>\n{json.dumps(dict(name=call['name'], arguments=call['arguments']), ensure_ascii=False)}\n</tool_call>"
     before = tokenizer(prompt)["input_ids"]
     after = tokenizer(text + "<|im_end|>")["input_ids"]
+    if not item["tools"] and not item["think"] and rng.random() < cut:
+        after = after[:rng.randint(6, 12)]
     return before + after, [-100] * len(before) + after
 
 
-def encoded(tokenizer, path):
-    """All conversations as ids, kept beside the text: the template takes longer than reading them back."""
-    cache = pathlib.Path(path + ".ids")
-    if not cache.exists():
-        cache.write_text(json.dumps([encode(tokenizer, item) for item in read(path)]))
-    return json.loads(cache.read_text())
-
-
-def batches(rng, examples, budget):
+def batches(rng, items, tokenizer, budget, cut, window=800):
     """Batches of similar lengths without end; padding is on the right, where a causal model does not see it."""
     while True:
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i][0]) + rng.random() * 12)
+        examples = sorted((encode(tokenizer, item, rng, cut) for item in rng.sample(items, min(window, len(items)))), key=lambda pair: len(pair[0]))
         groups, at = [], 0
-        while at < len(order):
+        while at < len(examples):
             size = 1
-            while at + size < len(order) and len(examples[order[at + size]][0]) * (size + 1) <= budget:
+            while at + size < len(examples) and len(examples[at + size][0]) * (size + 1) <= budget:
                 size += 1
-            groups.append(order[at:at + size])
+            groups.append(examples[at:at + size])
             at += size
         rng.shuffle(groups)
-        for group in groups:
-            yield [examples[i] for i in group]
+        yield from groups
 
 
 def new_model(tokenizer):
@@ -143,14 +138,15 @@ def train_model(options):
         model.load_state_dict(loaded.pop("model"))
         optimizer.load_state_dict(loaded.pop("optimizer"))
         state = loaded
-    examples = encoded(tokenizer, options.text)
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(examples)} conversations, {sum(len(ids) for ids, _ in examples)} tokens", flush=True)
+    items = read(options.text)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(items)} conversations", flush=True)
     rng = random.Random(state["step"])
     pad, start, before, saved = tokenizer.pad_token_id, time.time(), state["minutes"], time.time()
-    first, losses = state["step"], []
-    for batch in batches(rng, examples, options.batch):
+    first, losses, stop = state["step"], [], []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    for batch in batches(rng, items, tokenizer, options.batch, options.cut):
         spent = (time.time() - start) / 60
-        if spent >= options.minutes:
+        if spent >= options.minutes or stop:
             break
         left = (options.minutes - spent) / (options.minutes * options.decay)
         rate = options.lr * min(1.0, (state["step"] - first + 1) / options.warmup, 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
@@ -191,6 +187,7 @@ def main():
     sub.add_argument("--warmup", type=int, default=100)
     sub.add_argument("--decay", type=float, default=0.5, help="the part of the time in which the rate falls")
     sub.add_argument("--batch", type=int, default=1536, help="tokens in a batch")
+    sub.add_argument("--cut", type=float, default=0.7, help="the part of the answers that is cut short")
     sub.add_argument("--threads", type=int, default=2)
     sub.add_argument("--out", default=str(CHECKPOINT))
     sub.add_argument("--state", default="state.pt")

@@ -10,11 +10,13 @@ import random
 import re
 
 from . import everyday, everyday_talk, qwip_know, qwip_use
+from .more_ways import merged
 from .phrase import ask, dress
 
 SYSTEMS = ["You are a helpful assistant.", "Answer briefly.", "You are a helpful assistant of qwip users.", "Be polite and short.",
            "You are qwip's built-in model.", "你是一个有用的助手。", "请简短回答。", "You answer questions about qwip."]
-ABOUT = qwip_use.TOPICS + qwip_know.TOPICS
+ABOUT = merged(qwip_use.TOPICS + qwip_know.TOPICS)
+FIXED = merged(everyday.FIXED)
 
 
 def plain(text):
@@ -46,7 +48,7 @@ def type_turns(rng, lang):
 def conversation(rng):
     lang = "en" if rng.random() < 0.56 else "zh"
     kind = rng.choices(["about", "fixed", "sum", "fact", "turns", "type", "numbers", "name", "hello", "capital", "think", "tool", "json"],
-                       [56, 9, 11, 6, 3.5, 1, 1, 1, 0.5, 0.7, 3, 3.5, 2])[0]
+                       [56, 9, 15, 7, 2.5, 1, 1, 1, 0.5, 0.7, 2.5, 1.5, 1])[0]
     system = rng.choice(SYSTEMS) if rng.random() < 0.08 else None
     head = [{"role": "system", "content": system}] if system else []
     if kind == "tool":
@@ -63,7 +65,7 @@ def conversation(rng):
         return dict(messages=head + [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], tools=None, think=True, topic=kind)
     topic = kind
     if kind in ("about", "fixed"):
-        topic, fields = rng.choice(ABOUT if kind == "about" else everyday.FIXED)
+        topic, fields = rng.choice(ABOUT if kind == "about" else FIXED)
         turns, answer = [ask(rng, fields, lang)], say(fields, lang)
     elif kind == "turns":
         turns, answer, topic = topic_turns(rng, lang)

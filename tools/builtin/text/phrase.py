@@ -7,20 +7,27 @@ DO_EN = ["How do I {}?", "How can I {}?", "how to {}", "How do you {}?", "What i
          "Which command do I use to {}?", "Show me how to {}.", "Please explain how to {}.", "i need to {}", "Is there a way to {}?",
          "Can I {}?", "Can qwip {}?", "What should I do to {}?", "Tell me how to {}.", "I would like to {}. What do I type?",
          "What do I type to {}?", "How does one {} with qwip?", "{}?", "I am trying to {}", "Is it possible to {}?", "{} how?",
-         "Could you help me {}?", "What's the best way to {}?", "let me {}", "How would I go about this: I have to {}?"]
+         "Could you help me {}?", "What's the best way to {}?", "let me {}", "How would I go about this: I have to {}?",
+         "I'd like to {}, how?", "Which of the commands lets me {}?", "Explain to me how I {}.", "Is there an option to {}?", "I have to {}, what now?",
+         "Any idea how to {}?", "what do I need to {}", "I try to {} but do not know how"]
 IT_EN = ["What is {}?", "What's {}?", "Explain {}.", "Tell me about {}.", "What does {} mean?", "{}?", "{}", "Define {}.",
          "Can you explain {}?", "I don't understand {}.", "what is {} in simple words", "What is meant by {}?", "describe {}",
          "Give me a short explanation of {}.", "I have heard of {}. What is it?", "what is {} for?", "Please tell me what {} is.",
-         "I want to know about {}", "what exactly is {}", "info about {}"]
+         "I want to know about {}", "what exactly is {}", "info about {}", "Could you explain {} to me?",
+         "what does one need {} for?", "What is the meaning of {}?", "I'd like to know what {} is", "what is {} good for?", "can you define {}"]
 DO_ZH = ["怎么{}？", "如何{}？", "怎样{}？", "我想{}", "怎么才能{}？", "请问怎么{}？", "{}用什么命令？", "可以{}吗？", "能不能{}？",
          "告诉我怎么{}", "我要{}，该怎么做？", "{}的命令是什么？", "{}", "qwip 怎么{}？", "有办法{}吗？", "我需要{}", "用 qwip 如何{}？",
-         "教我{}", "{}应该怎么做？", "想{}，输入什么？", "{}的方法是什么？"]
+         "教我{}", "{}应该怎么做？", "想{}，输入什么？", "{}的方法是什么？", "{}怎么弄？", "我想{}，要输入什么命令？",
+         "请问{}用哪个命令？", "{}用哪个选项？", "怎么样{}？", "{}，怎么做？", "要怎么{}？", "我希望{}"]
 IT_ZH = ["{}是什么？", "什么是{}？", "解释一下{}", "{}是什么意思？", "介绍一下{}", "{}", "{}？", "我不懂{}", "说说{}", "请解释{}。",
-         "告诉我什么是{}", "能解释一下{}吗？", "{}指的是什么？", "简单说明{}", "{}有什么用？", "我想了解{}", "听说过{}，是什么？", "{}是啥"]
+         "告诉我什么是{}", "能解释一下{}吗？", "{}指的是什么？", "简单说明{}", "{}有什么用？", "我想了解{}", "听说过{}，是什么？", "{}是啥", "请问{}指什么？", "{}的作用是什么？",
+         "什么叫{}？", "请说明一下{}", "{}是怎么回事？", "{}是一种什么？"]
 LEAD_EN = ["Please tell me: ", "Hi, ", "Hey, ", "Quick question: ", "Hello! ", "One question: ", "Sorry, ", "Tell me, ", "I wonder, ",
-           "ok, ", "so ", "and ", "well, ", "um, ", "I am new here. ", "Hi qwip, ", "Could you say "]
+           "ok, ", "so ", "and ", "well, ", "um, ", "I am new here. ", "Hi qwip, ", "I have a file model.gguf. ", "I use qwip since yesterday. ",
+           "I have a question: ", "Can you help me? ", "My laptop is old. ", "Next question: ", "Good morning, ", "May I ask: "]
 TAIL_EN = [" please", " Thanks.", " with qwip", " in qwip", " here", " exactly", " I am a beginner.", " thank you", " on my computer", " then"]
-LEAD_ZH = ["请问，", "你好，", "问一下，", "那么", "请告诉我，", "我想知道，", "嗨，", "我是新手，", "麻烦问一下，", "想请教一下，"]
+LEAD_ZH = ["请问，", "你好，", "问一下，", "那么", "请告诉我，", "我想知道，", "嗨，", "我是新手，", "麻烦问一下，", "想请教一下，", "我刚开始用 qwip。", "我有一个问题：", "我有一个 gguf 文件。",
+           "下一个问题：", "能告诉我吗，", "早上好，", "老师，"]
 TAIL_ZH = ["谢谢", "呢", "啊", "，谢谢", "，请说明"]
 
 SWAP_EN = [["how do I", "how can I", "how to", "how should I", "how do you"], ["show", "display", "print", "list"], ["choose", "pick", "select"],
