@@ -128,7 +128,7 @@ fn measure(opened: &Opened, args: &BenchArgs) -> anyhow::Result<Report> {
     let elements = |dims: &[u64]| dims.iter().product::<u64>();
     Ok(Report {
         model: opened.name.clone(),
-        title: file.header().str("general.name")?.unwrap_or(opened.model.architecture()).to_string(),
+        title: opened.title(),
         parameters: file.tensors().map(|t| elements(&t.info.dims)).sum(),
         file_bytes: file.len(),
         weights: file.tensors().map(|t| t.info.len).sum::<u64>() - looked_up,

@@ -78,11 +78,10 @@ fn greeting(opened: &Opened) -> String {
     if opened.is_builtin() {
         return builtin::NOTICE.into();
     }
-    let title = opened.model.file().header().str("general.name").ok().flatten();
     let threads = opened.cpu.pool.threads();
     format!(
         "{} ({}, {} threads, context {})",
-        title.unwrap_or(&opened.name),
+        opened.title(),
         opened.model.architecture(),
         threads,
         opened.context()

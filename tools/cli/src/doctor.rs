@@ -24,7 +24,8 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     row("qwip", &format!("{}, number contract {CONTRACT_VERSION}", env!("CARGO_PKG_VERSION")))?;
     row("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))?;
     row("processor", &machine::processor())?;
-    row("threads", &cpu.pool.threads().to_string())?;
+    let cores = std::thread::available_parallelism().map_or_else(|_| "unknown".into(), |n| n.to_string());
+    row("cores", &format!("{cores}, {} threads in use", cpu.pool.threads()))?;
     let available = names(&mut Kernels::available().iter().map(|k| k.isa));
     row("kernels", &format!("{} (of {available})", cpu.kernels.isa))?;
     row("GPU", "not used in this release")?;
@@ -81,7 +82,7 @@ fn fits(memory: Option<u64>, rate: f64) -> anyhow::Result<()> {
             let needed = weights + cache * CONTEXT;
             match memory.is_some_and(|memory| needed > memory as f64) {
                 true => format!("{} (too large) | ", bytes(needed as u64)),
-                false => format!("{} | {:.0}", bytes(needed as u64), rate / weights),
+                false => format!("{} | {:.1}", bytes(needed as u64), rate / weights),
             }
         };
         line(format_args!("| {name} | {} | {} |", cell(4.9), cell(8.5)))?;

@@ -117,6 +117,15 @@ impl Opened {
         tokenizer(self.model.file()).with_context(|| self.name.clone())
     }
 
+    /// What the file calls itself, else its architecture.
+    pub(crate) fn title(&self) -> String {
+        let name = self.model.file().header().str("general.name").ok().flatten();
+        match self.is_builtin() {
+            true => "qwip builtin".into(),
+            false => name.unwrap_or(self.model.architecture()).into(),
+        }
+    }
+
     /// Whether this is the demonstration.
     pub(crate) fn is_builtin(&self) -> bool {
         self.model.file().path() == Path::new("<memory>")

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
     let file = model_arg::open_file(&name, OpenOptions::default())?;
     let model = Model::load(file.clone());
-    let summary = Summary::of(&name.display().to_string(), &file, model)?;
+    let summary = Summary::of(&name.display().to_string(), &file, model);
     if args.json {
         return line(json_of(&summary, &file, args));
     }
@@ -63,7 +63,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(name: &str, file: &Arc<ModelFile>, model: qwip::Result<Model>) -> anyhow::Result<Summary> {
+    fn of(name: &str, file: &Arc<ModelFile>, model: qwip::Result<Model>) -> Summary {
         let header = file.header();
         let text = |key: &str| header.str(key).ok().flatten().map(str::to_string);
         let tokens = header.array("tokenizer.ggml.tokens").ok().flatten();
@@ -77,7 +77,7 @@ impl Summary {
             .types()
             .into_iter()
             .map(|(ty, bytes)| (ty.name(), file.tensors().filter(|t| t.info.ty == ty).count(), bytes));
-        Ok(Summary {
+        Summary {
             name: name.into(),
             title: text("general.name"),
             architecture: text("general.architecture").unwrap_or_else(|| "not given".into()),
@@ -89,7 +89,7 @@ impl Summary {
             template: text("tokenizer.chat_template").is_some(),
             license: text("general.license"),
             model: model.map_err(|e| output::one_line(&e.into())),
-        })
+        }
     }
 }
 
