@@ -146,7 +146,7 @@ impl KvCache {
         if n == 0 {
             return Ok(());
         }
-        if self.len % TILE != 0
+        if !self.len.is_multiple_of(TILE)
             && let Some(last) = self.pages.last_mut()
         {
             Arc::make_mut(last);
