@@ -30,7 +30,14 @@ fn weights(ty: TensorType) -> Vec<u8> {
 }
 
 fn bench(c: &mut Criterion) {
-    for ty in [TensorType::Q4_0, TensorType::Q8_0, TensorType::Q5_0, TensorType::Q4K, TensorType::Q6K, TensorType::F16] {
+    for ty in [
+        TensorType::Q4_0,
+        TensorType::Q8_0,
+        TensorType::Q5_0,
+        TensorType::Q4K,
+        TensorType::Q6K,
+        TensorType::F16,
+    ] {
         let bytes = weights(ty);
         let w = Matrix::new(ty, ROWS, COLS, &bytes).expect("the sizes fit");
         for n in [1, 128] {
