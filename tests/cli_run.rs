@@ -227,6 +227,8 @@ fn the_program_alone_in_an_empty_folder_answers() {
     let copy = dir.path().join(if cfg!(windows) { "qwip.exe" } else { "qwip" });
     fs::copy(env!("CARGO_BIN_EXE_qwip"), &copy).unwrap();
     let mut command = std::process::Command::new(&copy);
+    // A folder of that name does not hide the model inside the program.
+    fs::create_dir(dir.path().join("builtin")).unwrap();
     command.args(["run", "-p", "Hello", "-n", "8"]).current_dir(dir.path()).env_clear();
     assert!(!outcome(&mut command, b"").ok().trim().is_empty());
 }

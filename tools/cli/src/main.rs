@@ -89,7 +89,7 @@ fn wrong_call(error: &clap::Error) -> ExitCode {
                 .filter(|line| !line.is_empty())
                 .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
                 .collect();
-            let text = words.join(" ");
+            let text = words.join(" ").replace(" tip:", "; tip:");
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             output::note(format_args!("qwip: {text} (--help shows how it is called)"));
             ExitCode::from(2)

@@ -56,13 +56,12 @@ fn is_repository(name: &str) -> bool {
 /// Opens the model file called `name`. An existing path wins over `builtin` and `owner/repo`.
 pub(crate) fn open_file(name: &Path, options: OpenOptions) -> anyhow::Result<Arc<ModelFile>> {
     let text = name.to_string_lossy();
-    if !name.exists() {
-        if text == builtin::NAME {
-            return Ok(Arc::new(ModelFile::from_bytes(Bytes::Static(builtin::bytes()))?));
-        }
-        if is_repository(&text) {
-            bail!("there is no file {}", no_download(&text));
-        }
+    // A folder of that name is no model, so it hides nothing.
+    if text == builtin::NAME && !name.is_file() {
+        return Ok(Arc::new(ModelFile::from_bytes(Bytes::Static(builtin::bytes()))?));
+    }
+    if !name.exists() && is_repository(&text) {
+        bail!("there is no file {}", no_download(&text));
     }
     Ok(Arc::new(ModelFile::open(name, options)?))
 }
