@@ -206,13 +206,13 @@ mod tests {
         let logits: Vec<f32> = [0.4f32, 0.3, 0.2, 0.1].iter().map(|p| libm::logf(*p)).collect();
         let params = SamplingParams { temperature: 1.0, seed: 7, ..Default::default() };
         let (mut a, mut b) = (Sampler::new(params.clone()), Sampler::new(params));
-        let mut counts = [0; 4];
+        let mut counts = [0i32; 4];
         for _ in 0..20000 {
             let id = a.pick(&logits, &[], any).unwrap();
             assert_eq!(b.pick(&logits, &[], any), Some(id));
             counts[id as usize] += 1;
         }
-        for (count, want) in counts.iter().zip([8000, 6000, 4000, 2000]) {
+        for (count, want) in counts.iter().zip([8000i32, 6000, 4000, 2000]) {
             assert!((count - want).abs() < 300, "{counts:?}");
         }
     }
