@@ -5,9 +5,8 @@
 mod common;
 
 use common::{fixture_tokens, load, logits};
-use qwip::KvType;
+use qwip::{Kernels, KvType};
 use qwip_convert::OutputType;
-use qwip_cpu::Kernels;
 
 /// FNV-1a over the bits.
 fn hash(values: &[f32]) -> u64 {
@@ -17,7 +16,7 @@ fn hash(values: &[f32]) -> u64 {
 
 #[test]
 fn logits_have_the_pinned_bits() {
-    assert_eq!(qwip_cpu::CONTRACT_VERSION, 1);
+    assert_eq!(qwip::CONTRACT_VERSION, 1);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let kernels = Kernels::detect().expect("kernels");
     println!("kernels: {kernels:?}");
