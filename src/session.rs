@@ -129,7 +129,7 @@ impl Session {
         self.kv.bytes()
     }
 
-    /// The logits after the last token, [vocab]; empty before the first call.
+    /// The logits after the last token, `[vocab]`; empty before the first call.
     pub fn logits(&self) -> &[f32] {
         self.buffers.logits()
     }
@@ -172,7 +172,7 @@ impl Session {
         self.run(tokens, cancel, false, &mut |_, done| progress(done))
     }
 
-    /// Appends `tokens` and hands out the logits after each one, [vocab], in order.
+    /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
     ///
     /// # Errors
     /// As [`Session::extend`].

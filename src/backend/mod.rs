@@ -33,9 +33,9 @@ pub enum LogitRows {
 /// Weights of the per-head RMS norms of q and k.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadNorms<'a> {
-    /// For queries; [head_dim].
+    /// For queries; `[head_dim]`.
     pub q: &'a [f32],
-    /// For keys; [head_dim].
+    /// For keys; `[head_dim]`.
     pub k: &'a [f32],
 }
 

@@ -159,7 +159,7 @@ impl KvCache {
         Ok(())
     }
 
-    /// Stores key and value ([head_dim] each) of one head at `position`, which must have been reserved.
+    /// Stores key and value (`[head_dim]` each) of one head at `position`, which must have been reserved.
     pub fn store(&mut self, layer: usize, head: usize, position: usize, k: &[f32], v: &[f32]) {
         let layout = self.layout;
         let (start, len) = (layout.start(layer, head), layout.tile());

@@ -41,7 +41,7 @@ impl Weight {
 pub struct Linear {
     /// The matrix.
     pub weight: Weight,
-    /// Added to the product; [rows].
+    /// Added to the product; `[rows]`.
     pub bias: Option<Vec<f32>>,
 }
 

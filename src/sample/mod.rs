@@ -95,7 +95,7 @@ impl Sampler {
         &self.params
     }
 
-    /// Picks a token. `logits` is [vocab]; `recent` the sequence so far, newest last; `allowed` says which ids
+    /// Picks a token. `logits` is `[vocab]`; `recent` the sequence so far, newest last; `allowed` says which ids
     /// may come out at all. `None` if no allowed id has a finite logit, or one is NaN.
     pub fn pick(&mut self, logits: &[f32], recent: &[u32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
         self.adjusted.clear();
