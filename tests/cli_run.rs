@@ -39,11 +39,11 @@ fn the_builtin_model_is_the_checkpoint_in_the_repository() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out.gguf");
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../builtin");
-    qwip(&["convert", arg(&folder.join("checkpoint")), "-o", arg(&out), "--type", "q8_0"]).ok();
+    qwip(&["convert", arg(&folder.join("qwip-demo-4M")), "-o", arg(&out), "--type", "q8_0"]).ok();
     let same = fs::read(out).unwrap() == fs::read(folder.join("builtin.gguf")).unwrap();
     assert!(
         same,
-        "qwip convert tools/builtin/checkpoint -o tools/builtin/builtin.gguf --type q8_0 makes another file"
+        "qwip convert tools/builtin/qwip-demo-4M -o tools/builtin/builtin.gguf --type q8_0 makes another file"
     );
 }
 

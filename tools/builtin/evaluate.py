@@ -1,6 +1,6 @@
 """Asks the held-out questions and scores the answers.
 
-    python evaluate.py                         greedy answers of checkpoint/ with transformers
+    python evaluate.py                         greedy answers of qwip-demo-4M/ with transformers
     python evaluate.py --answers FILE.jsonl    answers of another program: `question` and `answer` in each line
     python evaluate.py --save FILE.jsonl       also writes the answers in that form
 
@@ -44,7 +44,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--answers")
     parser.add_argument("--save")
-    parser.add_argument("--checkpoint", default=str(HERE / "checkpoint"))
+    parser.add_argument("--checkpoint", default=str(HERE / "qwip-demo-4M"))
     parser.add_argument("--questions", default=str(HERE / "questions.jsonl"))
     options = parser.parse_args()
     questions = [json.loads(line) for line in open(options.questions, encoding="utf-8")]

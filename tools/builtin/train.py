@@ -1,6 +1,6 @@
 """Trains the built-in model on the conversations that `python -m text` writes.
 
-    python train.py tokenizer TEXT.jsonl             the vocabulary, into checkpoint/
+    python train.py tokenizer TEXT.jsonl             the vocabulary, into qwip-demo-4M/
     python train.py model TEXT.jsonl --minutes 60    the weights; --state FILE resumes where it stopped
 
 The learning rate warms up, stays, and falls to zero over the last part of the minutes, so that the schedule fits the
@@ -17,7 +17,7 @@ import signal
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-CHECKPOINT = HERE / "checkpoint"
+CHECKPOINT = HERE / "qwip-demo-4M"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 PLAIN = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 VOCABULARY = 4096

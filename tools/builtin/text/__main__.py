@@ -48,7 +48,7 @@ def type_turns(rng, lang):
 def conversation(rng):
     lang = "en" if rng.random() < 0.56 else "zh"
     kind = rng.choices(["about", "fixed", "sum", "fact", "turns", "type", "numbers", "name", "hello", "capital", "think", "tool", "json"],
-                       [56, 9, 15, 7, 2.5, 1, 1, 1, 0.5, 0.7, 2.5, 1.5, 1])[0]
+                       [56, 9, 45, 7, 2.5, 1, 1, 1, 0.5, 0.7, 2.5, 1.5, 1])[0]
     system = rng.choice(SYSTEMS) if rng.random() < 0.08 else None
     head = [{"role": "system", "content": system}] if system else []
     if kind == "tool":
