@@ -49,7 +49,7 @@ pub mod tokenizer;
 pub use error::{Error, Result};
 pub use file::{ModelFile, OpenOptions};
 pub use generate::{FinishReason, GenerateOptions, Generated, generate};
-pub use kv::KvType;
+pub use kv::{CacheTypes, KvType};
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;
 pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};

@@ -10,7 +10,7 @@ use qwip_cpu::ops::Cpu;
 
 use crate::backend::{Batch, Buffers, CpuBackend, LogitRows};
 use crate::error::{Error, Result};
-use crate::kv::{KvCache, KvType};
+use crate::kv::{CacheTypes, KvCache, KvType};
 use crate::model::{Model, RopeFrequencies};
 
 /// Settings of a session.
@@ -20,7 +20,7 @@ pub struct SessionOptions {
     pub context: usize,
     /// Tokens of a prompt evaluated in one slice, 1 to 4096; more is faster and takes more memory.
     pub batch: usize,
-    /// How keys are stored.
+    /// How keys are stored; layers with large key biases take f32 instead ([`CacheTypes::for_model`]).
     pub k_type: KvType,
     /// How values are stored.
     pub v_type: KvType,
@@ -93,7 +93,7 @@ impl Session {
         }
         let context = if options.context == 0 { config.context } else { options.context };
         Ok(Session {
-            kv: KvCache::new(config, options.k_type, options.v_type)?,
+            kv: KvCache::new(config, CacheTypes::for_model(&model, options.k_type, options.v_type))?,
             rope: RopeFrequencies::new(&config.rope),
             context,
             batch: options.batch,

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{fixture_tokens as tokens, folder, load, logits, options};
-use qwip::{Cancel, KvType, Session};
+use qwip::{CacheTypes, Cancel, KvType, Session};
 use qwip_convert::OutputType;
 use qwip_cpu::Kernels;
 
@@ -43,6 +43,21 @@ fn logits_agree_with_transformers() {
         println!("{name}: f32 cache {f32_cache:.2e}, f16 cache {f16_cache:.2e} of the logits' range");
         assert!(f32_cache <= 2e-4, "{name}: {f32_cache}");
         assert!(f16_cache <= 2e-3, "{name}: {f16_cache}");
+    }
+}
+
+#[test]
+fn layers_with_large_key_biases_keep_their_keys_exact() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (name, keys) in
+        [("qwen2-outliers", KvType::F32), ("qwen2-yarn", KvType::F16), ("qwen3-kquant", KvType::F16)]
+    {
+        let model = load(dir.path(), name, OutputType::Q8_0);
+        let types = CacheTypes::for_model(&model, KvType::F16, KvType::F16);
+        assert!(
+            types.k.len() == model.config().layers && types.k.iter().all(|&k| k == keys),
+            "{name}: {types:?}"
+        );
     }
 }
 

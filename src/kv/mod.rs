@@ -12,34 +12,9 @@ use qwip_cpu::kv::{store_key, store_value};
 use qwip_cpu::{KvMut, KvRef, TILE};
 
 use crate::error::{Error, Result};
-use crate::model::Config;
+use crate::model::{Config, Model};
 
-/// The sizes that a page's layout follows from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Layout {
-    layers: usize,
-    kv_heads: usize,
-    head_dim: usize,
-}
-
-impl Layout {
-    /// Elements of one tile.
-    fn tile(self) -> usize {
-        self.head_dim * TILE
-    }
-
-    /// Elements of one page's keys (or values).
-    fn page(self) -> usize {
-        self.layers * self.kv_heads * self.tile()
-    }
-
-    /// Where the tile of a layer and head starts, in elements.
-    fn start(self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * self.tile()
-    }
-}
-
-/// Keys or values of one page: [layers, kv_heads, tile]; a tile is [head_dim, 64] for keys (positions in
+/// Keys or values of one layer in a page: [kv_heads, tile]; a tile is [head_dim, 64] for keys (positions in
 /// lanes) and [64, head_dim] for values.
 #[derive(Clone, Debug)]
 enum Store {
@@ -89,33 +64,70 @@ fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>> {
 }
 
 #[derive(Clone, Debug)]
-struct Page {
+struct LayerPage {
     k: Store,
     v: Store,
 }
 
+type Page = Vec<LayerPage>;
+
 /// The cache of one sequence.
 #[derive(Clone, Debug)]
 pub struct KvCache {
-    layout: Layout,
-    k_type: KvType,
-    v_type: KvType,
+    kv_heads: usize,
+    head_dim: usize,
+    types: CacheTypes,
     pages: Vec<Arc<Page>>,
     len: usize,
 }
 
+/// How keys and values are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheTypes {
+    /// Keys, for each layer.
+    pub k: Vec<KvType>,
+    /// Values, in all layers.
+    pub v: KvType,
+}
+
+impl CacheTypes {
+    /// The types that a session on `model` uses when `k` and `v` are asked for: those, but f32 for the keys
+    /// of layers with large key biases.
+    ///
+    /// Qwen2 and Qwen2.5 have biases of a hundred and more in some layers (most of all the first and the
+    /// last). They add nearly the same number to every score, which softmax takes away again; what stays is
+    /// the rounding of the keys that carry them, and in half precision that is as large as the differences
+    /// the layer attends by.
+    pub fn for_model(model: &Model, k: KvType, v: KvType) -> CacheTypes {
+        const LARGE: f32 = 32.0; // from here on, half precision's steps are 1/32 and more
+        let of = |bias: f32| if bias >= LARGE { KvType::F32 } else { k };
+        CacheTypes { k: model.largest_key_biases().into_iter().map(of).collect(), v }
+    }
+
+    /// Bytes of one page, for key/value heads of `head_dim` elements.
+    fn page_bytes(&self, kv_heads: usize, head_dim: usize) -> u64 {
+        let layer = |k: &KvType| (kv_heads * (k.tile_bytes(head_dim) + self.v.tile_bytes(head_dim))) as u64;
+        self.k.iter().map(layer).sum()
+    }
+
+    /// Bytes of keys and values of one position, in all layers, of a model of these sizes.
+    pub fn bytes_per_token(&self, config: &Config) -> u64 {
+        self.page_bytes(config.kv_heads, config.head_dim) / TILE as u64
+    }
+}
+
 impl KvCache {
     /// An empty cache for a model. `q8_0` needs heads of a multiple of 32 elements.
-    pub fn new(config: &Config, k_type: KvType, v_type: KvType) -> Result<KvCache> {
-        if !k_type.fits(config.head_dim) || !v_type.fits(config.head_dim) {
+    pub fn new(config: &Config, types: CacheTypes) -> Result<KvCache> {
+        let &Config { kv_heads, head_dim, .. } = config;
+        if !types.k.iter().chain([&types.v]).all(|ty| ty.fits(head_dim)) {
             return Err(Error::BadOption {
                 what: "cache type",
                 found: "q8_0".into(),
-                want: format!("f16 or f32, because the heads have {} elements", config.head_dim),
+                want: format!("f16 or f32, because the heads have {head_dim} elements"),
             });
         }
-        let layout = Layout { layers: config.layers, kv_heads: config.kv_heads, head_dim: config.head_dim };
-        Ok(KvCache { layout, k_type, v_type, pages: Vec::new(), len: 0 })
+        Ok(KvCache { kv_heads, head_dim, types, pages: Vec::new(), len: 0 })
     }
 
     /// Positions held.
@@ -130,9 +142,7 @@ impl KvCache {
 
     /// Bytes of the pages held (shared ones count in every cache that holds them).
     pub fn bytes(&self) -> u64 {
-        let tile = |ty: KvType| ty.tile_bytes(self.layout.head_dim) as u64;
-        let tiles = self.pages.len() * self.layout.layers * self.layout.kv_heads;
-        tiles as u64 * (tile(self.k_type) + tile(self.v_type))
+        self.pages.len() as u64 * self.types.page_bytes(self.kv_heads, self.head_dim)
     }
 
     /// Forgets everything from position `len` on and gives pages that are no longer reached back.
@@ -152,8 +162,11 @@ impl KvCache {
             Arc::make_mut(last);
         }
         while self.pages.len() * TILE < self.len + n {
-            let elements = self.layout.page();
-            let page = Page { k: Store::new(self.k_type, elements)?, v: Store::new(self.v_type, elements)? };
+            let elements = self.kv_heads * self.tile_elements();
+            let layer = |&k: &KvType| {
+                Ok(LayerPage { k: Store::new(k, elements)?, v: Store::new(self.types.v, elements)? })
+            };
+            let page: Page = self.types.k.iter().map(layer).collect::<Result<_>>()?;
             self.pages.push(Arc::new(page));
         }
         Ok(())
@@ -161,18 +174,24 @@ impl KvCache {
 
     /// Stores key and value (`[head_dim]` each) of one head at `position`, which must have been reserved.
     pub fn store(&mut self, layer: usize, head: usize, position: usize, k: &[f32], v: &[f32]) {
-        let layout = self.layout;
-        let (start, len) = (layout.start(layer, head), layout.tile());
-        let page = Arc::make_mut(&mut self.pages[position / TILE]);
+        let len = self.tile_elements();
+        let start = head * len;
+        let page = &mut Arc::make_mut(&mut self.pages[position / TILE])[layer];
         store_key(k, position % TILE, page.k.tile_mut(start, len));
         store_value(v, position % TILE, page.v.tile_mut(start, len));
     }
 
     /// The tiles of keys and values of one head for positions `64 * tile ..`.
     pub fn tile(&self, layer: usize, head: usize, tile: usize) -> (KvRef<'_>, KvRef<'_>) {
-        let (start, len) = (self.layout.start(layer, head), self.layout.tile());
-        let page = &self.pages[tile];
+        let len = self.tile_elements();
+        let start = head * len;
+        let page = &self.pages[tile][layer];
         (page.k.tile(start, len), page.v.tile(start, len))
+    }
+
+    /// Elements of one head's tile of keys (or of values).
+    fn tile_elements(&self) -> usize {
+        self.head_dim * TILE
     }
 
     /// Counts `n` stored positions as held.
@@ -202,9 +221,13 @@ mod tests {
         }
     }
 
+    fn types(k: [KvType; 2], v: KvType) -> CacheTypes {
+        CacheTypes { k: k.to_vec(), v }
+    }
+
     #[test]
     fn pages_come_when_reached_and_go_when_truncated() {
-        let mut kv = KvCache::new(&config(), KvType::F16, KvType::Q8_0).unwrap();
+        let mut kv = KvCache::new(&config(), types([KvType::F16, KvType::F32], KvType::Q8_0)).unwrap();
         assert_eq!(kv.bytes(), 0);
         kv.reserve(64).unwrap();
         kv.advance(64);
@@ -212,14 +235,16 @@ mod tests {
         kv.reserve(1).unwrap();
         kv.advance(1);
         assert_eq!(kv.pages.len(), 2);
-        assert_eq!(kv.bytes(), 2 * (2 * 2 * 32 * 64 * 2 + 2 * 2 * 32 * 64 * 34 / 32));
+        let head = 32 * 64; // elements of a tile
+        assert_eq!(kv.bytes(), 2 * 2 * (head * 2 + head * 4 + 2 * head * 34 / 32));
+        assert_eq!(kv.types.bytes_per_token(&config()) * 128, kv.bytes());
         kv.truncate(64);
         assert_eq!((kv.len(), kv.pages.len()), (64, 1));
     }
 
     #[test]
     fn a_shared_page_is_copied_when_written() {
-        let mut a = KvCache::new(&config(), KvType::F32, KvType::F32).unwrap();
+        let mut a = KvCache::new(&config(), types([KvType::F32; 2], KvType::F32)).unwrap();
         a.reserve(3).unwrap();
         let (one, two) = (vec![1.0; 32], vec![2.0; 32]);
         a.store(1, 1, 2, &one, &one);
@@ -237,7 +262,7 @@ mod tests {
     #[test]
     fn q8_0_needs_whole_blocks() {
         let config = Config { head_dim: 16, ..config() };
-        let error = KvCache::new(&config, KvType::Q8_0, KvType::F16).unwrap_err().to_string();
+        let error = KvCache::new(&config, types([KvType::Q8_0; 2], KvType::F16)).unwrap_err().to_string();
         assert!(error.contains("16"), "{error}");
     }
 }

@@ -94,6 +94,15 @@ impl Model {
         &self.notes
     }
 
+    /// The largest magnitude of a key bias in each layer; 0 where there are none.
+    pub fn largest_key_biases(&self) -> Vec<f32> {
+        let largest = |key: &Linear| key.bias.iter().flatten().fold(0.0, |m: f32, b| m.max(b.abs()));
+        match &self.weights {
+            Weights::Qwen2(w) => w.keys().map(largest).collect(),
+            Weights::Qwen3(w) => w.keys().map(largest).collect(),
+        }
+    }
+
     /// Runs one batch of tokens through the model.
     pub fn forward<B: Backend>(&self, backend: &mut B, batch: &Batch<'_>) -> Result<()> {
         match &self.weights {

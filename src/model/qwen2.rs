@@ -49,6 +49,11 @@ impl Qwen2 {
         };
         Ok(Qwen2 { token_embd, layers, output_norm, output })
     }
+
+    /// The key projection of each layer.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().map(|layer| &layer.qkv[1])
+    }
 }
 
 pub(super) fn forward<B: Backend>(w: &Qwen2, c: &Config, b: &mut B, batch: &Batch<'_>) -> Result<()> {

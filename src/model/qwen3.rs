@@ -54,6 +54,11 @@ impl Qwen3 {
         };
         Ok(Qwen3 { token_embd, layers, output_norm, output })
     }
+
+    /// The key projection of each layer.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().map(|layer| &layer.qkv[1])
+    }
 }
 
 pub(super) fn forward<B: Backend>(w: &Qwen3, c: &Config, b: &mut B, batch: &Batch<'_>) -> Result<()> {

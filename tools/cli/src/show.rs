@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use qwip::model::Config;
 use qwip::quant::gguf::{Array, Value, ValueType};
-use qwip::{KvType, Model, ModelFile, OpenOptions};
+use qwip::{CacheTypes, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
 
 use crate::args::ShowArgs;
@@ -94,9 +94,8 @@ impl Summary {
 }
 
 /// Bytes of keys and values of one position, in all layers.
-fn cache_bytes(c: &Config, ty: KvType) -> u64 {
-    const POSITIONS: u64 = 64; // of a tile
-    2 * (c.layers * c.kv_heads * ty.tile_bytes(c.head_dim)) as u64 / POSITIONS
+fn cache_bytes(model: &Model, ty: KvType) -> u64 {
+    CacheTypes::for_model(model, ty, ty).bytes_per_token(model.config())
 }
 
 fn print_summary(s: &Summary) -> anyhow::Result<()> {
@@ -115,7 +114,7 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
             row("heads", &format!("{} of {}, key/value heads {}", c.heads, c.head_dim, c.kv_heads))?;
             row("vocabulary", &c.vocab.to_string())?;
             row("context", &format!("{} tokens", c.context))?;
-            let kv = |ty: KvType| bytes(cache_bytes(c, ty));
+            let kv = |ty: KvType| bytes(cache_bytes(model, ty));
             let types =
                 [KvType::F16, KvType::Q8_0, KvType::F32].map(|ty| format!("{} {}", kv(ty), ty.name()));
             row("cache", &format!("{} for a token", types.join(", ")))?;
@@ -158,7 +157,7 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         object["head_dim"] = c.head_dim.into();
         object["vocab"] = c.vocab.into();
         object["context"] = c.context.into();
-        let kv = |ty: KvType| cache_bytes(c, ty);
+        let kv = |ty: KvType| cache_bytes(model, ty);
         object["kv_bytes_per_token"] =
             json!({"f16": kv(KvType::F16), "q8_0": kv(KvType::Q8_0), "f32": kv(KvType::F32)});
     }
