@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use qwip::model::Config;
 use qwip::quant::gguf::{Array, Value, ValueType};
 use qwip::{CacheTypes, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
