@@ -1,5 +1,7 @@
 """More whole questions for the topics of qwip_use, qwip_know and everyday: (English, Chinese)."""
 
+from .fresh_ways import FRESH
+
 MORE = {
     "what_is_qwip": ("what sort of software is qwip?|I have never heard of qwip, can you explain it?|what's the use of this program?|qwip, what does that do?"
                      "|is qwip a program for language models?|I downloaded qwip but do not know what it does|what kind of tool am I using?",
@@ -60,7 +62,7 @@ MORE = {
               "我不要思考|模型不要先想|让它先推理再回答|思考怎么切换|显示推理过程|把思考关掉|思考功能怎么关"),
     "json": ("my program wants JSON|which option gives me JSON?|I need a result a machine can read|print JSON", "我的程序要 JSON|哪个选项输出 JSON|需要机器能读的结果|JSON 格式的输出怎么要|输出 JSON"),
     "raw": ("no template please, just my text|send the prompt exactly as it is|my base model has no template|without template", "不要模板，只要我的文字|提示原样发送|我的基础模型没有模板|不用模板怎么办|直接发送提示不加模板"),
-    "file_stdin": ("my prompt is in a text file|take the prompt from prompt.txt|echo hello | qwip ?|standard input?|input from a pipe", "我的提示在文本文件里|从 prompt.txt 取提示|怎么让 qwip 读文件里的提示|标准输入怎么用|从管道输入"),
+    "file_stdin": ("my prompt is in a text file|take the prompt from prompt.txt|echo hello piped into qwip?|standard input?|input from a pipe", "我的提示在文本文件里|从 prompt.txt 取提示|怎么让 qwip 读文件里的提示|标准输入怎么用|从管道输入"),
     "exit_codes": ("which code comes back after a wrong call?|what is the return value of qwip?|meaning of the exit codes?|exit code when interrupted?|what exit status means success?",
                    "调用错了返回什么|qwip 的返回值|退出码的含义|被中断时的退出码|成功的退出码是多少|用错命令退出码是多少"),
     "env": ("can I configure it by environment?|which variables does it understand?|set the flags by variables|env vars?|QWIP_ variables?", "能通过环境变量设置吗|它认识哪些变量|用变量来设置选项|环境变量怎么配置|QWIP_ 变量"),
@@ -127,7 +129,8 @@ def merged(topics):
     result = []
     for name, fields in topics:
         fields = dict(fields)
-        for lang, more in zip(("en", "zh"), MORE.get(name, ("", ""))):
-            fields[f"ask_{lang}"] = "|".join(part for part in (fields.get(f"ask_{lang}", ""), more) if part)
+        for i, lang in enumerate(("en", "zh")):
+            parts = [fields.get(f"ask_{lang}", "")] + [table[name][i] for table in (MORE, FRESH) if name in table]
+            fields[f"ask_{lang}"] = "|".join(part for part in parts if part)
         result.append((name, fields))
     return result

@@ -267,7 +267,7 @@ TOPICS = [
         say_zh="给 `qwip run` 加上 `--raw`：提示原样交给模型，不套聊天模板。")),
     ("file_stdin", dict(
         do_en="read the prompt from a file|pipe text into qwip|use stdin|read a prompt from standard input|use qwip in a pipe|summarize a file|send a text file as the prompt",
-        ask_en="what does -f do?|can I pipe text into it?|does qwip read stdin?|pipe input?|how do I use a long prompt from a file?|cat file | qwip ?|does it work in shell pipelines?",
+        ask_en="what does -f do?|can I pipe text into it?|does qwip read stdin?|pipe input?|how do I use a long prompt from a file?|cat file piped into qwip?|does it work in shell pipelines?",
         say_en="Use `qwip run model.gguf -f prompt.txt`, or pipe it: `cat prompt.txt | qwip run model.gguf`.",
         do_zh="从文件读取提示|用管道把文字传给 qwip|使用标准输入|从标准输入读提示|在管道里使用 qwip|把文本文件作为提示",
         ask_zh="-f 是什么意思|能用管道吗|qwip 读取标准输入吗|很长的提示怎么从文件读|支持 stdin 吗|管道输入怎么用",
