@@ -21,6 +21,7 @@ pub struct Buffers {
     k: Vec<f32>,        // [n, kv_heads * head_dim]
     v: Vec<f32>,        // [n, kv_heads * head_dim]
     o: Vec<f32>,        // [n, heads * head_dim], attention output
+    parts: Vec<f32>,    // attention of single tiles, where they are shared out to threads
     gate: Vec<f32>,     // [n, ffn]
     up: Vec<f32>,       // [n, ffn]
     cos: Vec<f32>,      // [n, rotated / 2]
@@ -142,7 +143,18 @@ impl Backend for CpuBackend<'_> {
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let kv = &*self.kv;
         let tiles = |head, tile| kv.tile(layer, head, tile);
-        ops::attend::attend(self.cpu, &b.q, heads, scale, self.start, &tiles, &mut b.o, Some(self.cancel))?;
+        let cancel = Some(self.cancel);
+        ops::attend::attend(
+            self.cpu,
+            &b.q,
+            heads,
+            scale,
+            self.start,
+            &tiles,
+            &mut b.parts,
+            &mut b.o,
+            cancel,
+        )?;
         Ok(())
     }
 

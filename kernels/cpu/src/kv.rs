@@ -106,9 +106,8 @@ fn store(x: &[f32], tile: KvMut, at: impl Fn(usize) -> usize, scale_at: impl Fn(
         KvMut::Q8_0 { codes, scales } => {
             let mut block_codes = [0i8; 32];
             for (block, x) in x.as_chunks::<32>().0.iter().enumerate() {
-                let mut scale = [0.0f32];
-                crate::scalar::quantize::quantize(x, &mut block_codes, &mut scale, &mut [0; 2]);
-                scales[scale_at(block)] = f16::from_f32(scale[0]);
+                let (scale, _) = crate::scalar::quantize::quantize_block(x, &mut block_codes);
+                scales[scale_at(block)] = f16::from_f32(scale);
                 for (i, code) in block_codes.iter().enumerate() {
                     codes[at(block * 32 + i)] = *code;
                 }

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | [`reference`](mod@reference) | the normative definition of every operation, slow and obviously right |
 //! | [`scalar`] | the portable implementation that runs everywhere |
-//! | `x86_64` | AVX2 and AVX-512 VNNI implementations (on that architecture only) |
+//! | `simd` | the fast kernels, written once over the vectors of any instruction set |
+//! | `x86_64` | what AVX2 and AVX-512 VNNI bring along for that (on that architecture only) |
+//! | [`acts`] | quantized activations in the order in which matrix kernels read them |
 //! | [`isa`] | which instruction sets this machine has, and the `QWIP_ISA` override |
 //! | [`table`] | [`Kernels`]: the function pointers of one instruction set, and the types they take |
 //! | [`pool`] | the persistent thread pool |
@@ -17,6 +19,7 @@
 //! | [`self_test`](mod@self_test) | a short check of every kernel set against the reference, for `doctor` |
 //! | [`ops`] | parallel drivers over the kernels: what the runtime calls |
 
+pub mod acts;
 pub mod fpenv;
 pub mod isa;
 pub mod kv;
@@ -25,15 +28,17 @@ pub mod pool;
 pub mod reference;
 pub mod scalar;
 pub mod self_test;
+mod simd;
 pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use acts::{Acts, ActsBuffer};
 pub use isa::{Isa, IsaError};
 pub use kv::{KvMut, KvType};
 pub use pool::{Cancelled, Pool};
 pub use self_test::self_test;
-pub use table::{Acts, Kernels, KvRef, Matrix, Scratch, ShapeError};
+pub use table::{Kernels, KvRef, Matrix, Scratch, ShapeError, Sink};
 
 /// The version of the number contract that [`reference`](mod@reference) defines. It changes when any result can
 /// change in any bit; saved sessions carry it.

@@ -428,8 +428,8 @@ mod tests {
     #[test]
     fn scratch_is_kept_between_regions() {
         let pool = Pool::with_spin(1, Duration::ZERO).unwrap();
-        pool.run(1, None, &|worker, _| worker.scratch.floats.resize(1000, 1.0)).unwrap();
-        pool.run(1, None, &|worker, _| assert_eq!(worker.scratch.floats.len(), 1000)).unwrap();
+        pool.run(1, None, &|worker, _| worker.scratch.driver.resize(1000, 1.0)).unwrap();
+        pool.run(1, None, &|worker, _| assert_eq!(worker.scratch.driver.len(), 1000)).unwrap();
     }
 
     #[test]

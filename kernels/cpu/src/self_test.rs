@@ -1,7 +1,8 @@
 //! A short check that this machine computes what [`reference`](mod@crate::reference) says: for users' reports
 //! ("wrong answers on my phone"), not a replacement for the tests.
 
-use crate::{Acts, Isa, Kernels, KvRef, Matrix, Scratch, TILE, reference};
+use crate::reference::linear::Quantized;
+use crate::{ActsBuffer, Isa, Kernels, KvRef, Matrix, Scratch, TILE, reference};
 use half::f16;
 use qwip_quant::{TensorType, encode_row};
 
@@ -49,27 +50,30 @@ fn linear(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
     let x = numbers.take(TOKENS * COLS);
     let (mut codes, mut scales, mut sums) =
         (vec![0i8; x.len()], vec![0.0f32; x.len() / 32], vec![0i32; x.len() / 16]);
-    let (mut want_codes, mut want_scales, mut want_sums) = (codes.clone(), scales.clone(), sums.clone());
-    for t in 0..TOKENS {
-        let (at, blocks, halves) = (t * COLS, t * (COLS / 32), t * (COLS / 16));
-        (kernels.quantize)(
-            &x[at..][..COLS],
-            &mut codes[at..][..COLS],
-            &mut scales[blocks..][..COLS / 32],
-            &mut sums[halves..][..COLS / 16],
-        );
-        reference::quantize::quantize(
-            &x[at..][..COLS],
-            &mut want_codes[at..][..COLS],
-            &mut want_scales[blocks..][..COLS / 32],
-            &mut want_sums[halves..][..COLS / 16],
-        );
+    // Rows are whole blocks, so all rows together are one long row.
+    reference::quantize::quantize(&x, &mut codes, &mut scales, &mut sums);
+    let plain = Quantized { n: TOKENS, cols: COLS, codes: &codes, scales: &scales };
+    let mut buffer = ActsBuffer::default();
+    buffer.resize(TOKENS, COLS, kernels.tokens);
+    for (first, mut tile) in buffer.tiles_mut() {
+        for t in 0..tile.width {
+            (kernels.quantize)(&x[(first + t) * COLS..][..COLS], t, &mut tile);
+        }
     }
-    report.compare("quantize", &scales, &want_scales);
-    if codes != want_codes || sums != want_sums {
+    let acts = buffer.acts();
+    let (mut found_scales, mut same_codes) = (vec![0.0; scales.len()], true);
+    for tile in acts.tiles() {
+        for (t, step) in (0..tile.width).flat_map(|t| (0..COLS / 32).map(move |step| (t, step))) {
+            let block = (tile.first + t) * (COLS / 32) + step;
+            found_scales[block] = tile.scale(step, t);
+            same_codes &= tile.codes(step, t)[..] == codes[block * 32..][..32]
+                && tile.half_sums(step, t)[..] == sums[block * 2..][..2];
+        }
+    }
+    report.compare("quantize", &found_scales, &scales);
+    if !same_codes {
         report.wrong.push("quantize codes".to_owned());
     }
-    let acts = Acts { n: TOKENS, cols: COLS, codes: &want_codes, scales: &want_scales, sums: &want_sums };
 
     let weights = numbers.take(ROWS * COLS);
     let mut found = vec![0.0; TOKENS * ROWS];
@@ -88,16 +92,21 @@ fn linear(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
         }
         match kernels.linear_q(ty) {
             Some(kernel) => {
-                kernel(&w, 0..ROWS, &acts, &mut found, &mut scratch);
-                reference::linear::linear_q(&w, 0..ROWS, &acts, &mut want);
+                kernel(&w, 0..ROWS, &acts, &mut sink(&mut found), &mut scratch);
+                reference::linear::linear_q(&w, 0..ROWS, &plain, &mut want);
             }
             None => {
-                (kernels.linear_f)(&w, 0..ROWS, &x, TOKENS, &mut found);
+                (kernels.linear_f)(&w, 0..ROWS, &x, TOKENS, &mut sink(&mut found));
                 reference::linear::linear_f(&w, 0..ROWS, &x, TOKENS, &mut want);
             }
         }
         report.compare(&format!("matrix {}", ty.name()), &found, &want);
     }
+}
+
+/// Takes results into `out [TOKENS, ROWS]`.
+fn sink(out: &mut [f32]) -> impl FnMut(usize, usize, &[f32]) {
+    |row, t, y| out[t * ROWS + row..][..y.len()].copy_from_slice(y)
 }
 
 fn rows(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {

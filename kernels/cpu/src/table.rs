@@ -5,6 +5,7 @@
 //! implementation that needs CPU features wraps its `target_feature` function, and is installed only after
 //! detection.
 
+use crate::acts::{ActTileMut, Acts};
 use crate::isa::{ISA_VARIABLE, Isa, IsaError};
 use crate::scalar;
 use half::f16;
@@ -86,21 +87,6 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Quantized activations of `n` tokens; made by [`ops::Activations`](crate::ops::Activations).
-#[derive(Clone, Copy, Debug)]
-pub struct Acts<'a> {
-    /// Tokens.
-    pub n: usize,
-    /// Values per token, a multiple of 32.
-    pub cols: usize,
-    /// Codes, -127..=127.
-    pub codes: &'a [i8], // [n, cols]
-    /// Scale of every 32 values.
-    pub scales: &'a [f32], // [n, cols / 32]
-    /// Sum of every 16 codes.
-    pub sums: &'a [i32], // [n, cols / 16]
-}
-
 /// One tile ([`TILE`](crate::TILE) positions) of the keys or of the values of one kv head.
 ///
 /// Keys lie `[D, 64]` (positions in SIMD lanes), values `[64, D]`. Q8_0 scales belong to 32 dimensions of
@@ -121,7 +107,7 @@ pub enum KvRef<'a> {
 }
 
 /// Growable buffers of one worker, kept from call to call so that steady-state decode allocates nothing.
-/// A kernel may resize and overwrite all but `out`; contents mean nothing between calls.
+/// A kernel may resize and overwrite all but `driver`; contents mean nothing between calls.
 #[derive(Default, Debug)]
 pub struct Scratch {
     /// Unpacked weight codes.
@@ -132,10 +118,8 @@ pub struct Scratch {
     pub mins: Vec<f32>,
     /// A panel of rows in whatever order a kernel multiplies best; see [`Scratch::aligned_panel`].
     pub panel: Vec<u8>,
-    /// Any floats.
-    pub floats: Vec<f32>,
-    /// Results on their way to shared output; belongs to the parallel drivers, kernels leave it alone.
-    pub out: Vec<f32>,
+    /// Floats of the parallel drivers; kernels leave them alone.
+    pub driver: Vec<f32>,
 }
 
 impl Scratch {
@@ -149,22 +133,30 @@ impl Scratch {
     }
 }
 
-/// Quantizes one row: `x [cols]` to `codes [cols]`, `scales [cols / 32]`, `sums [cols / 16]`.
-pub type QuantizeFn = fn(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]);
-/// Multiplies the given rows of a quantized matrix with n tokens; `out [n, rows.len()]`, token after token.
-pub type LinearQFn = fn(w: &Matrix, rows: Range<usize>, x: &Acts, out: &mut [f32], scratch: &mut Scratch);
-/// Multiplies the given rows of an F32, F16 or BF16 matrix with `x [n, cols]`; `out [n, rows.len()]`.
-pub type LinearFFn = fn(w: &Matrix, rows: Range<usize>, x: &[f32], n: usize, out: &mut [f32]);
+/// Takes results: those of neighbouring rows from a first one on, for one token.
+pub type Sink<'a> = dyn FnMut(usize, usize, &[f32]) + 'a;
+
+/// Quantizes one row `x [cols]` into token `t` of a tile.
+pub type QuantizeFn = fn(x: &[f32], t: usize, tile: &mut ActTileMut);
+/// Multiplies the given rows of a quantized matrix with all tokens; every result goes to the sink once.
+pub type LinearQFn = fn(w: &Matrix, rows: Range<usize>, x: &Acts, sink: &mut Sink, scratch: &mut Scratch);
+/// Multiplies the given rows of an F32, F16 or BF16 matrix with `x [n, cols]`; every result goes to the sink
+/// once.
+pub type LinearFFn = fn(w: &Matrix, rows: Range<usize>, x: &[f32], n: usize, sink: &mut Sink);
 /// RMS norm of one row `x [cols]` with weights `w [cols]` into `out [cols]`.
 pub type NormFn = fn(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]);
 /// Rotates one head `x [D]` in place; `cos`, `sin` `[n_rot / 2]`.
 pub type RopeFn = fn(x: &mut [f32], cos: &[f32], sin: &[f32]);
 /// `gate = silu(gate) * up`, element by element.
 pub type SiluMulFn = fn(gate: &mut [f32], up: &[f32]);
-/// Merges one tile into the attention state of one token and one kv head: `q [g, D]` (scaled), `m [g]`,
-/// `l [g]`, `o [g, D]`; `valid` (1..=64) positions of the tile are visible.
+/// Merges one tile into the attention states of g query rows of one kv head: `q [g, D]` (scaled), `m [g]`,
+/// `l [g]`, `o [g, D]`; `valid` (1..=64) positions of the tile are visible to all of them.
 pub type AttendTileFn =
     fn(q: &[f32], d: usize, k: KvRef, v: KvRef, valid: usize, m: &mut [f32], l: &mut [f32], o: &mut [f32]);
+
+/// Merges a finished tile, as `AttendTileFn` makes it of an empty state, into states: (`m`, `l`, `o`) of the
+/// tile, then of the states.
+pub type MergeFn = fn(part: (&[f32], &[f32], &[f32]), m: &mut [f32], l: &mut [f32], o: &mut [f32]);
 
 /// Ids of tensor types are below this.
 const TYPE_SLOTS: usize = 64;
@@ -173,6 +165,8 @@ const TYPE_SLOTS: usize = 64;
 pub struct Kernels {
     /// The instruction set.
     pub isa: Isa,
+    /// Tokens of the widest tile of quantized activations that the matrix kernels take.
+    pub tokens: usize,
     /// See [`QuantizeFn`].
     pub quantize: QuantizeFn,
     /// See [`LinearFFn`].
@@ -185,6 +179,8 @@ pub struct Kernels {
     pub silu_mul: SiluMulFn,
     /// See [`AttendTileFn`].
     pub attend_tile: AttendTileFn,
+    /// See [`MergeFn`].
+    pub attend_merge: MergeFn,
     linear_q: [Option<LinearQFn>; TYPE_SLOTS], // by type id
 }
 
@@ -238,7 +234,6 @@ impl Kernels {
     }
 
     /// Replaces the matrix kernel of a quantized type.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels of its own"))]
     pub(crate) fn set_linear_q(&mut self, ty: TensorType, kernel: LinearQFn) {
         self.linear_q[ty.id() as usize] = Some(kernel);
     }
@@ -251,12 +246,14 @@ impl Kernels {
         }
         Kernels {
             isa: Isa::Scalar,
+            tokens: 8,
             quantize: scalar::quantize::quantize,
             linear_f: scalar::linear::linear_f,
             norm: scalar::norm::rms_norm,
             rope: scalar::rope::rope,
             silu_mul: scalar::silu::silu_mul,
             attend_tile: scalar::attend::attend_tile,
+            attend_merge: scalar::attend::merge,
             linear_q,
         }
     }
@@ -266,13 +263,12 @@ impl Kernels {
 fn installer(isa: Isa) -> Option<fn(&mut Kernels)> {
     match isa {
         Isa::Scalar => Some(|_| {}),
+        // SAFETY: `Kernels::new` hands tables out only where the instruction set is supported.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Some(crate::x86_64::avx2::install),
+        Isa::Avx2 => Some(|k| unsafe { crate::x86_64::avx2::install(k) }),
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => Some(|k| {
-            crate::x86_64::avx2::install(k);
-            crate::x86_64::avx512vnni::install(k);
-        }),
+        Isa::Avx512Vnni => Some(|k| unsafe { crate::x86_64::avx512vnni::install(k) }),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ fn quantized_linear_errs_by_its_roundings_only() {
         let w = matrix(ty, 8, cols, &bytes);
         let x = Quantized::new(&rng.activations(2 * cols), cols);
         let mut out = vec![0.0; 16];
-        reference::linear::linear_q(&w, 0..8, &x.acts(), &mut out);
+        reference::linear::linear_q(&w, 0..8, &x.plain(), &mut out);
         let group = ty.group_len().unwrap();
         let groups = cols / group;
         for (i, &found) in out.iter().enumerate() {

@@ -53,7 +53,7 @@ fn linear_is_the_same_for_all_threads_and_splits() {
             let w = matrix(ty, rows, cols, &bytes[i]);
             let mut out = vec![0.0; n * rows];
             match ty.group_len() {
-                Some(_) => reference::linear::linear_q(&w, 0..rows, &quantized.acts(), &mut out),
+                Some(_) => reference::linear::linear_q(&w, 0..rows, &quantized.plain(), &mut out),
                 None => reference::linear::linear_f(&w, 0..rows, &x, n, &mut out),
             }
             for (y, residual) in out.chunks_exact_mut(rows).zip(residuals[i].chunks_exact(rows)) {
@@ -101,7 +101,7 @@ fn many_jobs_and_matrices_of_decode_size() {
     let w = matrix(ty, rows, cols, &bytes);
     let x = rng.activations(cols);
     let mut expected = vec![0.0; rows];
-    reference::linear::linear_q(&w, 0..rows, &Quantized::new(&x, cols).acts(), &mut expected);
+    reference::linear::linear_q(&w, 0..rows, &Quantized::new(&x, cols).plain(), &mut expected);
     for cpu in machines() {
         let mut acts = Activations::new();
         acts.load(&cpu, &x, cols, None).unwrap();
@@ -134,9 +134,20 @@ fn rows_of_norms_gates_and_rotations() {
                 assert_eq!(acts.quantized().is_some(), cols % 32 == 0);
                 if let Some(found) = acts.quantized() {
                     let expected = Quantized::new(expected, cols);
-                    assert_eq!(found.codes, expected.codes, "{what}");
-                    assert_eq!(found.sums, expected.sums, "{what}");
-                    assert_same(found.scales, &expected.scales, &what);
+                    for tile in found.tiles() {
+                        for (t, step) in
+                            (0..tile.width).flat_map(|t| (0..cols / 32).map(move |step| (t, step)))
+                        {
+                            let block = (tile.first + t) * (cols / 32) + step;
+                            assert_eq!(tile.codes(step, t)[..], expected.codes[block * 32..][..32], "{what}");
+                            assert_eq!(
+                                tile.half_sums(step, t)[..],
+                                expected.sums[block * 2..][..2],
+                                "{what}"
+                            );
+                            assert_same(&[tile.scale(step, t)], &expected.scales[block..=block], &what);
+                        }
+                    }
                 }
             };
             let mut acts = Activations::new();
@@ -172,11 +183,20 @@ fn rows_of_norms_gates_and_rotations() {
 #[test]
 fn attention_is_the_same_for_all_threads_and_splits() {
     let mut rng = Rng(34);
-    let (n, first, d) = (21, 55, 64); // positions 55..76: the second tile begins within the run
+    // Positions 55..76: the second tile begins within the run. From 1000 on, tiles are shared out to threads
+    // where few tokens come together.
+    for first in [55, 1000] {
+        check_attention(&mut rng, first);
+    }
+}
+
+fn check_attention(rng: &mut Rng, first: usize) {
+    let (n, d) = (21, 64);
     let shape = Heads { heads: 6, kv_heads: 2, d };
     let scale = 1.0 / 8.0;
     // [kv_head][tile] of keys, values
-    let mut tiles = vec![vec![(vec![f16::ZERO; d * TILE], vec![f16::ZERO; d * TILE]); 2]; 2];
+    let mut tiles =
+        vec![vec![(vec![f16::ZERO; d * TILE], vec![f16::ZERO; d * TILE]); (first + n).div_ceil(TILE)]; 2];
     for head in &mut tiles {
         for p in 0..first + n {
             let (k, v) = &mut head[p / TILE];
@@ -212,7 +232,8 @@ fn attention_is_the_same_for_all_threads_and_splits() {
             for run in &split {
                 let range = t * row..(t + run) * row;
                 let out = &mut out[range.clone()];
-                attend(&cpu, &q[range], shape, scale, first + t, &lookup, out, None).unwrap();
+                attend(&cpu, &q[range], shape, scale, first + t, &lookup, &mut Vec::new(), out, None)
+                    .unwrap();
                 t += run;
             }
             assert_same(&out, &expected, &format!("{cpu:?} {split:?}"));
@@ -240,7 +261,9 @@ fn a_set_flag_cancels_every_driver() {
         let tile = vec![0.0; 32 * TILE];
         let lookup = |_: usize, _: usize| (KvRef::F32(&tile), KvRef::F32(&tile));
         let shape = Heads { heads: 1, kv_heads: 1, d: 32 };
-        assert_eq!(attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut out[..64], cancel), Err(Cancelled));
+        let mut parts = Vec::new();
+        let cancelled = attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut parts, &mut out[..64], cancel);
+        assert_eq!(cancelled, Err(Cancelled));
         assert!(x.iter().all(|&x| x == 1.0), "nothing was run");
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use half::f16;
-use qwip_cpu::{Kernels, KvMut, KvRef, KvType, Scratch, TILE, kv, reference};
+use qwip_cpu::{ActsBuffer, Kernels, KvMut, KvRef, KvType, Scratch, TILE, kv, reference};
 use qwip_quant::TensorType;
 
 /// Token counts around the tiles of kernels.
@@ -25,7 +25,7 @@ fn check_linear_with(rng: &mut Rng, w: qwip_cpu::Matrix, n: usize, x: &[f32], wh
     let quantized = ty.group_len().map(|_| Quantized::new(x, cols));
     let mut expected = vec![0.0; n * range.len()];
     match &quantized {
-        Some(x) => reference::linear::linear_q(&w, range.clone(), &x.acts(), &mut expected),
+        Some(x) => reference::linear::linear_q(&w, range.clone(), &x.plain(), &mut expected),
         None => reference::linear::linear_f(&w, range.clone(), x, n, &mut expected),
     }
     let mut scratch = Scratch::default();
@@ -34,9 +34,13 @@ fn check_linear_with(rng: &mut Rng, w: qwip_cpu::Matrix, n: usize, x: &[f32], wh
         match &quantized {
             Some(x) => {
                 let kernel = kernels.linear_q(ty).unwrap();
-                kernel(&w, range.clone(), &x.acts(), &mut found, &mut scratch);
+                let acts = x.tiled(kernels.tokens);
+                let mut sink = sink(&mut found, range.start, range.len());
+                kernel(&w, range.clone(), &acts.acts(), &mut sink, &mut scratch);
             }
-            None => (kernels.linear_f)(&w, range.clone(), x, n, &mut found),
+            None => {
+                (kernels.linear_f)(&w, range.clone(), x, n, &mut sink(&mut found, range.start, range.len()));
+            }
         }
         let isa = kernels.isa;
         let what = format!("{isa} {ty} rows {range:?} of {rows}, {cols} columns, {n} tokens, {what}");
@@ -118,9 +122,16 @@ fn activations_that_are_not_finite_give_nan() {
                     match kernels.linear_q(ty) {
                         Some(kernel) => {
                             let x = Quantized::new(&x, 256);
-                            kernel(&w, 0..20, &x.acts(), &mut out, &mut Scratch::default());
+                            let acts = x.tiled(kernels.tokens);
+                            kernel(
+                                &w,
+                                0..20,
+                                &acts.acts(),
+                                &mut sink(&mut out, 0, 20),
+                                &mut Scratch::default(),
+                            );
                         }
-                        None => (kernels.linear_f)(&w, 0..20, &x, n, &mut out),
+                        None => (kernels.linear_f)(&w, 0..20, &x, n, &mut sink(&mut out, 0, 20)),
                     }
                     // Token 0 is spoilt, the others are not.
                     assert!(out[..20].iter().all(|y| !y.is_finite()), "{} {ty}", kernels.isa);
@@ -173,13 +184,21 @@ fn quantize() {
     for x in rows {
         let expected = Quantized::new(&x, x.len());
         for kernels in Kernels::available() {
-            let mut codes = vec![99i8; x.len()];
-            let mut scales = vec![99.0f32; x.len() / 32];
-            let mut sums = vec![99i32; x.len() / 16];
-            (kernels.quantize)(&x, &mut codes, &mut scales, &mut sums);
-            assert_eq!(codes, expected.codes, "{} codes of {x:?}", kernels.isa);
-            assert_eq!(sums, expected.sums, "{} sums of {x:?}", kernels.isa);
-            assert_same(&scales, &expected.scales, &format!("{} scales of {x:?}", kernels.isa));
+            for (width, t) in [(1, 0), (3, 2)] {
+                let mut buffer = ActsBuffer::default();
+                buffer.resize(width, x.len(), kernels.tokens);
+                for (_, mut tile) in buffer.tiles_mut() {
+                    (kernels.quantize)(&x, t, &mut tile);
+                }
+                for tile in buffer.acts().tiles() {
+                    for step in 0..x.len() / 32 {
+                        let what = format!("{} step {step} of {x:?}", kernels.isa);
+                        assert_eq!(tile.codes(step, t)[..], expected.codes[step * 32..][..32], "{what}");
+                        assert_eq!(tile.half_sums(step, t)[..], expected.sums[step * 2..][..2], "{what}");
+                        assert_same(&[tile.scale(step, t)], &expected.scales[step..=step], &what);
+                    }
+                }
+            }
         }
     }
 }

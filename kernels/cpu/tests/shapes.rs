@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use qwip_cpu::{Acts, Kernels, KvRef, Matrix, Scratch, TILE};
+use qwip_cpu::{ActsBuffer, Kernels, KvRef, Matrix, Scratch, TILE};
 use qwip_quant::TensorType;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,33 +25,39 @@ fn linear_with_slices_that_are_too_short() {
             let bytes = weights(&mut rng, ty, rows, cols, Fill::Encoded);
             for n in [1, 3, 9, 20] {
                 let x = rng.floats(n * cols);
-                let quantized = Quantized::new(&x, cols);
-                let whole = quantized.acts();
-                let run = |w: Matrix, acts: Acts, x: &[f32], rows: std::ops::Range<usize>, out: usize| {
-                    guarded(out, |out| match kernels.linear_q(ty) {
-                        Some(kernel) => kernel(&w, rows, &acts, out, &mut Scratch::default()),
-                        None => (kernels.linear_f)(&w, rows, x, n, out),
-                    })
+                let acts = Quantized::new(&x, cols).tiled(kernels.tokens);
+                let run = |w: Matrix, x: &[f32], rows: std::ops::Range<usize>| {
+                    let wanted = n * rows.len();
+                    let mut found = 0;
+                    let mut sink = |row: usize, t: usize, y: &[f32]| {
+                        assert!(rows.contains(&row) && row + y.len() <= rows.end && t < n);
+                        found += y.len();
+                    };
+                    let done = catch_unwind(AssertUnwindSafe(|| match kernels.linear_q(ty) {
+                        Some(kernel) => {
+                            kernel(&w, rows.clone(), &acts.acts(), &mut sink, &mut Scratch::default());
+                        }
+                        None => (kernels.linear_f)(&w, rows.clone(), x, n, &mut sink),
+                    }));
+                    done.is_ok() && found == wanted
                 };
                 let what = format!("{} {ty}, {n} tokens", kernels.isa);
                 let w = matrix(ty, rows, cols, &bytes);
-                assert!(!run(w, whole, &x, 0..rows, n * rows), "{what}: the right shapes");
-                assert!(run(w, whole, &x, 0..rows, n * rows - 1), "{what}: one result too few");
-                assert!(run(w, whole, &x, 0..rows + 1, n * (rows + 1)), "{what}: rows that do not exist");
+                assert!(run(w, &x, 0..rows), "{what}: the right shapes");
+                assert!(run(w, &x, 3..rows - 2), "{what}: some rows");
+                assert!(!run(w, &x, 0..rows + 1), "{what}: rows that do not exist");
                 let short = Matrix { bytes: &bytes[..bytes.len() / 2], ..w };
-                assert!(run(short, whole, &x, 0..rows, n * rows), "{what}: half the weights");
+                assert!(!run(short, &x, 0..rows), "{what}: half the weights");
                 if ty.group_len().is_some() {
-                    let codes = Acts { codes: &whole.codes[1..], ..whole };
-                    assert!(run(w, codes, &x, 0..rows, n * rows), "{what}: a code too few");
-                    let scales = Acts { scales: &whole.scales[1..], ..whole };
-                    assert!(run(w, scales, &x, 0..rows, n * rows), "{what}: a scale too few");
+                    let narrow = matrix(ty, rows, 256, &bytes[..bytes.len() / 2]);
+                    assert!(!run(narrow, &x, 0..rows), "{what}: too many activations");
                 } else {
-                    assert!(run(w, whole, &x[1..], 0..rows, n * rows), "{what}: a value too few");
+                    assert!(!run(w, &x[1..], 0..rows), "{what}: a value too few");
                 }
             }
         }
         let none = matrix(TensorType::F32, 0, cols, &[]);
-        assert!(!guarded(0, |out| (kernels.linear_f)(&none, 0..0, &rng.floats(cols), 1, out)));
+        (kernels.linear_f)(&none, 0..0, &rng.floats(cols), 1, &mut |_, _, _| panic!("a result of no rows"));
     }
 }
 
@@ -64,8 +70,12 @@ fn rows_and_tiles_with_slices_that_are_too_short() {
         guarded(64, |gate| (kernels.silu_mul)(gate, &[1.0; 63]));
         guarded(63, |x| (kernels.rope)(x, &[1.0; 32], &[1.0; 32]));
         guarded(64, |x| (kernels.rope)(x, &[1.0; 32], &[1.0; 31]));
-        guarded(1, |scales| (kernels.quantize)(&[1.0; 64], &mut [0; 64], scales, &mut [0; 4]));
-        guarded(2, |scales| (kernels.quantize)(&[1.0; 64], &mut [0; 63], scales, &mut [0; 3]));
+        let mut small = ActsBuffer::default();
+        small.resize(1, 32, kernels.tokens);
+        for (_, mut tile) in small.tiles_mut() {
+            let done = catch_unwind(AssertUnwindSafe(|| (kernels.quantize)(&[1.0; 64], 0, &mut tile)));
+            assert!(done.is_err(), "{}: a tile too short", kernels.isa);
+        }
 
         let d = 64;
         let (tile, q) = (vec![1.0; d * TILE], vec![1.0; 2 * d]);

@@ -1,6 +1,7 @@
 //! Matrix products: all the matrices that share an input in one region.
 
 use super::{Activations, Cancel, Cpu, SharedOut};
+use crate::acts::FEW;
 use crate::pool::{Cancelled, Worker};
 use crate::{Acts, Matrix};
 use std::ops::Range;
@@ -88,13 +89,13 @@ fn linear_region(
 
 /// Rows of a work item: a multiple of 16, the lanes of the widest kernels.
 ///
-/// One token: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
+/// A few tokens: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
 /// follow long runs) and at most a quarter of a thread's share, or 256 KiB, so that threads finish together.
-/// A few tokens are multiplied in place like one. Many tokens: an item's rows are unpacked once and multiplied
-/// with every token; the tokens' codes are interleaved for each item, which 64 rows pay for.
+/// Many tokens: an item's rows are unpacked once and multiplied with every token; 64 rows pay for passing all
+/// activations.
 fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
     let share = w.rows.div_ceil(threads * 4);
-    let rows = if n <= 4 {
+    let rows = if n <= FEW {
         let row = w.row_bytes().max(1);
         let least = (16 << 10) / row;
         share.clamp(least, ((256 << 10) / row).max(least))
@@ -117,39 +118,26 @@ impl Part<'_> {
         rows: Range<usize>,
         worker: &mut Worker,
     ) {
-        let n = x.n();
-        let product =
-            |out: &mut [f32], worker: &mut Worker| match (cpu.kernels.linear_q(self.w.ty), quantized) {
-                (Some(kernel), Some(acts)) => kernel(&self.w, rows.clone(), acts, out, worker.scratch),
-                // Whole blocks of 32 in a row: quantized weights imply quantized activations.
-                _ => (cpu.kernels.linear_f)(&self.w, rows.clone(), x.x(), n, out),
-            };
-        let bias = self.bias.map(|bias| &bias[rows.clone()]);
-        // SAFETY: passed on to the caller.
-        let target =
-            |t: usize| unsafe { self.out.slice(t * self.w.rows + rows.start..t * self.w.rows + rows.end) };
-        if n == 1 && !self.add {
-            let out = target(0);
-            product(out, worker);
-            if let Some(bias) = bias {
-                out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+        let mut sink = |row: usize, t: usize, y: &[f32]| {
+            let at = t * self.w.rows + row;
+            // SAFETY: kernels hand over each result of the given rows once; that nobody else uses them is the
+            // caller's promise.
+            let out = unsafe { self.out.slice(at..at + y.len()) };
+            match (self.bias.map(|bias| &bias[row..row + y.len()]), self.add) {
+                (None, false) => out.iter_mut().zip(y).for_each(|(out, y)| *out = *y),
+                (None, true) => out.iter_mut().zip(y).for_each(|(out, y)| *out += *y),
+                (Some(bias), false) => {
+                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out = *y + *bias);
+                }
+                (Some(bias), true) => {
+                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out += *y + *bias);
+                }
             }
-            return;
+        };
+        match (cpu.kernels.linear_q(self.w.ty), quantized) {
+            (Some(kernel), Some(acts)) => kernel(&self.w, rows, acts, &mut sink, worker.scratch),
+            // Whole blocks of 32 in a row: quantized weights imply quantized activations.
+            _ => (cpu.kernels.linear_f)(&self.w, rows, x.x(), x.n(), &mut sink),
         }
-        // The kernel borrows the worker's buffers; the one that the drivers own is taken out meanwhile.
-        let mut result = std::mem::take(&mut worker.scratch.out);
-        result.resize(n * rows.len(), 0.0);
-        product(&mut result, worker);
-        for (t, y) in result.chunks_exact_mut(rows.len()).enumerate() {
-            if let Some(bias) = bias {
-                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
-            }
-            if self.add {
-                target(t).iter_mut().zip(y).for_each(|(out, y)| *out += *y);
-            } else {
-                target(t).copy_from_slice(y);
-            }
-        }
-        worker.scratch.out = result;
     }
 }

@@ -12,8 +12,9 @@ pub mod norm;
 pub mod rope;
 pub mod silu;
 
+use crate::Kernels;
+use crate::acts::{self, ActTileMut, Acts, ActsBuffer, STEP, nth_tile, tile_count};
 use crate::pool::{Cancelled, Pool};
-use crate::{Acts, Kernels};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,10 +38,8 @@ pub struct Cpu {
 pub struct Activations {
     n: usize,
     cols: usize,
-    x: Vec<f32>,      // [n, cols]
-    codes: Vec<i8>,   // [n, cols]
-    scales: Vec<f32>, // [n, cols / 32]
-    sums: Vec<i32>,   // [n, cols / 16]
+    x: Vec<f32>, // [n, cols]
+    quantized: ActsBuffer,
 }
 
 impl Activations {
@@ -66,8 +65,7 @@ impl Activations {
 
     /// The quantized rows; `None` if `cols` is not a multiple of 32.
     pub fn quantized(&self) -> Option<Acts<'_>> {
-        let Activations { n, cols, codes, scales, sums, .. } = self;
-        (cols % 32 == 0).then_some(Acts { n: *n, cols: *cols, codes, scales, sums })
+        self.cols.is_multiple_of(STEP).then(|| self.quantized.acts())
     }
 
     /// Copies `x [n, cols]` and quantizes it.
@@ -80,7 +78,7 @@ impl Activations {
     }
 
     /// Makes `n` rows of `cols` values: `row(i, out)` writes row i (for any i, on any worker), which is then
-    /// quantized.
+    /// quantized. A work item is a tile of tokens, whose codes are interleaved.
     pub(crate) fn fill(
         &mut self,
         cpu: &Cpu,
@@ -89,32 +87,30 @@ impl Activations {
         cancel: Cancel,
         row: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<(), Cancelled> {
-        let (blocks, halves) = (cols / 32, cols / 16);
-        self.n = n;
-        self.cols = cols;
+        let kernels = cpu.kernels;
+        (self.n, self.cols) = (n, cols);
         self.x.resize(n * cols, 0.0);
-        if cols.is_multiple_of(32) {
-            self.codes.resize(n * cols, 0);
-            self.scales.resize(n * blocks, 0.0);
-            self.sums.resize(n * halves, 0);
-        }
         let x = SharedOut::new(&mut self.x);
-        let codes = SharedOut::new(&mut self.codes);
-        let scales = SharedOut::new(&mut self.scales);
-        let sums = SharedOut::new(&mut self.sums);
-        let at = |i: usize, width: usize| i * width..(i + 1) * width;
-        for_each_row(cpu, n, cols, cancel, &|i| {
-            // SAFETY: row i of each buffer; `for_each_row` visits each i once.
-            let (x, quantized) = unsafe {
-                let x = x.slice(at(i, cols));
-                let quantized = cols.is_multiple_of(32).then(|| {
-                    (codes.slice(at(i, cols)), scales.slice(at(i, blocks)), sums.slice(at(i, halves)))
-                });
-                (x, quantized)
-            };
-            row(i, x);
-            if let Some((codes, scales, sums)) = quantized {
-                (cpu.kernels.quantize)(x, codes, scales, sums);
+        if !cols.is_multiple_of(STEP) {
+            return for_each_row(cpu, n, cols, cancel, &|i| {
+                // SAFETY: `for_each_row` visits each row once.
+                row(i, unsafe { x.slice(i * cols..(i + 1) * cols) });
+            });
+        }
+        self.quantized.resize(n, cols, kernels.tokens);
+        let words = SharedOut::new(self.quantized.words_mut());
+        cpu.pool.run(tile_count(n, kernels.tokens), cancel, &|_, item| {
+            let Some((first, width)) = nth_tile(n, kernels.tokens, item) else { return };
+            let token = acts::words(1, cols);
+            // SAFETY: tiles have their own rows and words, and each is visited once.
+            let words = unsafe { words.slice(first * token..(first + width) * token) };
+            let mut tile = ActTileMut::new(width, words);
+            for t in 0..width {
+                let i = first + t;
+                // SAFETY: as above.
+                let x = unsafe { x.slice(i * cols..(i + 1) * cols) };
+                row(i, x);
+                (kernels.quantize)(x, t, &mut tile);
             }
         })
     }

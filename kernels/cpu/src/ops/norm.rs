@@ -37,7 +37,7 @@ pub fn rms_norm_heads(
     let a_time = (ITEM / d.max(1)).max(1);
     let x = SharedOut::new(x);
     cpu.pool.run(heads.div_ceil(a_time), cancel, &|worker, item| {
-        let result = &mut worker.scratch.out;
+        let result = &mut worker.scratch.driver;
         result.resize(d, 0.0);
         for head in item * a_time..heads.min((item + 1) * a_time) {
             // SAFETY: each head belongs to one item, and each item is run once.

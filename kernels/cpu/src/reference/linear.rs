@@ -1,9 +1,22 @@
 //! Matrix times activations.
 
 use super::math::{dot16, fma};
-use crate::{Acts, Matrix};
+use crate::Matrix;
 use qwip_quant::{decode_row, unpack_groups};
 use std::ops::Range;
+
+/// Quantized activations of `n` tokens, as [`quantize`](super::quantize::quantize) makes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantized<'a> {
+    /// Tokens.
+    pub n: usize,
+    /// Values per token, a multiple of 32.
+    pub cols: usize,
+    /// Codes, -127..=127.
+    pub codes: &'a [i8], // [n, cols]
+    /// Scale of every 32 values.
+    pub scales: &'a [f32], // [n, cols / 32]
+}
 
 /// The given rows of a quantized matrix times n tokens; `out [n, rows.len()]`.
 ///
@@ -15,7 +28,7 @@ use std::ops::Range;
 ///   f32);
 /// - if the type has minimums: `acc = fma(-(m_w * d_x), sum, acc)`, sum the sum of the group's activation
 ///   codes.
-pub fn linear_q(w: &Matrix, rows: Range<usize>, x: &Acts, out: &mut [f32]) {
+pub fn linear_q(w: &Matrix, rows: Range<usize>, x: &Quantized, out: &mut [f32]) {
     let group = w.ty.group_len().unwrap_or_else(|| panic!("{} has no groups", w.ty.name()));
     let (cols, groups) = (w.cols, w.cols / group);
     let mut codes = vec![0i8; cols];

@@ -132,3 +132,24 @@ fn value_row(v: &KvRef, d: usize, j: usize, first: usize, len: usize) -> [f32; D
     }
     values
 }
+
+/// [`reference::merge`](crate::reference::attend::merge).
+pub fn merge(part: (&[f32], &[f32], &[f32]), m: &mut [f32], l: &mut [f32], o: &mut [f32]) {
+    let (m_t, l_t, o_t) = part;
+    let d = o.len() / m.len().max(1);
+    for row in 0..m.len() {
+        let (o, o_t) = (&mut o[row * d..][..d], &o_t[row * d..][..d]);
+        if l[row] == 0.0 {
+            (m[row], l[row]) = (m_t[row], l_t[row]);
+            o.copy_from_slice(o_t);
+            continue;
+        }
+        let max = if m_t[row] > m[row] { m_t[row] } else { m[row] };
+        let (a, b) = (exp(m[row] - max), exp(m_t[row] - max));
+        m[row] = max;
+        l[row] = fma(l_t[row], b, l[row] * a);
+        for (o, o_t) in o.iter_mut().zip(o_t) {
+            *o = fma(*o_t, b, *o * a);
+        }
+    }
+}

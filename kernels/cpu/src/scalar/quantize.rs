@@ -1,29 +1,34 @@
 //! Quantizing activations to 8 bits.
 
-/// [`reference::quantize`](crate::reference::quantize::quantize()), in loops that vectorize.
-pub fn quantize(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
-    let blocks = x.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<32>().0);
-    for (block, (x, codes)) in blocks.enumerate() {
-        let amax_bits = x.iter().fold(0u32, |max, v| max.max(v.to_bits() & 0x7fff_ffff));
-        let amax = f32::from_bits(amax_bits);
-        let (scale, inv) = match amax {
-            _ if amax_bits >= 0x7f80_0000 => (f32::NAN, 0.0),
-            _ if amax < 1e-30 => (0.0, 0.0),
-            _ => (amax / 127.0, 127.0 / amax),
-        };
-        scales[block] = scale;
-        if inv == 0.0 {
-            codes.fill(0);
-            sums[block * 2..][..2].fill(0);
-            continue;
-        }
-        for i in 0..32 {
-            codes[i] = round(x[i] * inv) as i8;
-        }
-        for half in 0..2 {
-            sums[block * 2 + half] = codes[half * 16..][..16].iter().map(|&c| i32::from(c)).sum();
-        }
+use crate::acts::ActTileMut;
+
+/// [`reference::quantize`](crate::reference::quantize::quantize()), in loops that vectorize. `x` becomes token
+/// `t` of the tile.
+pub fn quantize(x: &[f32], t: usize, tile: &mut ActTileMut) {
+    for (step, x) in x.as_chunks::<32>().0.iter().enumerate() {
+        let mut codes = [0; 32];
+        let (scale, sums) = quantize_block(x, &mut codes);
+        tile.put(step, t, &codes, scale, sums);
     }
+}
+
+/// Quantizes 32 values; gives their scale and the sums of each 16 codes.
+pub(crate) fn quantize_block(x: &[f32; 32], codes: &mut [i8; 32]) -> (f32, [i32; 2]) {
+    let amax_bits = x.iter().fold(0u32, |max, v| max.max(v.to_bits() & 0x7fff_ffff));
+    let amax = f32::from_bits(amax_bits);
+    codes.fill(0);
+    if amax_bits >= 0x7f80_0000 {
+        return (f32::NAN, [0; 2]);
+    }
+    if amax < 1e-30 {
+        return (0.0, [0; 2]);
+    }
+    let inv = 127.0 / amax;
+    for i in 0..32 {
+        codes[i] = round(x[i] * inv) as i8;
+    }
+    let (low, high) = codes.split_at(16);
+    (amax / 127.0, [low, high].map(|half| half.iter().map(|&c| i32::from(c)).sum()))
 }
 
 /// Rounds |v| < 2^22 to the nearest integer, ties to even, without a library call: adding 1.5 x 2^23 leaves

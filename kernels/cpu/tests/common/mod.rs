@@ -1,7 +1,7 @@
 //! Test data: a small generator of numbers, weight bytes and activations, the same on every run.
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use qwip_cpu::{Acts, Matrix, reference};
+use qwip_cpu::{ActsBuffer, Matrix, reference};
 use qwip_quant::TensorType;
 
 /// The types whose rows are groups of codes.
@@ -153,9 +153,35 @@ impl Quantized {
         Quantized { n, cols, codes, scales, sums }
     }
 
-    pub(crate) fn acts(&self) -> Acts<'_> {
-        Acts { n: self.n, cols: self.cols, codes: &self.codes, scales: &self.scales, sums: &self.sums }
+    pub(crate) fn plain(&self) -> reference::linear::Quantized<'_> {
+        reference::linear::Quantized { n: self.n, cols: self.cols, codes: &self.codes, scales: &self.scales }
     }
+
+    /// The same in tiles of at most `widest` tokens.
+    pub(crate) fn tiled(&self, widest: usize) -> ActsBuffer {
+        let mut buffer = ActsBuffer::default();
+        buffer.resize(self.n, self.cols, widest);
+        let steps = self.cols / 32;
+        for (first, mut tile) in buffer.tiles_mut() {
+            for (t, step) in (0..tile.width).flat_map(|t| (0..steps).map(move |step| (t, step))) {
+                let block = (first + t) * steps + step;
+                let codes = self.codes[block * 32..].first_chunk().unwrap();
+                tile.put(
+                    step,
+                    t,
+                    codes,
+                    self.scales[block],
+                    [self.sums[2 * block], self.sums[2 * block + 1]],
+                );
+            }
+        }
+        buffer
+    }
+}
+
+/// Takes results of some rows into `out [n, width]`.
+pub(crate) fn sink(out: &mut [f32], first_row: usize, width: usize) -> impl FnMut(usize, usize, &[f32]) {
+    move |row, t, y| out[t * width + (row - first_row)..][..y.len()].copy_from_slice(y)
 }
 
 pub(crate) fn matrix(ty: TensorType, rows: usize, cols: usize, bytes: &[u8]) -> Matrix<'_> {

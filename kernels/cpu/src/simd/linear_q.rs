@@ -1,0 +1,355 @@
+//! The quantized linear.
+//!
+//! Weight rows lie in SIMD lanes: `R` rows advance together through 32 columns at a time, a [`Step`]. So an
+//! activation is broadcast once for R rows, the scales of R rows are one vector, and no sum ever runs across
+//! lanes, which is how the fixed order of the number contract comes for free.
+//!
+//! Few tokens: the blocks are unpacked into registers and multiplied at once, at memory speed. Many tokens:
+//! whole rows are unpacked into a panel that stays in the second-level cache while tiles of tokens pass by,
+//! so every weight is unpacked once.
+
+use super::Simd;
+use crate::acts::{ActStep, ActTile, Acts, FEW, STEP};
+use crate::table::{Matrix, Scratch, Sink};
+use std::ops::Range;
+
+/// A panel of rows takes about this much: it must stay in the second-level cache with a tile of tokens.
+const PANEL_BYTES: usize = 384 << 10;
+
+/// 32 columns of R rows, ready to multiply: G groups (1 or 2) per step, M of them (G or 0) with minimums.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Step<const R: usize, const G: usize, const M: usize> {
+    /// Four neighbouring codes of every row, eight times.
+    pub(crate) codes: [[[u8; 4]; R]; 8],
+    pub(crate) scales: [[f32; R]; G],
+    pub(crate) mins: [[f32; R]; M],
+}
+
+impl<const R: usize, const G: usize, const M: usize> Step<R, G, M> {
+    const ZERO: Self = Step { codes: [[[0; 4]; R]; 8], scales: [[0.0; R]; G], mins: [[0.0; R]; M] };
+
+    #[inline(always)]
+    pub(crate) fn put_scale<S: Simd>(&mut self, s: S, group: usize, v: S::F) {
+        const { assert!(R == S::LANES) };
+        // SAFETY: R floats.
+        unsafe { s.store(self.scales[group].as_mut_ptr(), v) };
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_min<S: Simd>(&mut self, s: S, group: usize, v: S::F) {
+        const { assert!(R == S::LANES) };
+        // SAFETY: R floats.
+        unsafe { s.store(self.mins[group].as_mut_ptr(), v) };
+    }
+}
+
+/// Neighbouring rows of a matrix, from a certain block on.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    /// The block of the first row.
+    pub(crate) first: *const u8,
+    /// Bytes from row to row.
+    pub(crate) stride: usize,
+}
+
+/// How the codes of a type lie in a [`Step`].
+pub(crate) trait Codes<S: Simd> {
+    /// What was added to the codes to make them unsigned (as the dot product instructions want them): 0 or a
+    /// power of two.
+    const OFFSET: i32;
+    /// How many products of two neighbouring codes with activations fit an i16 sum; 0 for 8-bit codes. For
+    /// instruction sets that multiply into i16.
+    const FOLD: usize;
+}
+
+/// A quantized type. A block is unpacked in parts of L steps, so that loads, prefetches and multiplications
+/// stay mixed.
+pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize, const L: usize>:
+    Codes<S>
+{
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Parts of a block.
+    const PARTS: usize;
+    /// What all parts need.
+    type Head;
+
+    /// Reads the scales of one block of R rows.
+    ///
+    /// # Safety
+    /// A whole block of each row is readable.
+    unsafe fn head(s: S, rows: Rows) -> Self::Head;
+
+    /// Unpacks a part of one block of R rows.
+    ///
+    /// # Safety
+    /// As for `head`, of the same rows; `part < PARTS`.
+    unsafe fn part(s: S, rows: Rows, head: &Self::Head, part: usize, out: &mut [Step<R, G, M>; L]);
+}
+
+/// R rows to compute at once, of which some belong to the output.
+struct Window {
+    first: usize,         // of R rows, all of which exist
+    wanted: Range<usize>, // absolute rows
+}
+
+/// Covers `rows` with windows of R rows out of `all`, at least R. Where the last one would run over the
+/// end it is moved back: rows computed twice give the same bits.
+fn windows<const R: usize>(rows: Range<usize>, all: usize) -> impl Iterator<Item = Window> {
+    let end = rows.end;
+    let last = if rows.len() >= R { end - R } else { all - R };
+    rows.step_by(R).map(move |r| Window { first: r.min(last), wanted: r..(r + R).min(end) })
+}
+
+impl Window {
+    /// Hands the wanted rows of T tokens from `t0` on over.
+    #[inline(always)]
+    fn put<const R: usize, const T: usize>(&self, t0: usize, results: &[[f32; R]; T], sink: &mut Sink) {
+        let (from, len) = (self.wanted.start - self.first, self.wanted.len());
+        for t in 0..T {
+            sink(self.wanted.start, t0 + t, &results[t][from..from + len]);
+        }
+    }
+}
+
+/// See `reference::linear::linear_q`.
+pub(crate) fn linear_q<S, B, const R: usize, const G: usize, const M: usize, const L: usize>(
+    s: S,
+    w: &Matrix,
+    rows: Range<usize>,
+    x: &Acts,
+    sink: &mut Sink,
+    scratch: &mut Scratch,
+) where
+    S: Simd,
+    B: Blocks<S, R, G, M, L>,
+{
+    assert!(rows.start <= rows.end && rows.end <= w.rows, "rows {rows:?} of {}", w.rows);
+    assert!(x.cols() == w.cols, "{} columns times {} activations", w.cols, x.cols());
+    if w.rows < R || w.cols == 0 {
+        return crate::scalar::linear::linear_q(w, rows, x, sink, scratch);
+    }
+    let block = L * B::PARTS * STEP;
+    assert!(w.cols.is_multiple_of(block), "{} columns in blocks of {block}", w.cols);
+    let row_bytes = w.cols / block * B::BYTES;
+    assert!(w.bytes.len() == w.rows * row_bytes, "{} bytes in blocks of {}", w.bytes.len(), B::BYTES);
+    let job = Job::<S, B, R, G, M, L> { s, w, row_bytes, blocks: std::marker::PhantomData };
+    if x.n() > FEW {
+        return job.many(rows, x, sink, scratch);
+    }
+    for tile in x.tiles() {
+        match tile.width {
+            1 => job.few(rows.clone(), tile.steps::<1>(), sink),
+            2 => job.few(rows.clone(), tile.steps::<2>(), sink),
+            3 => job.few(rows.clone(), tile.steps::<3>(), sink),
+            _ => job.few(rows.clone(), tile.steps::<4>(), sink),
+        }
+    }
+}
+
+/// A matrix whose sizes fit its bytes.
+struct Job<'a, S, B, const R: usize, const G: usize, const M: usize, const L: usize> {
+    s: S,
+    w: &'a Matrix<'a>,
+    row_bytes: usize,
+    blocks: std::marker::PhantomData<B>,
+}
+
+impl<S, B, const R: usize, const G: usize, const M: usize, const L: usize> Job<'_, S, B, R, G, M, L>
+where
+    S: Simd,
+    B: Blocks<S, R, G, M, L>,
+{
+    /// R rows from `first` on; panics if there are not so many.
+    fn rows(&self, first: usize) -> Rows {
+        let bytes = &self.w.bytes[first * self.row_bytes..(first + R) * self.row_bytes];
+        Rows { first: bytes.as_ptr(), stride: self.row_bytes }
+    }
+
+    /// All rows times T tokens, in place.
+    fn few<const T: usize>(&self, rows: Range<usize>, acts: &[ActStep<T>], sink: &mut Sink) {
+        let mut windows = windows::<R>(rows, self.w.rows).peekable();
+        while let Some(window) = windows.next() {
+            let next = windows.peek().map_or(std::ptr::null(), |next| self.rows(next.first).first);
+            let rows = self.rows(window.first);
+            let results: [[f32; R]; T] = self.s.run(
+                #[inline(always)]
+                || {
+                    // SAFETY: the rows are as long as the activations.
+                    unsafe { in_place::<S, B, R, G, M, L, T>(self.s, rows, acts, next) }
+                },
+            );
+            window.put(0, &results, sink);
+        }
+    }
+
+    /// All rows times all tokens, by way of panels.
+    fn many(&self, rows: Range<usize>, x: &Acts, sink: &mut Sink, scratch: &mut Scratch) {
+        let steps = self.w.cols / STEP;
+        let group_bytes = steps * size_of::<Step<R, G, M>>();
+        let groups = (PANEL_BYTES / group_bytes).clamp(1, rows.len().div_ceil(R).max(1));
+        let panel = as_steps::<R, G, M>(scratch.aligned_panel(groups * group_bytes));
+        for first in rows.clone().step_by(groups * R) {
+            let part = first..rows.end.min(first + groups * R);
+            for (window, panel) in windows::<R>(part.clone(), self.w.rows).zip(panel.chunks_exact_mut(steps))
+            {
+                let rows = self.rows(window.first);
+                self.s.run(
+                    #[inline(always)]
+                    || {
+                        // SAFETY: the rows are as long as the panel.
+                        unsafe { unpack::<S, B, R, G, M, L>(self.s, rows, panel) }
+                    },
+                );
+            }
+            for tile in x.tiles() {
+                for (window, panel) in windows::<R>(part.clone(), self.w.rows).zip(panel.chunks_exact(steps))
+                {
+                    match tile.width {
+                        1 => self.tile::<1>(&window, panel, &tile, sink),
+                        2 => self.tile::<2>(&window, panel, &tile, sink),
+                        4 => self.tile::<4>(&window, panel, &tile, sink),
+                        8 => self.tile::<8>(&window, panel, &tile, sink),
+                        _ => self.tile::<10>(&window, panel, &tile, sink),
+                    }
+                }
+            }
+        }
+    }
+
+    fn tile<const T: usize>(
+        &self,
+        window: &Window,
+        panel: &[Step<R, G, M>],
+        tile: &ActTile,
+        sink: &mut Sink,
+    ) {
+        let acts = tile.steps::<T>();
+        let results: [[f32; R]; T] = self.s.run(
+            #[inline(always)]
+            || {
+                let mut acc = [self.s.splat(0.0); T];
+                for (step, acts) in panel.iter().zip(acts) {
+                    self.s.multiply::<B, R, G, M, T>(step, acts, &mut acc);
+                }
+                results(self.s, &acc)
+            },
+        );
+        window.put(tile.first, &results, sink);
+    }
+}
+
+/// Multiplies R rows of `acts.len()` steps, whole blocks, with T tokens, and prefetches as many bytes as they
+/// have from `next` on (null: nothing).
+///
+/// # Safety
+/// That many steps of each row are readable.
+#[inline(always)]
+unsafe fn in_place<S, B, const R: usize, const G: usize, const M: usize, const L: usize, const T: usize>(
+    s: S,
+    rows: Rows,
+    acts: &[ActStep<T>],
+    next: *const u8,
+) -> [[f32; R]; T]
+where
+    S: Simd,
+    B: Blocks<S, R, G, M, L>,
+{
+    let mut acc = [s.splat(0.0); T];
+    let mut steps = [Step::ZERO; L];
+    let prefetched = R * B::BYTES / B::PARTS;
+    for (b, acts) in acts.chunks_exact(B::PARTS * L).enumerate() {
+        let rows = Rows { first: rows.first.wrapping_add(b * B::BYTES), ..rows };
+        // SAFETY: the caller's promise: as many blocks as there are activations.
+        let head = unsafe { B::head(s, rows) };
+        for (part, acts) in acts.as_chunks::<L>().0.iter().enumerate() {
+            if !next.is_null() {
+                let from = (b * B::PARTS + part) * prefetched;
+                for line in 0..prefetched.div_ceil(64) {
+                    s.prefetch(next.wrapping_add(from + line * 64));
+                }
+            }
+            // SAFETY: as above.
+            unsafe { B::part(s, rows, &head, part, &mut steps) };
+            for (step, acts) in steps.iter().zip(acts) {
+                s.multiply::<B, R, G, M, T>(step, acts, &mut acc);
+            }
+        }
+    }
+    results(s, &acc)
+}
+
+/// Unpacks R rows of `panel.len()` steps, whole blocks.
+///
+/// # Safety
+/// That many steps of each row are readable.
+#[inline(always)]
+unsafe fn unpack<S, B, const R: usize, const G: usize, const M: usize, const L: usize>(
+    s: S,
+    rows: Rows,
+    panel: &mut [Step<R, G, M>],
+) where
+    S: Simd,
+    B: Blocks<S, R, G, M, L>,
+{
+    for (b, block) in panel.chunks_exact_mut(B::PARTS * L).enumerate() {
+        let rows = Rows { first: rows.first.wrapping_add(b * B::BYTES), ..rows };
+        // SAFETY: the caller's promise: as many blocks as the panel has.
+        let head = unsafe { B::head(s, rows) };
+        for (part, steps) in block.as_chunks_mut::<L>().0.iter_mut().enumerate() {
+            // SAFETY: as above.
+            unsafe { B::part(s, rows, &head, part, steps) };
+        }
+    }
+}
+
+#[inline(always)]
+fn results<S: Simd, const R: usize, const T: usize>(s: S, acc: &[S::F; T]) -> [[f32; R]; T] {
+    const { assert!(R == S::LANES) };
+    let mut out = [[0.0; R]; T];
+    for t in 0..T {
+        // SAFETY: R floats.
+        unsafe { s.store(out[t].as_mut_ptr(), acc[t]) };
+    }
+    out
+}
+
+/// Scratch memory as steps.
+fn as_steps<const R: usize, const G: usize, const M: usize>(bytes: &mut [u8]) -> &mut [Step<R, G, M>] {
+    let size = size_of::<Step<R, G, M>>();
+    let aligned = bytes.as_ptr().addr().is_multiple_of(align_of::<Step<R, G, M>>());
+    assert!(
+        aligned && bytes.len().is_multiple_of(size),
+        "scratch of {} bytes for steps of {size}",
+        bytes.len()
+    );
+    // SAFETY: the bytes are initialised, exclusively borrowed, aligned and of the right size, and every bit
+    // pattern is a value of a step.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_every_row_once_and_stay_inside() {
+        for all in [16, 17, 40] {
+            for start in 0..all {
+                for end in start..=all {
+                    let mut next = start;
+                    for window in windows::<16>(start..end, all) {
+                        assert!(window.first + 16 <= all, "{start}..{end} of {all}");
+                        assert!(
+                            window.first <= window.wanted.start && window.wanted.end <= window.first + 16
+                        );
+                        assert_eq!(window.wanted.start, next);
+                        next = window.wanted.end;
+                    }
+                    assert_eq!(next, end);
+                }
+            }
+        }
+    }
+}
