@@ -17,8 +17,6 @@
 pub const STEP: usize = 32;
 /// Words that a token takes in a step.
 pub(crate) const STEP_WORDS: usize = 15;
-/// Up to this many tokens are one tile whatever the kernel set prefers: their weights are read once, in place.
-pub(crate) const FEW: usize = 4;
 
 /// 32 columns of T tokens.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +30,8 @@ pub(crate) struct ActStep<const T: usize> {
     pub(crate) half_sums: [[f32; 2]; T],
 }
 
-/// The width of the tile that comes first among `rest` of `n` tokens.
-fn width(n: usize, rest: usize, widest: usize) -> usize {
-    if n <= FEW {
-        return n;
-    }
+/// The width of the tile that comes first among `rest` tokens.
+fn width(rest: usize, widest: usize) -> usize {
     [widest, 8, 4, 2].into_iter().find(|&w| w <= widest && w <= rest).unwrap_or(1)
 }
 
@@ -45,7 +40,7 @@ fn tiles(n: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         (first < n).then(|| {
-            let tile = (first, width(n, n - first, widest));
+            let tile = (first, width(n - first, widest));
             first += tile.1;
             tile
         })
@@ -80,6 +75,12 @@ impl<'a> Acts<'a> {
     /// Values per token, a multiple of 32.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// The tile, if all tokens lie in one.
+    pub(crate) fn only_tile(&self) -> Option<ActTile<'a>> {
+        let mut tiles = self.tiles();
+        tiles.next().filter(|tile| tile.width == self.n)
     }
 
     /// The tiles in ascending order.
@@ -227,7 +228,7 @@ mod tests {
                 let mut next = 0;
                 for (i, (first, width)) in tiles(n, widest).enumerate() {
                     assert_eq!(first, next);
-                    assert!(width >= 1 && width <= widest.max(FEW), "{width} of {n}");
+                    assert!(width >= 1 && width <= widest, "{width} of {n}");
                     assert_eq!(nth_tile(n, widest, i), Some((first, width)), "tile {i} of {n}, {widest}");
                     next += width;
                 }

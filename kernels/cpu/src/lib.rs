@@ -9,7 +9,7 @@
 //! | [`reference`](mod@reference) | the normative definition of every operation, slow and obviously right |
 //! | [`scalar`] | the portable implementation that runs everywhere |
 //! | `simd` | the fast kernels, written once over the vectors of any instruction set |
-//! | `x86_64` | what AVX2 and AVX-512 VNNI bring along for that (on that architecture only) |
+//! | `x86_64`, `aarch64` | what the instruction sets bring along for that (on their architecture only) |
 //! | [`acts`] | quantized activations in the order in which matrix kernels read them |
 //! | [`isa`] | which instruction sets this machine has, and the `QWIP_ISA` override |
 //! | [`table`] | [`Kernels`]: the function pointers of one instruction set, and the types they take |
@@ -19,6 +19,8 @@
 //! | [`self_test`](mod@self_test) | a short check of every kernel set against the reference, for `doctor` |
 //! | [`ops`] | parallel drivers over the kernels: what the runtime calls |
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub mod acts;
 pub mod fpenv;
 pub mod isa;

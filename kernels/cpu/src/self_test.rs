@@ -182,6 +182,7 @@ mod tests {
     #[test]
     fn every_kernel_set_passes() {
         for report in self_test() {
+            println!("kernel set {}: {} results compared", report.isa, report.compared);
             assert!(report.wrong.is_empty(), "{report:?}");
             assert!(report.compared > 1000);
         }

@@ -269,6 +269,15 @@ fn installer(isa: Isa) -> Option<fn(&mut Kernels)> {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some(|k| unsafe { crate::x86_64::avx512vnni::install(k) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some(|k| unsafe { crate::aarch64::install_neon(k) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod => Some(|k| unsafe { crate::aarch64::install_dotprod(k) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::I8mm => Some(|k| unsafe { crate::aarch64::install_i8mm(k) }),
         _ => None,
     }
 }

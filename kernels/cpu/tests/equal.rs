@@ -184,7 +184,7 @@ fn quantize() {
     for x in rows {
         let expected = Quantized::new(&x, x.len());
         for kernels in Kernels::available() {
-            for (width, t) in [(1, 0), (3, 2)] {
+            for (width, t) in [(1, 0), (4, 2)] {
                 let mut buffer = ActsBuffer::default();
                 buffer.resize(width, x.len(), kernels.tokens);
                 for (_, mut tile) in buffer.tiles_mut() {

@@ -1,7 +1,6 @@
 //! Matrix products: all the matrices that share an input in one region.
 
 use super::{Activations, Cancel, Cpu, SharedOut};
-use crate::acts::FEW;
 use crate::pool::{Cancelled, Worker};
 use crate::{Acts, Matrix};
 use std::ops::Range;
@@ -94,6 +93,7 @@ fn linear_region(
 /// Many tokens: an item's rows are unpacked once and multiplied with every token; 64 rows pay for passing all
 /// activations.
 fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
+    const FEW: usize = 4;
     let share = w.rows.div_ceil(threads * 4);
     let rows = if n <= FEW {
         let row = w.row_bytes().max(1);

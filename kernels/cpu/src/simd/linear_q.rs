@@ -9,7 +9,7 @@
 //! so every weight is unpacked once.
 
 use super::Simd;
-use crate::acts::{ActStep, ActTile, Acts, FEW, STEP};
+use crate::acts::{ActStep, ActTile, Acts, STEP};
 use crate::table::{Matrix, Scratch, Sink};
 use std::ops::Range;
 
@@ -60,14 +60,36 @@ pub(crate) trait Codes<S: Simd> {
     const OFFSET: i32;
     /// How many products of two neighbouring codes with activations fit an i16 sum; 0 for 8-bit codes. For
     /// instruction sets that multiply into i16.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "others have wider sums"))]
     const FOLD: usize;
+}
+
+/// Codes of BITS bits with an offset. Types whose codes are alike share what is compiled for them.
+pub(crate) struct Narrow<const BITS: u32, const OFFSET: i32>;
+
+impl<S: Simd, const BITS: u32, const OFFSET: i32> Codes<S> for Narrow<BITS, OFFSET> {
+    const OFFSET: i32 = OFFSET;
+    // Two products are at most 2 * (2^BITS - 1) * 127, and 8 vectors of codes make a group.
+    const FOLD: usize = match BITS {
+        0..=4 => 8,
+        5 => 4,
+        _ => 2,
+    };
+}
+
+/// 8-bit codes.
+pub(crate) struct Wide;
+
+impl<S: Simd> Codes<S> for Wide {
+    const OFFSET: i32 = S::SIGNED;
+    const FOLD: usize = 0;
 }
 
 /// A quantized type. A block is unpacked in parts of L steps, so that loads, prefetches and multiplications
 /// stay mixed.
-pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize, const L: usize>:
-    Codes<S>
-{
+pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize, const L: usize> {
+    /// What its codes are like.
+    type Codes: Codes<S>;
     /// Bytes of a block.
     const BYTES: usize;
     /// Parts of a block.
@@ -135,16 +157,11 @@ pub(crate) fn linear_q<S, B, const R: usize, const G: usize, const M: usize, con
     let row_bytes = w.cols / block * B::BYTES;
     assert!(w.bytes.len() == w.rows * row_bytes, "{} bytes in blocks of {}", w.bytes.len(), B::BYTES);
     let job = Job::<S, B, R, G, M, L> { s, w, row_bytes, blocks: std::marker::PhantomData };
-    if x.n() > FEW {
-        return job.many(rows, x, sink, scratch);
-    }
-    for tile in x.tiles() {
-        match tile.width {
-            1 => job.few(rows.clone(), tile.steps::<1>(), sink),
-            2 => job.few(rows.clone(), tile.steps::<2>(), sink),
-            3 => job.few(rows.clone(), tile.steps::<3>(), sink),
-            _ => job.few(rows.clone(), tile.steps::<4>(), sink),
-        }
+    match x.only_tile() {
+        Some(tile) if tile.width == 1 => job.few(rows, tile.steps::<1>(), sink),
+        Some(tile) if tile.width == 2 => job.few(rows, tile.steps::<2>(), sink),
+        Some(tile) if tile.width == 4 => job.few(rows, tile.steps::<4>(), sink),
+        _ => job.many(rows, x, sink, scratch),
     }
 }
 
@@ -206,38 +223,58 @@ where
             for tile in x.tiles() {
                 for (window, panel) in windows::<R>(part.clone(), self.w.rows).zip(panel.chunks_exact(steps))
                 {
-                    match tile.width {
-                        1 => self.tile::<1>(&window, panel, &tile, sink),
-                        2 => self.tile::<2>(&window, panel, &tile, sink),
-                        4 => self.tile::<4>(&window, panel, &tile, sink),
-                        8 => self.tile::<8>(&window, panel, &tile, sink),
-                        _ => self.tile::<10>(&window, panel, &tile, sink),
-                    }
+                    multiply_tile::<S, B::Codes, R, G, M>(self.s, &window, panel, &tile, sink);
                 }
             }
         }
     }
+}
 
-    fn tile<const T: usize>(
-        &self,
-        window: &Window,
-        panel: &[Step<R, G, M>],
-        tile: &ActTile,
-        sink: &mut Sink,
-    ) {
-        let acts = tile.steps::<T>();
-        let results: [[f32; R]; T] = self.s.run(
-            #[inline(always)]
-            || {
-                let mut acc = [self.s.splat(0.0); T];
-                for (step, acts) in panel.iter().zip(acts) {
-                    self.s.multiply::<B, R, G, M, T>(step, acts, &mut acc);
+/// Unpacked rows times a tile of tokens. Not a method of [`Job`], so that it is compiled once for all types
+/// with the same codes; nor for wider tiles than the instruction set asks for.
+fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize>(
+    s: S,
+    window: &Window,
+    panel: &[Step<R, G, M>],
+    tile: &ActTile,
+    sink: &mut Sink,
+) {
+    match tile.width {
+        1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, panel, tile, sink),
+        2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, panel, tile, sink),
+        4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, panel, tile, sink),
+        _ => {
+            if const { S::TOKENS >= 8 } {
+                match tile.width {
+                    8 => multiply_tokens::<S, C, R, G, M, 8>(s, window, panel, tile, sink),
+                    _ => multiply_tokens::<S, C, R, G, M, 10>(s, window, panel, tile, sink),
                 }
-                results(self.s, &acc)
-            },
-        );
-        window.put(tile.first, &results, sink);
+            } else {
+                panic!("a tile of {} tokens", tile.width);
+            }
+        }
     }
+}
+
+fn multiply_tokens<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize, const T: usize>(
+    s: S,
+    window: &Window,
+    panel: &[Step<R, G, M>],
+    tile: &ActTile,
+    sink: &mut Sink,
+) {
+    let acts = tile.steps::<T>();
+    let results: [[f32; R]; T] = s.run(
+        #[inline(always)]
+        || {
+            let mut acc = [s.splat(0.0); T];
+            for (step, acts) in panel.iter().zip(acts) {
+                s.multiply::<C, R, G, M, T>(step, acts, &mut acc);
+            }
+            results(s, &acc)
+        },
+    );
+    window.put(tile.first, &results, sink);
 }
 
 /// Multiplies R rows of `acts.len()` steps, whole blocks, with T tokens, and prefetches as many bytes as they
@@ -273,7 +310,7 @@ where
             // SAFETY: as above.
             unsafe { B::part(s, rows, &head, part, &mut steps) };
             for (step, acts) in steps.iter().zip(acts) {
-                s.multiply::<B, R, G, M, T>(step, acts, &mut acc);
+                s.multiply::<B::Codes, R, G, M, T>(step, acts, &mut acc);
             }
         }
     }

@@ -1,16 +1,12 @@
 //! IQ4_NL: f16 d; nibbles[16] that point into a table; the low nibbles come first.
 
-use super::{Blocks, Codes, Rows, Simd, Step, put_nibbles, table};
+use super::{Blocks, Rows, Simd, Step, Wide, put_nibbles, table};
 use qwip_quant::types::iq4_nl::IQ4_VALUES;
 
 pub(in crate::simd) struct Iq4Nl;
 
-impl<S: Simd> Codes<S> for Iq4Nl {
-    const OFFSET: i32 = S::SIGNED;
-    const FOLD: usize = 0;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 1> for Iq4Nl {
+    type Codes = Wide;
     const BYTES: usize = 18;
     const PARTS: usize = 1;
     type Head = ();

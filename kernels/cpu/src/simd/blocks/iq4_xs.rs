@@ -1,15 +1,10 @@
 //! IQ4_XS, 256 codes: f16 d; upper two bits of the scales, u16; their lower four bits[4], low nibble first;
 //! nibbles[128] that point into the table of IQ4_NL, 16 bytes to a group.
 
-use super::{Blocks, Codes, Rows, Simd, Step, put_nibbles, table};
+use super::{Blocks, Rows, Simd, Step, Wide, put_nibbles, table};
 use qwip_quant::types::iq4_nl::IQ4_VALUES;
 
 pub(in crate::simd) struct Iq4Xs;
-
-impl<S: Simd> Codes<S> for Iq4Xs {
-    const OFFSET: i32 = S::SIGNED;
-    const FOLD: usize = 0;
-}
 
 /// d, and the scales as they are stored.
 pub(in crate::simd) struct Head<S: Simd> {
@@ -19,6 +14,7 @@ pub(in crate::simd) struct Head<S: Simd> {
 }
 
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 2> for Iq4Xs {
+    type Codes = Wide;
     const BYTES: usize = 136;
     const PARTS: usize = 4;
     type Head = Head<S>;

@@ -29,7 +29,7 @@ pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
 
 use super::Simd;
-use super::linear_q::{Blocks, Codes, Rows, Step};
+use super::linear_q::{Blocks, Narrow, Rows, Step, Wide};
 
 /// The low nibbles of four vectors become codes 0..16 of a step, the high ones codes 16..32.
 #[inline(always)]

@@ -1,17 +1,13 @@
 //! MXFP4: u8 exponent e; nibbles[16], four-bit floats. The table has twice their values, the scale is
 //! 2^(e - 128).
 
-use super::{Blocks, Codes, Rows, Simd, Step, put_nibbles, table};
+use super::{Blocks, Rows, Simd, Step, Wide, put_nibbles, table};
 use qwip_quant::types::mxfp4::E2M1_DOUBLED;
 
 pub(in crate::simd) struct Mxfp4;
 
-impl<S: Simd> Codes<S> for Mxfp4 {
-    const OFFSET: i32 = S::SIGNED;
-    const FOLD: usize = 0;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 1> for Mxfp4 {
+    type Codes = Wide;
     const BYTES: usize = 17;
     const PARTS: usize = 1;
     type Head = ();

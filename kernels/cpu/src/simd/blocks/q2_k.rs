@@ -1,14 +1,9 @@
 //! Q2_K, 256 codes: 16 bytes with a 4-bit scale below and a 4-bit minimum above; bit pairs[64]; f16 d; f16
 //! dmin. In each half of 128 codes, byte l of 32 bytes has codes l, 32 + l, 64 + l, 96 + l.
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q2K;
-
-impl<S: Simd> Codes<S> for Q2K {
-    const OFFSET: i32 = 0;
-    const FOLD: usize = 8;
-}
 
 /// d, dmin, and the 16 pairs of factors of a block in bytes.
 pub(in crate::simd) struct Head<S: Simd> {
@@ -18,6 +13,7 @@ pub(in crate::simd) struct Head<S: Simd> {
 }
 
 impl<S: Simd, const R: usize> Blocks<S, R, 2, 2, 4> for Q2K {
+    type Codes = Narrow<2, 0>;
     const BYTES: usize = 84;
     const PARTS: usize = 2;
     type Head = Head<S>;

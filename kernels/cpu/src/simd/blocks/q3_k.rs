@@ -1,14 +1,9 @@
 //! Q3_K, 256 codes - 4: third bits[32], bit g of byte l for code 32 g + l; bit pairs[64] as Q2_K; 6-bit scales
 //! - 32 [12]; f16 d.
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q3K;
-
-impl<S: Simd> Codes<S> for Q3K {
-    const OFFSET: i32 = 4;
-    const FOLD: usize = 8;
-}
 
 /// d, and the 16 factors + 32 of a block in bytes.
 pub(in crate::simd) struct Head<S: Simd> {
@@ -17,6 +12,7 @@ pub(in crate::simd) struct Head<S: Simd> {
 }
 
 impl<S: Simd, const R: usize> Blocks<S, R, 2, 0, 4> for Q3K {
+    type Codes = Narrow<3, 4>;
     const BYTES: usize = 110;
     const PARTS: usize = 2;
     type Head = Head<S>;

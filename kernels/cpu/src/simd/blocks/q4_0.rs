@@ -1,15 +1,11 @@
 //! Q4_0: f16 d; nibbles[16], code - 8; the low nibbles come first.
 
-use super::{Blocks, Codes, Rows, Simd, Step, put_nibbles};
+use super::{Blocks, Narrow, Rows, Simd, Step, put_nibbles};
 
 pub(in crate::simd) struct Q4_0;
 
-impl<S: Simd> Codes<S> for Q4_0 {
-    const OFFSET: i32 = 8;
-    const FOLD: usize = 8;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 1> for Q4_0 {
+    type Codes = Narrow<4, 8>;
     const BYTES: usize = 18;
     const PARTS: usize = 1;
     type Head = ();

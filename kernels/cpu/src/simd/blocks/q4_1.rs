@@ -1,15 +1,11 @@
 //! Q4_1: f16 d; f16 m; nibbles[16]; the low nibbles come first. The minimum is -m.
 
-use super::{Blocks, Codes, Rows, Simd, Step, minus_upper_halves, put_nibbles};
+use super::{Blocks, Narrow, Rows, Simd, Step, minus_upper_halves, put_nibbles};
 
 pub(in crate::simd) struct Q4_1;
 
-impl<S: Simd> Codes<S> for Q4_1 {
-    const OFFSET: i32 = 0;
-    const FOLD: usize = 8;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 1, 1> for Q4_1 {
+    type Codes = Narrow<4, 0>;
     const BYTES: usize = 20;
     const PARTS: usize = 1;
     type Head = ();

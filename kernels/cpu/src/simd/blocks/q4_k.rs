@@ -1,14 +1,9 @@
 //! Q4_K, 256 codes: f16 d; f16 dmin; 6-bit scales and minimums[12]; nibbles[128], in pairs of groups: 32
 //! bytes have one group in their low and the next in their high nibbles.
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q4K;
-
-impl<S: Simd> Codes<S> for Q4K {
-    const OFFSET: i32 = 0;
-    const FOLD: usize = 8;
-}
 
 /// Scales and minimums of a block: d, dmin, and the 6-bit factors of groups 0..4 and 4..8 in bytes.
 pub(in crate::simd) struct Factors<S: Simd> {
@@ -50,6 +45,7 @@ impl<S: Simd> Factors<S> {
 }
 
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 1, 2> for Q4K {
+    type Codes = Narrow<4, 0>;
     const BYTES: usize = 144;
     const PARTS: usize = 4;
     type Head = Factors<S>;

@@ -1,15 +1,11 @@
 //! Q5_0: f16 d; u32 fifth bits; nibbles[16], code - 16; the low nibbles come first.
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q5_0;
 
-impl<S: Simd> Codes<S> for Q5_0 {
-    const OFFSET: i32 = 16;
-    const FOLD: usize = 4;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 1> for Q5_0 {
+    type Codes = Narrow<5, 16>;
     const BYTES: usize = 22;
     const PARTS: usize = 1;
     type Head = ();

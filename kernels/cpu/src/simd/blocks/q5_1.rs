@@ -1,16 +1,12 @@
 //! Q5_1: f16 d; f16 m; u32 fifth bits; nibbles[16]; the low nibbles come first. The minimum is -m.
 
 use super::q5_0::put_five_bits;
-use super::{Blocks, Codes, Rows, Simd, Step, minus_upper_halves};
+use super::{Blocks, Narrow, Rows, Simd, Step, minus_upper_halves};
 
 pub(in crate::simd) struct Q5_1;
 
-impl<S: Simd> Codes<S> for Q5_1 {
-    const OFFSET: i32 = 0;
-    const FOLD: usize = 4;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 1, 1> for Q5_1 {
+    type Codes = Narrow<5, 0>;
     const BYTES: usize = 24;
     const PARTS: usize = 1;
     type Head = ();

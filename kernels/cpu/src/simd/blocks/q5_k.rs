@@ -2,16 +2,12 @@
 //! g; nibbles[128] as Q4_K.
 
 use super::q4_k::Factors;
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q5K;
 
-impl<S: Simd> Codes<S> for Q5K {
-    const OFFSET: i32 = 0;
-    const FOLD: usize = 4;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 1, 2> for Q5K {
+    type Codes = Narrow<5, 0>;
     const BYTES: usize = 176;
     const PARTS: usize = 4;
     type Head = Factors<S>;

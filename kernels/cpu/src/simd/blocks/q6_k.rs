@@ -2,14 +2,9 @@
 //! codes, 64 bytes of nibbles have codes 0..64 below and 64..128 above, and byte l of 32 bytes of bit pairs
 //! has those of codes l, 32 + l, 64 + l, 96 + l.
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Narrow, Rows, Simd, Step};
 
 pub(in crate::simd) struct Q6K;
-
-impl<S: Simd> Codes<S> for Q6K {
-    const OFFSET: i32 = 32;
-    const FOLD: usize = 2;
-}
 
 /// d, and the 16 factors of a block in bytes.
 pub(in crate::simd) struct Head<S: Simd> {
@@ -18,6 +13,7 @@ pub(in crate::simd) struct Head<S: Simd> {
 }
 
 impl<S: Simd, const R: usize> Blocks<S, R, 2, 0, 4> for Q6K {
+    type Codes = Narrow<6, 32>;
     const BYTES: usize = 210;
     const PARTS: usize = 2;
     type Head = Head<S>;

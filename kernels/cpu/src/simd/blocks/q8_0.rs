@@ -1,15 +1,11 @@
 //! Q8_0: f16 d; i8 codes[32].
 
-use super::{Blocks, Codes, Rows, Simd, Step};
+use super::{Blocks, Rows, Simd, Step, Wide};
 
 pub(in crate::simd) struct Q8_0;
 
-impl<S: Simd> Codes<S> for Q8_0 {
-    const OFFSET: i32 = S::SIGNED;
-    const FOLD: usize = 0;
-}
-
 impl<S: Simd, const R: usize> Blocks<S, R, 1, 0, 1> for Q8_0 {
+    type Codes = Wide;
     const BYTES: usize = 34;
     const PARTS: usize = 1;
     type Head = ();
