@@ -10,6 +10,7 @@ mod byte_map;
 mod classes;
 mod detokenizer;
 mod error;
+mod hash;
 mod split;
 mod unicode_ranges;
 mod vocab;
