@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use qwip_quant::byte_map;
 use qwip_quant::gguf::Gguf;
+use qwip_quant::limits::MAX_MERGES;
 
-use super::byte_map;
 use super::error::{MergeFault, TokenizerError};
 use super::hash::HashKeys;
 use super::vocab::{MAX_ID_BITS, Vocab};
@@ -18,7 +19,7 @@ const NONE: u32 = u32::MAX;
 
 /// A slot holds left token, right token and rank, from the upper bits to the lower.
 const RANK_BITS: u32 = u64::BITS - 2 * MAX_ID_BITS;
-const MAX_MERGES: usize = (1 << RANK_BITS) - 1;
+const _: () = assert!(MAX_MERGES < 1 << RANK_BITS);
 /// No slot in use is all ones, since no id is.
 const FREE: u64 = u64::MAX;
 
@@ -177,7 +178,7 @@ fn pair(left: u32, right: u32) -> u64 {
 }
 
 fn rank_of(slot: u64) -> u32 {
-    (slot & MAX_MERGES as u64) as u32
+    (slot & ((1 << RANK_BITS) - 1)) as u32
 }
 
 /// The table of the pairs; the rank of each is its index. An error names a pair that is there twice: its index and

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use qwip_quant::gguf::{Array, Gguf};
+use qwip_quant::limits::MAX_VOCAB;
 
 use super::error::TokenizerError;
 use super::hash::HashKeys;
@@ -34,9 +35,8 @@ impl TokenKind {
     }
 }
 
-/// How many bits an id may take, many more than any vocabulary needs: two ids and a rank share 64 bits.
-pub(super) const MAX_ID_BITS: u32 = 21;
-const MAX_TOKENS: usize = (1 << MAX_ID_BITS) - 1;
+/// How many bits an id may take, many more than any vocabulary needs.
+pub(super) const MAX_ID_BITS: u32 = MAX_VOCAB.ilog2() + 1;
 const EMPTY: u32 = u32::MAX;
 
 pub(super) struct Vocab {
@@ -60,7 +60,7 @@ impl Vocab {
             .array("tokenizer.ggml.tokens")?
             .ok_or(TokenizerError::MissingKey("tokenizer.ggml.tokens"))?;
         let count = tokens.len;
-        check_limit("tokens", count, MAX_TOKENS)?;
+        check_limit("tokens", count, MAX_VOCAB)?;
         check_limit("bytes", tokens.bytes.len(), u32::MAX as usize - 8)?;
         let kinds = load_kinds(gguf.array("tokenizer.ggml.token_type")?, count, bytes)?;
 
