@@ -73,6 +73,18 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// A tensor of the text model that its architecture or its number of layers has no use for.
+    #[error("tensor '{name}' has no place in {architecture} of {layers} layers ({count} such tensors)")]
+    UnexpectedTensor {
+        /// The first such tensor.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// The architecture.
+        architecture: String,
+        /// Its number of layers.
+        layers: usize,
+    },
     /// A tensor's shape contradicts the hyper-parameters.
     #[error("tensor '{name}' has shape {found:?}, expected {want:?}")]
     TensorShape {

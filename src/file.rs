@@ -2,7 +2,8 @@
 //!
 //! The file is the memory: weights are never copied out of these bytes. The one exception to "nothing that
 //! comes in can abort the host" lives here: a mapped file that somebody truncates while we compute raises
-//! SIGBUS. [`OpenOptions::mmap`] = false reads the file instead and survives that too.
+//! SIGBUS, and one that somebody rewrites in place changes the weights under us. [`OpenOptions::mmap`] = false reads the
+//! file instead and is safe from both.
 
 use std::fs::File;
 use std::io::Read;
@@ -175,8 +176,8 @@ fn at(path: &Path, source: qwip_quant::gguf::Error) -> Error {
 
 fn open_part(path: &Path, options: OpenOptions, notes: &mut Vec<String>) -> Result<Part> {
     let io = |source| Error::Io { path: path.into(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
+    // Asked before opening: a pipe would make us wait, and Windows does not open folders.
+    let meta = std::fs::metadata(path).map_err(io)?;
     if !meta.is_file() {
         let hint = match meta.is_dir() && path.join("config.json").exists() {
             true => "; it looks like a checkpoint: make a GGUF of it with `qwip convert DIR -o OUT.gguf`",
@@ -184,9 +185,11 @@ fn open_part(path: &Path, options: OpenOptions, notes: &mut Vec<String>) -> Resu
         };
         return Err(Error::NotAFile { path: path.into(), hint });
     }
+    let mut file = File::open(path).map_err(io)?;
     let bytes = if options.mmap && meta.len() > 0 {
-        // SAFETY: the map is private and read-only, and nothing in this process writes to the file. Another
-        // process that truncates it can raise SIGBUS, which the module documentation states.
+        // SAFETY: the map is read-only and nothing in this process writes to the file. It is shared with other
+        // processes, though: one that writes to the file in place changes these bytes while they are read, and one
+        // that truncates it can raise SIGBUS. We cannot rule that out; the module documentation states it.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         lock(&map, path, options, notes);
         Bytes::Map(map)
@@ -216,5 +219,22 @@ fn lock(map: &memmap2::Mmap, path: &Path, options: OpenOptions, notes: &mut Vec<
 fn lock(_: &memmap2::Mmap, path: &Path, options: OpenOptions, notes: &mut Vec<String>) {
     if options.mlock {
         notes.push(format!("{}: locking pages in memory is not available here", path.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_a_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(ModelFile::open(&path, OpenOptions::default()).map(drop)));
+        let result = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("an answer");
+        assert!(matches!(result, Err(Error::NotAFile { .. })), "{result:?}");
     }
 }

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_cpu::ops::Cpu;
+
+use qwip_quant::limits;
 
 use crate::backend::{Batch, Buffers, CpuBackend, LogitRows};
 use crate::error::{Error, Result};
@@ -16,9 +19,9 @@ use crate::model::{Model, RopeFrequencies};
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
-    /// Most positions that the sequence may reach; 0 takes the model's trained length.
+    /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length.
     pub context: usize,
-    /// Tokens of a prompt evaluated in one slice, 1 to 4096; more is faster and takes more memory.
+    /// Tokens of a prompt evaluated in one slice, 1 to [`Session::MAX_BATCH`]; more is faster and takes more memory.
     pub batch: usize,
     /// How keys are stored; layers with large key biases take f32 instead ([`CacheTypes::for_model`]).
     pub k_type: KvType,
@@ -76,20 +79,25 @@ pub struct Session {
 }
 
 impl Session {
+    /// The largest [`SessionOptions::context`].
+    pub const MAX_CONTEXT: usize = limits::MAX_CONTEXT;
+    /// The largest [`SessionOptions::batch`].
+    pub const MAX_BATCH: usize = 4096;
+
     /// An empty session.
     ///
     /// # Errors
     /// [`Error::BadOption`] if a setting is out of range.
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
-        const LARGEST_CONTEXT: usize = 1 << 24;
+        let _ieee = IeeeDefaults::enter();
         let config = model.config();
-        if options.batch == 0 || options.batch > 4096 {
-            let found = options.batch.to_string();
-            return Err(Error::BadOption { what: "batch", found, want: "1 to 4096".into() });
+        if options.batch == 0 || options.batch > Self::MAX_BATCH {
+            let (found, want) = (options.batch.to_string(), format!("1 to {}", Self::MAX_BATCH));
+            return Err(Error::BadOption { what: "batch", found, want });
         }
-        if options.context > LARGEST_CONTEXT {
-            let found = options.context.to_string();
-            return Err(Error::BadOption { what: "context", found, want: format!("1 to {LARGEST_CONTEXT}") });
+        if options.context > Self::MAX_CONTEXT {
+            let (found, want) = (options.context.to_string(), format!("0 to {}", Self::MAX_CONTEXT));
+            return Err(Error::BadOption { what: "context", found, want });
         }
         let context = if options.context == 0 { config.context } else { options.context };
         Ok(Session {
@@ -142,7 +150,8 @@ impl Session {
     }
 
     /// Continues with `prompt`, of which the part that the session already holds is not computed again.
-    /// Returns how many tokens were evaluated.
+    /// Returns how many tokens were evaluated. The memory of what the prompt does not share with the session is free
+    /// once the call has succeeded, not before.
     ///
     /// # Errors
     /// As [`Session::extend`].
@@ -156,9 +165,15 @@ impl Session {
         // At least one token is evaluated, so that there are logits.
         let keep = same.min(prompt.len().saturating_sub(1));
         self.fits(0, prompt)?;
+        // Pages are shared by reference, so what is about to be forgotten costs little to keep until all went well.
+        let forgotten = (keep < self.tokens.len()).then(|| (self.tokens[keep..].to_vec(), self.kv.clone()));
         self.truncate(keep);
-        self.extend(&prompt[keep..], cancel, progress)?;
-        Ok(prompt.len() - keep)
+        let result = self.extend(&prompt[keep..], cancel, progress);
+        if let (Err(_), Some((tokens, kv))) = (&result, forgotten) {
+            self.tokens.extend(tokens);
+            self.kv = kv;
+        }
+        result.map(|()| prompt.len() - keep)
     }
 
     /// Appends `tokens` and computes the logits after the last; `progress` hears the number done after each
@@ -169,21 +184,20 @@ impl Session {
     /// [`Error::NonFiniteLogits`], [`Error::Memory`]; the session is then as it was before the call, without
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
-        self.run(tokens, cancel, false, &mut |_, done| progress(done))
+        self.run(tokens, cancel, LogitRows::Last, &mut |_| {}, progress)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
     ///
     /// # Errors
-    /// As [`Session::extend`].
+    /// As [`Session::extend`]; some logits may have been handed out before.
     pub fn extend_with_logits(
         &mut self,
         tokens: &[u32],
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        let vocab = self.model.config().vocab;
-        self.run(tokens, cancel, true, &mut |logits, _| logits.chunks_exact(vocab).for_each(&mut *sink))
+        self.run(tokens, cancel, LogitRows::All, sink, &mut |_| {})
     }
 
     fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
@@ -201,40 +215,46 @@ impl Session {
         Ok(())
     }
 
+    /// Evaluates `tokens` in slices; `wanted` says whose logits `sink` gets.
     fn run(
         &mut self,
         tokens: &[u32],
         cancel: &Cancel,
-        every: bool,
-        done: &mut dyn FnMut(&[f32], usize),
+        wanted: LogitRows,
+        sink: &mut dyn FnMut(&[f32]),
+        progress: &mut dyn FnMut(usize),
     ) -> Result<()> {
         let before = self.tokens.len();
         self.fits(before, tokens)?;
-        // A slice that wants all its logits needs [slice, vocab] floats: keep that to some 20 MB.
-        let slice = if every { self.batch.min(32) } else { self.batch };
-        let last = tokens.len().div_ceil(slice) - 1;
-        let mut evaluated = 0;
-        for (i, part) in tokens.chunks(slice).enumerate() {
-            let logits = match (every, i == last) {
-                (true, _) => LogitRows::All,
-                (false, true) => LogitRows::Last,
-                (false, false) => LogitRows::None,
-            };
-            let result = self.slice(&Batch { tokens: part, logits }, cancel);
-            if let Err(error) = result {
+        let last = tokens.len().div_ceil(self.batch) - 1;
+        for (i, part) in tokens.chunks(self.batch).enumerate() {
+            let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
+            if let Err(error) = self.slice(&Batch { tokens: part, logits }, cancel, sink) {
                 self.truncate(before);
                 return Err(error);
             }
-            evaluated += part.len();
-            done(self.buffers.logits(), evaluated);
+            progress(self.tokens.len() - before);
         }
         self.buffers.keep_last_logits(self.model.config().vocab);
         Ok(())
     }
 
-    fn slice(&mut self, batch: &Batch<'_>, cancel: &Cancel) -> Result<()> {
-        let start = self.tokens.len();
-        self.kv.reserve(batch.tokens.len())?;
+    fn slice(&mut self, batch: &Batch<'_>, cancel: &Cancel, sink: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let _ieee = IeeeDefaults::enter();
+        let (start, n) = (self.tokens.len(), batch.tokens.len());
+        let vocab = self.model.config().vocab;
+        let mut position = if batch.logits == LogitRows::All { start } else { start + n - 1 };
+        let mut check_and_hand_out = |logits: &[f32]| {
+            for row in logits.chunks_exact(vocab) {
+                if !row.iter().all(|l| l.is_finite()) {
+                    return Err(Error::NonFiniteLogits { position });
+                }
+                sink(row);
+                position += 1;
+            }
+            Ok(())
+        };
+        self.kv.reserve(n)?;
         let mut backend = CpuBackend::new(
             &self.cpu,
             self.model.file(),
@@ -243,17 +263,12 @@ impl Session {
             &mut self.kv,
             &mut self.buffers,
             start,
-            batch.tokens.len(),
+            n,
             cancel.flag(),
+            &mut check_and_hand_out,
         );
         self.model.forward(&mut backend, batch)?;
-        if let Some(bad) = self.buffers.logits().iter().position(|l| !l.is_finite()) {
-            let row = bad / self.model.config().vocab;
-            let position =
-                if batch.logits == LogitRows::All { start + row } else { start + batch.tokens.len() - 1 };
-            return Err(Error::NonFiniteLogits { position });
-        }
-        self.kv.advance(batch.tokens.len());
+        self.kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
     }

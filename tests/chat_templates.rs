@@ -240,6 +240,15 @@ fn hostile_templates_end_quickly() {
         "{{ '%.100000000000f' % 1.5 }}".to_owned(),
         "{% for i in range(100000) %}{% macro m() %}{% endmacro %}{% endfor %}".to_owned(),
         "{{ strftime_now('%Y' * 100000000) }}".to_owned(),
+        // Work that looks small. A tuple of two halves that are the same one is visited once, not 2^26 times.
+        format!("{{% set t = 1 %}}{}{{% for i in range(100) %}}{{{{ t in {{}} }}}}{{% endfor %}}{{{{ 1 / 0 }}}}", "{% set t = (t, t) %}".repeat(26)),
+        "{% set k = 'k' * 2000000 %}{% set d = {k ~ 'a': 1, k ~ 'b': 2} %}{% set n = k ~ 'c' %}{% for i in range(100000) %}{{ d[n] }}{{ d.get(n) }}{% endfor %}".to_owned(),
+        "{% set s = 'a' * 2000000 %}{% set t = (s[1:] ~ 'b',) * 1000 %}{% for i in range(100000) %}{{ s.startswith(t) }}{% endfor %}".to_owned(),
+        "{% set s = 'a' * 2000000 %}{% for i in range(100000) %}{{ 'a'.find(s) }}{{ 'a'.replace(s, '') }}{{ 'b'|replace(s, '') }}{% endfor %}".to_owned(),
+        "{% set f = '%s' * 1000000 %}{% set t = ('',) * 1000000 %}{% for i in range(100000) %}{{ f % t }}{% endfor %}".to_owned(),
+        "{% set f = '%%' * 1000000 %}{% for i in range(100000) %}{{ f % '' }}{% endfor %}".to_owned(),
+        "{% set s = '0' * 2000000 %}{% for i in range(100000) %}{{ s|int }}{{ s|float }}{% endfor %}".to_owned(),
+        "{% set s = 'x' * 2000000 %}{% set l = [{}] * 100000 %}{{ l|map(attribute=s)|list|length }}{{ 1 / 0 }}".to_owned(),
     ];
     let small_stack = std::thread::Builder::new().stack_size(1 << 19);
     let run = move || {

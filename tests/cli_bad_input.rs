@@ -102,6 +102,12 @@ fn a_file_without_a_tokenizer() {
     contains(&qwip(&["run", "-m", arg(&bare), "-p", "hi"]).fails(1), &["bare.gguf", "tokenizer"]);
     contains(&qwip(&["tokenize", arg(&bare), "hi"]).fails(1), &["bare.gguf", "tokenizer"]);
     contains(&qwip(&["show", arg(&bare)]).ok(), &["tokenizer", "none"]);
+    contains(&qwip(&["doctor", "--check", arg(&bare), "-t", "1"]).fails(1), &["bare.gguf", "tokenizer"]);
+    let template = |key: &str, value: Set| {
+        Some(if key == "tokenizer.chat_template" { Set::Str("{% if %}x".into()) } else { value })
+    };
+    let broken = with_metadata(&good, &dir.path().join("broken.gguf"), template, &[]);
+    contains(&qwip(&["doctor", "--check", arg(&broken), "-t", "1"]).fails(1), &["broken.gguf", "template"]);
     qwip(&["bench", arg(&bare), "-p", "4", "-n", "2", "-r", "1", "-t", "1", "-o", "csv"]).ok();
 }
 
@@ -123,7 +129,7 @@ fn prompts_that_are_none_or_too_long() {
 
 #[test]
 fn wrong_calls_exit_with_2() {
-    let usage: [&[&str]; 12] = [
+    let usage: [&[&str]; 18] = [
         &["frobnicate"],
         &["run", "--no-such-flag"],
         &["run", "-n", "many"],
@@ -135,6 +141,12 @@ fn wrong_calls_exit_with_2() {
         &["bench", "--synthetic", "qwen9:q4_0"],
         &["bench", "--synthetic", "qwen3-0.6b:q99"],
         &["bench", "-p", "0", "-n", "0"],
+        &["bench", "-d", "18446744073709551615"],
+        &["bench", "-d", "16777216"],
+        &["bench", "-d", "100", "-c", "200"],
+        &["run", "-p", "hi", "-b", "0", "-m", "no-such.gguf"],
+        &["run", "-p", "hi", "-b", "5000", "-m", "no-such.gguf"],
+        &["run", "-p", "hi", "-c", "16777217", "-m", "no-such.gguf"],
         &["eval", "logits", "builtin"],
     ];
     for call in usage {
@@ -149,8 +161,7 @@ fn wrong_calls_exit_with_2() {
     contains(&qwip(&["run", "-p", "hi", "--device", "gpu"]).fails(1), &["--device gpu", "cpu"]);
     let isa = outcome(program().args(["run", "-p", "hi"]).env("QWIP_ISA", "mmx"), b"").fails(1);
     contains(&isa, &["mmx", "scalar"]);
-    let batch = qwip(&["run", "-p", "hi", "-b", "0"]).fails(1);
-    contains(&batch, &["batch", "0"]);
+    contains(&qwip(&["run", "-p", "hi", "-b", "0"]).fails(2), &["--batch-size", "1 to 4096"]);
 }
 
 #[test]
@@ -251,4 +262,62 @@ fn a_closed_pipe_is_a_clean_end() {
         assert_eq!(output.status.code(), Some(0), "{call:?}: {text}");
         assert!(!text.contains("panicked"), "{text}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn outputs_that_are_no_files_are_refused_first() {
+    let checkpoint = fixture(TINY);
+    let tokens = checkpoint.join("tokens.txt");
+    let calls: [&[&str]; 3] = [
+        &["convert", arg(&checkpoint), "-o", "/dev/null"],
+        &["eval", "logits", "no-such.gguf", "--tokens", arg(&tokens), "-o", "/dev/null"],
+        &["bench", "--synthetic", "qwen2.5-0.5b:q4_0", "--save", "/dev/null"],
+    ];
+    for call in calls {
+        contains(&qwip(call).fails(1), &["/dev/null", "not a file"]);
+    }
+}
+
+#[test]
+fn names_in_a_file_do_not_steer_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = model(dir.path(), TINY, "f16");
+    let set = |name: &str, key: &'static str| {
+        let edit = move |k: &str, v: Set| (k != key).then_some(v);
+        with_metadata(
+            &good,
+            &dir.path().join(name),
+            edit,
+            &[(key, Set::Str("evil\u{1b}[2J\nqwip: fine".into()))],
+        )
+    };
+    let named = set("named.gguf", "general.name");
+    for more in [&[][..], &["--all"], &["--json", "--all"]] {
+        let shown = qwip(&[&["show", arg(&named)], more].concat()).ok();
+        assert!(shown.contains("evil") && !shown.contains('\u{1b}'), "{shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("qwip: fine")), "{shown}");
+    }
+    let chat = qwip(&["chat", arg(&named)]);
+    assert!(chat.stderr.contains("evil\\u001b[2J") && !chat.stderr.contains('\u{1b}'), "{chat:?}");
+    let unknown =
+        qwip(&["run", "-p", "hi", "-m", arg(&set("unknown.gguf", "general.architecture"))]).fails(1);
+    assert!(unknown.contains("evil\\u001b[2J"), "{unknown:?}");
+}
+
+#[test]
+fn sampling_settings_of_a_file_are_named_when_they_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = model(dir.path(), TINY, "f16");
+    let edit = |k: &str, v: Set| (k != "general.sampling.temp").then_some(v);
+    let cold = with_metadata(
+        &good,
+        &dir.path().join("cold.gguf"),
+        edit,
+        &[("general.sampling.temp", Set::F32(-1.0))],
+    );
+    let run = |more: &[&str]| qwip(&[&["run", "-m", arg(&cold), "-p", "hi", "-n", "1"], more].concat());
+    contains(&run(&[]).fails(1), &["cold.gguf", "general.sampling.temp", "-1"]);
+    run(&["--temp", "0"]).ok();
+    contains(&run(&["--temp", "-2"]).fails(2), &["temperature", "-2"]);
 }

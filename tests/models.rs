@@ -4,9 +4,13 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use common::{fixture_tokens as tokens, folder, load, logits, options};
-use qwip::{CacheTypes, Cancel, KvType, Session};
+use qwip::file::Bytes;
+use qwip::quant::TensorType;
+use qwip::quant::gguf::{Set, Writer};
+use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_convert::OutputType;
 use qwip_cpu::Kernels;
 
@@ -78,6 +82,8 @@ fn one_answer_for_every_instruction_set_thread_count_and_split() {
             for kernels in Kernels::available() {
                 for threads in [1, 2, 3] {
                     let cpu = qwip::cpu_with(kernels, threads).expect("a CPU");
+                    // The last is one call, more than a sub-slice of the output projection.
+                    assert!(tokens.len() > 32);
                     for split in [1, 7, 32, tokens.len()] {
                         let got = logits(&model, &cpu, kv, &tokens, split);
                         let want = want.get_or_insert_with(|| got.clone());
@@ -113,6 +119,17 @@ fn a_session_reuses_what_it_holds_and_survives_cancelling() {
     let changed_logits = session.logits().to_vec();
     assert_ne!(changed_logits, first);
 
+    // A prompt that shares only its beginning, cancelled half way: what was held is held again.
+    let mut other = changed.clone();
+    other[3] = 7;
+    let raise = cancel.clone();
+    let result = session.prompt(&other, &cancel, &mut |_| raise.cancel());
+    assert!(matches!(result, Err(qwip::Error::Cancelled)), "{result:?}");
+    assert_eq!(session.tokens(), changed);
+    cancel.reset();
+    assert_eq!(session.prompt(&changed, &cancel, quiet).expect("a prompt"), 1);
+    assert_eq!(session.logits(), changed_logits);
+
     // Cancelled in the middle of the prompt: as before the call.
     session.truncate(10);
     let raise = cancel.clone();
@@ -140,4 +157,81 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     assert_eq!(session.room(), 0);
     let error = Session::new(model, cpu, &options(KvType::F16, 0)).expect_err("no batch").to_string();
     assert!(error.contains("batch is 0"), "{error}");
+}
+
+#[test]
+fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let good = load(dir.path(), "qwen2-gqa", OutputType::F16);
+    let with = |names: &[&str]| {
+        let (file, mut writer) = (good.file(), Writer::new());
+        let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
+        for (key, value) in &file.header().metadata {
+            writer.set(key, Set::from_value(value, bytes).expect("a value"));
+        }
+        for tensor in file.tensors() {
+            writer.tensor(&tensor.info.name, &tensor.info.dims, tensor.info.ty).expect("a tensor");
+        }
+        for name in names {
+            writer.tensor(name, &[16], TensorType::F32).expect("a tensor");
+        }
+        let mut out = writer.start(Vec::new()).expect("a header");
+        file.tensors().for_each(|tensor| out.write(file.tensor_bytes(tensor)).expect("data"));
+        names.iter().for_each(|_| out.write(&[0; 64]).expect("data"));
+        let bytes = Bytes::Owned(out.finish().expect("a file"));
+        Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
+    };
+    let layers = good.config().layers;
+    for name in [
+        "blk.200.attn_q.weight",
+        "blk.0.attn_q_norm.weight",
+        "rope_freqs.weight",
+        "output.scale",
+        "token_embd_norm.weight",
+    ] {
+        let error = with(&["v.blk.0.attn_q.weight", name, "blk.9.x"]).expect_err(name).to_string();
+        assert_eq!(
+            error,
+            format!("tensor '{name}' has no place in qwen2 of {layers} layers (2 such tensors)")
+        );
+    }
+    let notes =
+        with(&["v.blk.0.attn_q.weight", "mm.0.weight"]).expect("a vision part is ignored").notes().to_vec();
+    assert!(notes.len() == 1 && notes[0].contains("v.blk.0.attn_q.weight"), "{notes:?}");
+}
+
+/// A host whose threads flush denormals and round up gets the same bits.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_float_control_word_of_the_host_changes_nothing() {
+    const DEFAULT: u32 = 0x1f80;
+    const FLUSH_AND_ROUND_UP: u32 = DEFAULT | 0x8000 | 0x0040 | 0x4000;
+    fn set_control_word(word: u32) {
+        // SAFETY: loads the 32-bit MXCSR from the variable whose address is given; no reserved bit is set, and what
+        // runs before the default is back is only the code under test.
+        unsafe {
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const word, options(nostack, preserves_flags))
+        };
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for name in ["qwen2-yarn", "qwen3-kquant"] {
+        let file = load(dir.path(), name, OutputType::Q8_0).file().clone();
+        let cpu = qwip::cpu(2).expect("a CPU");
+        let tokens = tokens(name);
+        let work = || {
+            let model = Arc::new(Model::load(file.clone()).expect("a model"));
+            let logits = logits(&model, &cpu, KvType::F16, &tokens, 9);
+            let params =
+                SamplingParams { temperature: 0.7, top_p: 0.9, repeat_penalty: 1.1, ..Default::default() };
+            let mut sampler = Sampler::new(params);
+            let rows = logits.chunks_exact(model.config().vocab);
+            let picked: Vec<_> = rows.map(|row| sampler.pick(row, &tokens, |_| true)).collect();
+            (logits.iter().map(|l| l.to_bits()).collect::<Vec<u32>>(), picked)
+        };
+        let want = work();
+        set_control_word(FLUSH_AND_ROUND_UP);
+        let got = work();
+        set_control_word(DEFAULT);
+        assert!(got == want, "{name}");
+    }
 }

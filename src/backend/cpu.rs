@@ -26,11 +26,11 @@ pub struct Buffers {
     up: Vec<f32>,       // [n, ffn]
     cos: Vec<f32>,      // [n, rotated / 2]
     sin: Vec<f32>,      // [n, rotated / 2]
-    logits: Vec<f32>,   // [rows asked for, vocab]
+    logits: Vec<f32>,   // [rows, vocab], at most LOGIT_ROWS of them
 }
 
 impl Buffers {
-    /// Logits of the last batch, [rows asked for, vocab].
+    /// The last rows of logits that were computed, [rows, vocab].
     pub fn logits(&self) -> &[f32] {
         &self.logits
     }
@@ -59,8 +59,14 @@ fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
     Ok(())
 }
 
+/// Rows that go through the output projection in one go when all are wanted: 32 rows of the largest vocabulary are
+/// some 20 MB.
+const LOGIT_ROWS: usize = 32;
+
+/// Takes rows of logits, [rows, vocab], in the order of their tokens.
+pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
+
 /// One batch of tokens on the CPU.
-#[derive(Debug)]
 pub struct CpuBackend<'a> {
     cpu: &'a Cpu,
     file: &'a ModelFile,
@@ -70,10 +76,12 @@ pub struct CpuBackend<'a> {
     start: usize,
     n: usize,
     cancel: &'a AtomicBool,
+    sink: &'a mut LogitSink<'a>,
 }
 
 impl<'a> CpuBackend<'a> {
-    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room.
+    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. Their logits go to
+    /// `sink`; the last rows that it got stay in `buffers`.
     pub fn new(
         cpu: &'a Cpu,
         file: &'a ModelFile,
@@ -84,9 +92,10 @@ impl<'a> CpuBackend<'a> {
         start: usize,
         n: usize,
         cancel: &'a AtomicBool,
+        sink: &'a mut LogitSink<'a>,
     ) -> CpuBackend<'a> {
         rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
-        CpuBackend { cpu, file, config, kv, b: buffers, start, n, cancel }
+        CpuBackend { cpu, file, config, kv, b: buffers, start, n, cancel, sink }
     }
 }
 
@@ -198,24 +207,25 @@ impl Backend for CpuBackend<'_> {
 
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()> {
         let b = &mut *self.b;
+        b.logits.clear();
         let width = w.weight.cols;
-        let x = match batch.logits {
-            LogitRows::None => {
-                b.logits.clear();
-                return Ok(());
-            }
+        let wanted = match batch.logits {
+            LogitRows::None => &[],
             LogitRows::Last => &b.x[(self.n - 1) * width..],
             LogitRows::All => &b.x[..],
         };
-        resize(&mut b.logits, x.len() / width * w.weight.rows)?;
-        ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
-        let mut jobs = [LinearJob {
-            w: w.weight.matrix(self.file),
-            bias: w.bias.as_deref(),
-            add: false,
-            out: &mut b.logits,
-        }];
-        ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        for x in wanted.chunks(LOGIT_ROWS * width) {
+            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
+            ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
+            let mut jobs = [LinearJob {
+                w: w.weight.matrix(self.file),
+                bias: w.bias.as_deref(),
+                add: false,
+                out: &mut b.logits,
+            }];
+            ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+            (self.sink)(&b.logits)?;
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 mod cpu;
 
-pub use cpu::{Buffers, CpuBackend};
+pub use cpu::{Buffers, CpuBackend, LogitSink};
 
 use crate::error::Result;
 use crate::model::{Linear, Weight};

@@ -2,7 +2,8 @@
 //!
 //! The prompt is made by the model file's own Jinja template ([`ChatTemplate`]), byte for byte as Hugging Face's
 //! `apply_chat_template` makes it: `tests/chat_templates.rs` compares with the output of Python's jinja2. A template is
-//! untrusted: parsing and rendering are bounded in time, memory and stack and end in a one-line error.
+//! untrusted: parsing and rendering are bounded in time, memory and stack and end in a one-line error. So are messages:
+//! [`Guarded`] keeps them from spelling out control tokens.
 //!
 //! ```
 //! use qwip::chat::{ChatTemplate, Message, RenderOptions};
@@ -12,10 +13,12 @@
 //! assert_eq!(prompt, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 //! ```
 
+mod guard;
 mod jinja;
 mod message;
 mod thinking;
 
+pub use guard::Guarded;
 use jinja::Fail;
 pub use message::{Message, messages_from_openai};
 pub use thinking::{Part, ThinkingSplitter, prompt_opens_thinking};

@@ -1,6 +1,9 @@
 //! Hyper-parameters: read from the metadata, bounded before anything is multiplied with them.
 
+use std::ops::RangeInclusive;
+
 use qwip_quant::gguf::Gguf;
+use qwip_quant::limits;
 
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
@@ -41,32 +44,26 @@ impl Keys<'_> {
         format!("{}.{key}", self.arch)
     }
 
-    fn optional(&self, key: &str, max: u64) -> Result<Option<usize>> {
+    fn optional(&self, key: &str, max: usize) -> Result<Option<usize>> {
         let name = self.name(key);
-        // Some hyper-parameters may be one number for each layer; a dense model has the same everywhere.
-        let value = match self.gguf.u64(&name)? {
-            Some(value) => value,
-            None => return Ok(None),
-        };
-        if value == 0 || value > max {
+        let Some(value) = self.gguf.u64(&name)? else { return Ok(None) };
+        if value == 0 || value > max as u64 {
             return Err(Error::BadValue { key: name, found: value.to_string(), want: format!("1 to {max}") });
         }
         Ok(Some(value as usize))
     }
 
-    fn required(&self, key: &str, max: u64) -> Result<usize> {
+    fn required(&self, key: &str, max: usize) -> Result<usize> {
         self.optional(key, max)?.ok_or_else(|| Error::MissingKey { key: self.name(key) })
     }
 
-    fn float(&self, key: &str, low: f32, high: f32) -> Result<Option<f32>> {
+    fn float(&self, key: &str, range: RangeInclusive<f32>) -> Result<Option<f32>> {
         let name = self.name(key);
         let Some(value) = self.gguf.f32(&name)? else { return Ok(None) };
-        if !(value >= low && value <= high) {
-            return Err(Error::BadValue {
-                key: name,
-                found: value.to_string(),
-                want: format!("{low} to {high}"),
-            });
+        if !range.contains(&value) {
+            let (low, high) = range.into_inner();
+            let (found, want) = (value.to_string(), format!("{low} to {high}"));
+            return Err(Error::BadValue { key: name, found, want });
         }
         Ok(Some(value))
     }
@@ -76,11 +73,11 @@ impl Config {
     /// Reads the keys of architecture `arch`; `vocab` is the number of rows of the embedding.
     pub fn read(gguf: &Gguf, arch: &str, vocab: usize) -> Result<Config> {
         let keys = Keys { gguf, arch };
-        let layers = keys.required("block_count", 1024)?;
-        let embedding = keys.required("embedding_length", 1 << 16)?;
-        let ffn = keys.required("feed_forward_length", 1 << 20)?;
-        let heads = keys.required("attention.head_count", 1 << 10)?;
-        let kv_heads = keys.optional("attention.head_count_kv", 1 << 10)?.unwrap_or(heads);
+        let layers = keys.required("block_count", limits::MAX_LAYERS)?;
+        let embedding = keys.required("embedding_length", limits::MAX_EMBEDDING)?;
+        let ffn = keys.required("feed_forward_length", limits::MAX_FFN)?;
+        let heads = keys.required("attention.head_count", limits::MAX_HEADS)?;
+        let kv_heads = keys.optional("attention.head_count_kv", limits::MAX_HEADS)?.unwrap_or(heads);
         if heads % kv_heads != 0 {
             return Err(Error::BadValue {
                 key: keys.name("attention.head_count_kv"),
@@ -88,7 +85,7 @@ impl Config {
                 want: format!("a divisor of attention.head_count = {heads}"),
             });
         }
-        let head_dim = match keys.optional("attention.key_length", 1 << 10)? {
+        let head_dim = match keys.optional("attention.key_length", limits::MAX_HEAD_DIM)? {
             Some(head_dim) => head_dim,
             None if embedding % heads == 0 => embedding / heads,
             None => {
@@ -99,7 +96,7 @@ impl Config {
                 });
             }
         };
-        if let Some(value_length) = keys.optional("attention.value_length", 1 << 10)?
+        if let Some(value_length) = keys.optional("attention.value_length", limits::MAX_HEAD_DIM)?
             && value_length != head_dim
         {
             return Err(Error::BadValue {
@@ -108,7 +105,7 @@ impl Config {
                 want: format!("attention.key_length = {head_dim}"),
             });
         }
-        let rotated = keys.optional("rope.dimension_count", 1 << 10)?.unwrap_or(head_dim);
+        let rotated = keys.optional("rope.dimension_count", limits::MAX_HEAD_DIM)?.unwrap_or(head_dim);
         if rotated % 2 != 0 || rotated > head_dim {
             return Err(Error::BadValue {
                 key: keys.name("rope.dimension_count"),
@@ -116,11 +113,11 @@ impl Config {
                 want: format!("an even number up to the head size {head_dim}"),
             });
         }
-        let context = keys.optional("context_length", 1 << 24)?.unwrap_or(2048);
+        let context = keys.optional("context_length", limits::MAX_CONTEXT)?.unwrap_or(2048);
         let eps_key = "attention.layer_norm_rms_epsilon";
         let eps =
-            keys.float(eps_key, 0.0, 1.0)?.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
-        let theta = keys.float("rope.freq_base", 1.0, 1e12)?.unwrap_or(10000.0);
+            keys.float(eps_key, 0.0..=1.0)?.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
+        let theta = keys.float("rope.freq_base", limits::ROPE_BASE)?.unwrap_or(10000.0);
         let scaling = read_scaling(&keys, context)?;
         Ok(Config {
             layers,
@@ -135,33 +132,28 @@ impl Config {
             rope: Rope { theta, rotated, scaling },
         })
     }
-
-    /// Bytes of keys and values for one position, all layers, at `element_bytes` bytes an element.
-    pub fn kv_bytes_per_token(&self, element_bytes: f64) -> f64 {
-        2.0 * (self.layers * self.kv_heads * self.head_dim) as f64 * element_bytes
-    }
 }
 
 fn read_scaling(keys: &Keys<'_>, context: usize) -> Result<Scaling> {
     let key = keys.name("rope.scaling.type");
-    let factor = keys.float("rope.scaling.factor", 1e-3, 1e6)?.unwrap_or(1.0);
+    let factor = keys.float("rope.scaling.factor", limits::ROPE_FACTOR)?.unwrap_or(1.0);
     match keys.gguf.str(&key)? {
         None | Some("none") if factor == 1.0 => Ok(Scaling::None),
         Some("none") => Ok(Scaling::None),
         None | Some("linear") => Ok(Scaling::Linear { factor }),
         Some("yarn") => {
-            let original = keys.optional("rope.scaling.original_context_length", 1 << 24)?;
+            let original = keys.optional("rope.scaling.original_context_length", limits::MAX_CONTEXT)?;
             // Both spellings of the strength of the attention factor are found in files.
-            let attention = match keys.float("rope.scaling.yarn_attn_factor", 1e-3, 1e3)? {
+            let attention = match keys.float("rope.scaling.yarn_attn_factor", 1e-3..=1e3)? {
                 Some(value) => value,
-                None => keys.float("rope.scaling.attn_factor", 1e-3, 1e3)?.unwrap_or(1.0),
+                None => keys.float("rope.scaling.attn_factor", 1e-3..=1e3)?.unwrap_or(1.0),
             };
             Ok(Scaling::Yarn {
                 factor,
                 original: original.unwrap_or(context) as f32,
                 attention,
-                beta_fast: keys.float("rope.scaling.yarn_beta_fast", 1e-3, 1e6)?.unwrap_or(32.0),
-                beta_slow: keys.float("rope.scaling.yarn_beta_slow", 1e-3, 1e6)?.unwrap_or(1.0),
+                beta_fast: keys.float("rope.scaling.yarn_beta_fast", limits::YARN_BETA)?.unwrap_or(32.0),
+                beta_slow: keys.float("rope.scaling.yarn_beta_slow", limits::YARN_BETA)?.unwrap_or(1.0),
             })
         }
         Some(other) => {

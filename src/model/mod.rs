@@ -11,9 +11,13 @@ mod weights;
 
 use std::sync::Arc;
 
+use qwip_cpu::fpenv::IeeeDefaults;
+
 pub use config::Config;
 pub use rope::{Rope, RopeFrequencies, Scaling};
 pub use weights::{Linear, Weight};
+
+use qwip_quant::limits;
 
 use crate::backend::{Backend, Batch};
 use crate::error::{Error, Result};
@@ -41,6 +45,7 @@ enum Weights {
 impl Model {
     /// Finds and checks every tensor of the model in `file`. Reads no weight matrix.
     pub fn load(file: Arc<ModelFile>) -> Result<Model> {
+        let _ieee = IeeeDefaults::enter();
         let header = file.header();
         if let Some(found) = header.str("general.type")?
             && found != "model"
@@ -61,7 +66,16 @@ impl Model {
             _ => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
         };
         let mut notes = file.notes().to_vec();
-        let ignored = loader.unused();
+        let (misplaced, ignored): (Vec<&str>, Vec<&str>) =
+            loader.unused().into_iter().partition(|name| is_of_text_model(name));
+        if let Some(&name) = misplaced.first() {
+            return Err(Error::UnexpectedTensor {
+                name: name.into(),
+                count: misplaced.len(),
+                architecture: arch.into(),
+                layers: config.layers,
+            });
+        }
         if let Some(first) = ignored.first() {
             notes.push(format!(
                 "{} tensors are not part of the text model and are ignored ('{first}' is the first)",
@@ -112,10 +126,18 @@ impl Model {
     }
 }
 
+/// Whether a tensor of that name takes part in the computation of text: then ignoring it would give a model that
+/// answers differently. Other modalities have prefixes of their own (`mm.`, `v.`, `a.`).
+fn is_of_text_model(name: &str) -> bool {
+    ["blk.", "token_embd", "output", "rope_freqs", "rope_factors"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
 /// Rows of the embedding, which must be the number of tokens if the file has a tokenizer.
 fn vocabulary_size(file: &ModelFile) -> Result<usize> {
     const NAME: &str = "token_embd.weight";
-    const LARGEST: u64 = 1 << 24;
+    const LARGEST: u64 = limits::MAX_VOCAB as u64;
     let tensor = file.tensor(NAME).ok_or_else(|| Error::MissingTensor { name: NAME.into() })?;
     let rows = tensor.info.dims.get(1).copied().unwrap_or(1);
     let key = "tokenizer.ggml.tokens";

@@ -62,7 +62,7 @@ impl<'a> Loader<'a> {
         self.file.tensor(name).is_some()
     }
 
-    /// Names of the tensors that nothing asked for: those of other modalities, mostly.
+    /// Names of the tensors that nothing asked for.
     pub(super) fn unused(&self) -> Vec<&'a str> {
         let used = self.used.borrow();
         self.file.tensors().map(|t| t.info.name.as_str()).filter(|name| !used.contains(name)).collect()

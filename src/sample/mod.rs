@@ -8,9 +8,23 @@
 mod defaults;
 mod rng;
 
+use std::ops::RangeInclusive;
+
+use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_cpu::reference::math::exp;
 
+pub use defaults::SamplingChoice;
 pub use rng::Rng;
+
+/// What settings may be.
+mod ranges {
+    use super::RangeInclusive;
+
+    pub(super) const TEMPERATURE: RangeInclusive<f32> = 0.0..=100.0;
+    pub(super) const SHARE: RangeInclusive<f32> = 0.0..=1.0;
+    pub(super) const REPEAT_PENALTY: RangeInclusive<f32> = 0.01..=100.0;
+    pub(super) const PENALTY: RangeInclusive<f32> = -100.0..=100.0;
+}
 
 /// What to do with the logits. `Default` is greedy without penalties.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +43,7 @@ pub struct SamplingParams {
     pub presence_penalty: f32,
     /// Subtracted for each occurrence lately; 0 is off.
     pub frequency_penalty: f32,
-    /// How many tokens "lately" reaches back.
+    /// How many tokens "lately" reaches back; `usize::MAX` is the whole context.
     pub penalty_last_n: usize,
     /// Seed of the draw.
     pub seed: u64,
@@ -54,22 +68,20 @@ impl Default for SamplingParams {
 impl SamplingParams {
     /// Checks the ranges; the error names the first setting that is outside.
     pub fn check(&self) -> crate::error::Result<()> {
-        let float = |what, value: f32, low: f32, high: f32| {
-            if value >= low && value <= high {
+        let float = |what, value: f32, range: RangeInclusive<f32>| {
+            if range.contains(&value) {
                 return Ok(());
             }
-            Err(crate::error::Error::BadOption {
-                what,
-                found: value.to_string(),
-                want: format!("{low} to {high}"),
-            })
+            let (low, high) = range.into_inner();
+            let (found, want) = (value.to_string(), format!("{low} to {high}"));
+            Err(crate::error::Error::BadOption { what, found, want })
         };
-        float("temperature", self.temperature, 0.0, 100.0)?;
-        float("top-p", self.top_p, 0.0, 1.0)?;
-        float("min-p", self.min_p, 0.0, 1.0)?;
-        float("repeat penalty", self.repeat_penalty, 0.01, 100.0)?;
-        float("presence penalty", self.presence_penalty, -100.0, 100.0)?;
-        float("frequency penalty", self.frequency_penalty, -100.0, 100.0)
+        float("temperature", self.temperature, ranges::TEMPERATURE)?;
+        float("top-p", self.top_p, ranges::SHARE)?;
+        float("min-p", self.min_p, ranges::SHARE)?;
+        float("repeat penalty", self.repeat_penalty, ranges::REPEAT_PENALTY)?;
+        float("presence penalty", self.presence_penalty, ranges::PENALTY)?;
+        float("frequency penalty", self.frequency_penalty, ranges::PENALTY)
     }
 }
 
@@ -95,9 +107,16 @@ impl Sampler {
         &self.params
     }
 
+    /// Other settings from the next token on. The draw goes on where it is: the seed of `params` is not used.
+    pub fn set_params(&mut self, params: SamplingParams) {
+        self.params = SamplingParams { seed: self.params.seed, ..params };
+    }
+
     /// Picks a token. `logits` is `[vocab]`; `recent` the sequence so far, newest last; `allowed` says which ids
-    /// may come out at all. `None` if no allowed id has a finite logit, or one is NaN.
+    /// may come out at all. Logits that are NaN or negative infinity are never picked. `None` if there is no other
+    /// among the allowed ones, or, where the token is drawn, the largest of them is infinite.
     pub fn pick(&mut self, logits: &[f32], recent: &[u32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
+        let _ieee = IeeeDefaults::enter();
         self.adjusted.clear();
         self.adjusted.extend_from_slice(logits);
         self.penalise(recent);
@@ -253,5 +272,7 @@ mod tests {
         let mut sampler = Sampler::new(SamplingParams { temperature: 1.0, ..Default::default() });
         assert_eq!(sampler.pick(&[f32::NAN, f32::NAN], &[], any), None);
         assert_eq!(sampler.pick(&[f32::INFINITY, 0.0], &[], any), None);
+        assert_eq!(sampler.pick(&[f32::NAN, 0.0], &[], any), Some(1));
+        assert_eq!(sampler.pick(&[f32::NEG_INFINITY], &[], any), None);
     }
 }

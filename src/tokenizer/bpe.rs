@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use qwip_quant::byte_map;
 use qwip_quant::gguf::Gguf;
+use qwip_quant::limits::MAX_MERGES;
 
-use super::byte_map;
 use super::error::{MergeFault, TokenizerError};
-use super::vocab::{MAX_ID_BITS, Vocab, hash};
+use super::hash::HashKeys;
+use super::vocab::{MAX_ID_BITS, Vocab};
 
 /// Words of at most this many bytes are merged by looking through all pairs each time, which for so few is faster
 /// than a heap.
@@ -17,7 +19,7 @@ const NONE: u32 = u32::MAX;
 
 /// A slot holds left token, right token and rank, from the upper bits to the lower.
 const RANK_BITS: u32 = u64::BITS - 2 * MAX_ID_BITS;
-const MAX_MERGES: usize = (1 << RANK_BITS) - 1;
+const _: () = assert!(MAX_MERGES < 1 << RANK_BITS);
 /// No slot in use is all ones, since no id is.
 const FREE: u64 = u64::MAX;
 
@@ -29,6 +31,7 @@ pub(super) struct Merges {
     merged: Box<[u32]>, // [merges]
     /// The token of each single byte.
     bytes: Box<[u32; 256]>,
+    keys: HashKeys,
 }
 
 impl Merges {
@@ -50,7 +53,7 @@ impl Merges {
             let text = merges.strings(file).ok().and_then(|mut texts| texts.nth(index)).unwrap_or_default();
             TokenizerError::Merge { index, text: String::from_utf8_lossy(text).into_owned(), fault }
         };
-        let mut keys = Vec::with_capacity(merges.len);
+        let mut pairs = Vec::with_capacity(merges.len);
         let mut merged = Vec::with_capacity(merges.len);
         let mut texts = merges.strings(file)?;
         let mut parser = Parser { file, vocab, joined: Vec::new(), guess: 256 };
@@ -59,17 +62,19 @@ impl Merges {
             for entry in batch.entries() {
                 let (left, right, result) =
                     parser.parse(entry).map_err(|wrong| fault(merged.len(), wrong))?;
-                keys.push(key(left, right));
+                pairs.push(pair(left, right));
                 merged.push(result);
             }
         }
-        let slots = fill_slots(&keys).map_err(|(index, first)| fault(index, MergeFault::Repeated(first)))?;
-        Ok(Merges { slots, merged: merged.into_boxed_slice(), bytes })
+        let keys = vocab.keys();
+        let slots =
+            fill_slots(&pairs, keys).map_err(|(index, first)| fault(index, MergeFault::Repeated(first)))?;
+        Ok(Merges { slots, merged: merged.into_boxed_slice(), bytes, keys })
     }
 
     /// The rank of the merge of two neighbours, the lowest of which is merged first; NONE if they do not merge.
     fn rank(&self, left: u32, right: u32) -> u32 {
-        match self.slots[search(&self.slots, key(left, right))] {
+        match self.slots[search(&self.slots, pair(left, right), self.keys)] {
             FREE => NONE,
             slot => rank_of(slot),
         }
@@ -168,44 +173,44 @@ impl Merges {
 }
 
 /// Both tokens of a pair in one number.
-fn key(left: u32, right: u32) -> u64 {
+fn pair(left: u32, right: u32) -> u64 {
     u64::from(left) << MAX_ID_BITS | u64::from(right)
 }
 
 fn rank_of(slot: u64) -> u32 {
-    (slot & MAX_MERGES as u64) as u32
+    (slot & ((1 << RANK_BITS) - 1)) as u32
 }
 
 /// The table of the pairs; the rank of each is its index. An error names a pair that is there twice: its index and
 /// the one before.
-fn fill_slots(keys: &[u64]) -> Result<Box<[u64]>, (usize, u32)> {
-    let slot_count = (keys.len() + keys.len() / 2 + 2).next_power_of_two();
+fn fill_slots(pairs: &[u64], keys: HashKeys) -> Result<Box<[u64]>, (usize, u32)> {
+    let slot_count = (pairs.len() + pairs.len() / 2 + 2).next_power_of_two();
     let mut slots = vec![FREE; slot_count].into_boxed_slice();
     let mut rank = 0;
-    for batch in keys.chunks(BATCH) {
-        std::hint::black_box(batch.iter().fold(0, |all, &key| all ^ slots[home(key, slot_count)]));
-        for &key in batch {
-            let at = search(&slots, key);
+    for batch in pairs.chunks(BATCH) {
+        std::hint::black_box(batch.iter().fold(0, |all, &pair| all ^ slots[home(pair, slot_count, keys)]));
+        for &pair in batch {
+            let at = search(&slots, pair, keys);
             let slot = &mut slots[at];
             if *slot != FREE {
                 return Err((rank as usize, rank_of(*slot)));
             }
-            *slot = key << RANK_BITS | rank;
+            *slot = pair << RANK_BITS | rank;
             rank += 1;
         }
     }
     Ok(slots)
 }
 
-/// Where the search for a pair begins: the upper bits of a product depend on all bits of the pair.
-fn home(key: u64, slot_count: usize) -> usize {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (slot_count - 1)
+/// Where the search for a pair begins.
+fn home(pair: u64, slot_count: usize, keys: HashKeys) -> usize {
+    keys.number(pair) as usize & (slot_count - 1)
 }
 
 /// The slot of a pair, or the free one where it belongs. There always is a free one: less than two thirds are used.
-fn search(slots: &[u64], key: u64) -> usize {
-    let mut at = home(key, slots.len());
-    while slots[at] != FREE && slots[at] >> RANK_BITS != key {
+fn search(slots: &[u64], pair: u64, keys: HashKeys) -> usize {
+    let mut at = home(pair, slots.len(), keys);
+    while slots[at] != FREE && slots[at] >> RANK_BITS != pair {
         at = (at + 1) & (slots.len() - 1);
     }
     at
@@ -236,9 +241,10 @@ impl<'a> Batch<'a> {
     fn fill(&mut self, texts: &mut impl Iterator<Item = &'a [u8]>, vocab: &Vocab) -> bool {
         self.count = 0;
         let mut touched = 0;
+        let keys = vocab.keys();
         for (entry, text) in self.entries.iter_mut().zip(texts) {
             let right = text.iter().position(|&byte| byte == b' ').map_or(0, |space| space + 1);
-            let hashes = [hash(&text[..right.saturating_sub(1)]), hash(&text[right..])];
+            let hashes = [keys.text(&text[..right.saturating_sub(1)]), keys.text(&text[right..])];
             touched ^= vocab.touch(hashes[0]) ^ vocab.touch(hashes[1]);
             *entry = Entry { text, right, hashes };
             self.count += 1;
@@ -283,5 +289,28 @@ impl Parser<'_> {
         };
         self.guess = merged + 1;
         Ok((left_id, right_id, merged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_chosen_to_share_a_slot_of_unkeyed_hashes_spread() {
+        const COUNT: usize = 20_000;
+        // The upper bits of a product with a well-known factor, and the plain lower bits.
+        let product = (0u64..).filter(|pair| pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xffff < 32);
+        let plain = (0u64..).map(|pair| pair << 20);
+        for pairs in [product.take(COUNT).collect(), plain.take(COUNT).collect::<Vec<u64>>()] {
+            let keys = HashKeys::random();
+            let slots = fill_slots(&pairs, keys).unwrap();
+            let steps = |&pair: &u64| {
+                let home = home(pair, slots.len(), keys);
+                search(&slots, pair, keys).wrapping_sub(home) & (slots.len() - 1)
+            };
+            let longest = pairs.iter().map(steps).max();
+            assert!(longest < Some(1000), "{longest:?} steps");
+        }
     }
 }

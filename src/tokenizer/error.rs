@@ -61,7 +61,7 @@ pub enum TokenizerError {
         text: String,
     },
     /// A text with this byte could not be encoded.
-    #[error("no token for the byte {0:#04x} ({text:?} in the vocabulary)", text = super::byte_map::char_of(*.0))]
+    #[error("no token for the byte {0:#04x} ({text:?} in the vocabulary)", text = qwip_quant::byte_map::char_of(*.0))]
     MissingByte(u8),
     /// A merge that is not two tokens that make a third one, or that is there twice.
     #[error("merge {index} ({text:?}) {fault}")]

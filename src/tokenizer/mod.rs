@@ -6,16 +6,18 @@
 //! words and merged.
 
 mod bpe;
-mod byte_map;
 mod classes;
 mod detokenizer;
 mod error;
+mod hash;
 mod split;
 mod unicode_ranges;
 mod vocab;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use qwip_quant::byte_map;
 use qwip_quant::gguf::Gguf;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
@@ -130,19 +132,32 @@ impl Tokenizer {
         ids
     }
 
+    /// Where in `text` the first control token is spelt out that [`Special::Parse`] could find there.
+    pub fn find_control(&self, text: &str) -> Option<Range<usize>> {
+        let found = self.first_token(text, |kind| matches!(kind, TokenKind::Control | TokenKind::Unknown));
+        found.map(|(start, end, _)| start..end)
+    }
+
     /// The leftmost special token in `text`, of several the longest: where it starts and ends, and its id.
     fn first_special(&self, text: &str, special: Special) -> Option<(usize, usize, u32)> {
+        self.first_token(text, |kind| match kind {
+            TokenKind::UserDefined => true,
+            TokenKind::Control | TokenKind::Unknown => special == Special::Parse,
+            _ => false,
+        })
+    }
+
+    /// The leftmost special token of a kind that is `wanted`, of several the longest.
+    fn first_token(&self, text: &str, wanted: impl Fn(TokenKind) -> bool) -> Option<(usize, usize, u32)> {
         let bytes = text.as_bytes();
         for (start, &first) in bytes.iter().enumerate() {
             for &length in self.special.starting_with(first) {
                 let Some(piece) = bytes.get(start..start + length) else { continue };
                 let Some(id) = self.vocab.find(piece) else { continue };
-                let matches = match self.kind(id) {
-                    Some(TokenKind::UserDefined) => true,
-                    Some(TokenKind::Control | TokenKind::Unknown) => special == Special::Parse,
-                    _ => false,
-                };
-                if matches && text.is_char_boundary(start) && text.is_char_boundary(start + length) {
+                if self.kind(id).is_some_and(&wanted)
+                    && text.is_char_boundary(start)
+                    && text.is_char_boundary(start + length)
+                {
                     return Some((start, start + length, id));
                 }
             }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use qwip_quant::gguf::{Array, Gguf};
+use qwip_quant::limits::MAX_VOCAB;
 
 use super::error::TokenizerError;
+use super::hash::HashKeys;
 
 /// The bytes of a file that others may hold too, a map for instance.
 pub type FileBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -33,9 +35,8 @@ impl TokenKind {
     }
 }
 
-/// How many bits an id may take, many more than any vocabulary needs: two ids and a rank share 64 bits.
-pub(super) const MAX_ID_BITS: u32 = 21;
-const MAX_TOKENS: usize = (1 << MAX_ID_BITS) - 1;
+/// How many bits an id may take, many more than any vocabulary needs.
+pub(super) const MAX_ID_BITS: u32 = MAX_VOCAB.ilog2() + 1;
 const EMPTY: u32 = u32::MAX;
 
 pub(super) struct Vocab {
@@ -49,6 +50,7 @@ pub(super) struct Vocab {
     /// that a wrong token is almost always recognised without a look at its text.
     slots: Box<[u32]>, // a power of two
     id_bits: u32,
+    keys: HashKeys,
 }
 
 impl Vocab {
@@ -58,7 +60,7 @@ impl Vocab {
             .array("tokenizer.ggml.tokens")?
             .ok_or(TokenizerError::MissingKey("tokenizer.ggml.tokens"))?;
         let count = tokens.len;
-        check_limit("tokens", count, MAX_TOKENS)?;
+        check_limit("tokens", count, MAX_VOCAB)?;
         check_limit("bytes", tokens.bytes.len(), u32::MAX as usize - 8)?;
         let kinds = load_kinds(gguf.array("tokenizer.ggml.token_type")?, count, bytes)?;
 
@@ -79,6 +81,7 @@ impl Vocab {
             kinds,
             slots: vec![EMPTY; slot_count].into_boxed_slice(),
             id_bits,
+            keys: HashKeys::random(),
             file: Arc::clone(&file),
         };
         for id in 0..count as u32 {
@@ -86,7 +89,7 @@ impl Vocab {
             if text.is_empty() {
                 return Err(TokenizerError::EmptyToken(id));
             }
-            let hash = hash(text);
+            let hash = vocab.keys.text(text);
             match vocab.probe(bytes, text, hash) {
                 Ok(first) => {
                     let text = String::from_utf8_lossy(text).into_owned();
@@ -122,7 +125,12 @@ impl Vocab {
 
     /// As [`Vocab::find`], with the bytes of the file at hand.
     pub(super) fn find_in(&self, file: &[u8], text: &[u8]) -> Option<u32> {
-        self.probe(file, text, hash(text)).ok()
+        self.probe(file, text, self.keys.text(text)).ok()
+    }
+
+    /// The keys of the hashes that the other methods take.
+    pub(super) fn keys(&self) -> HashKeys {
+        self.keys
     }
 
     /// As [`Vocab::find_in`], with the hash of the text at hand too.
@@ -189,60 +197,4 @@ fn load_kinds(types: Option<&Array>, count: usize, file: &[u8]) -> Result<Box<[T
     kinds
         .map(|(id, found)| TokenKind::from_id(found).ok_or(TokenizerError::UnknownType { id, found }))
         .collect()
-}
-
-/// A hash of short strings: two multiplications for up to 16 bytes.
-pub(super) fn hash(text: &[u8]) -> u64 {
-    const K0: u64 = 0x9e37_79b9_7f4a_7c15;
-    const K1: u64 = 0xd1b5_4a32_d192_ed03;
-    let mix = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let mut state = K1.wrapping_mul(text.len() as u64 + 1);
-    let mut rest = text;
-    while let Some((pair, after)) = rest.split_first_chunk::<16>()
-        && !after.is_empty()
-    {
-        state = mix(state ^ first_eight(pair), K1 ^ first_eight(&pair[8..]));
-        rest = after;
-    }
-    // Words that overlap cover 8 to 16 bytes, and 4 to 7, without a loop.
-    let (low, high) = match rest.len() {
-        8.. => (first_eight(rest), first_eight(&rest[rest.len() - 8..])),
-        4.. => (first_four(rest), first_four(&rest[rest.len() - 4..])),
-        1.. => (u64::from(rest[0]) | u64::from(rest[rest.len() / 2]) << 8, u64::from(rest[rest.len() - 1])),
-        0 => (0, 0),
-    };
-    mix(mix(state ^ low, K1 ^ high), K0)
-}
-
-/// The first eight bytes as a number; 0 if there are fewer.
-fn first_eight(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
-}
-
-/// The first four bytes as a number; 0 if there are fewer.
-fn first_four(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |chunk| u32::from_le_bytes(*chunk).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_differ_where_texts_do() {
-        let text: Vec<u8> = (0..=255).collect();
-        let mut hashes: Vec<u64> = Vec::new();
-        for length in 0..64 {
-            for start in 0..100 {
-                hashes.push(hash(&text[start..start + length]));
-            }
-        }
-        hashes.sort_unstable();
-        hashes.dedup();
-        // The hundred empty texts are one.
-        assert_eq!(hashes.len(), 63 * 100 + 1);
-    }
 }

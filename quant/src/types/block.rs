@@ -6,7 +6,7 @@ use half::f16;
 ///
 /// Each type says what is its own: the fields, and how they spell codes, scales and minima. The value of an
 /// element is always `scale * code - min`, computed in f32 in this order, with the scale and min of its group.
-pub trait Block: Sized {
+pub(crate) trait Block: Sized {
     /// Elements in a block, at most 256.
     const LEN: usize;
     /// Bytes of a block.

@@ -1,6 +1,6 @@
 //! The element types of tensors: their sizes, and rows of them to and from f32.
 
-pub mod block;
+mod block;
 pub mod file_type;
 mod floats;
 #[cfg(test)]
@@ -24,7 +24,7 @@ mod tensor_type;
 #[cfg(test)]
 mod tests;
 
-pub use block::Block;
+use block::Block;
 pub use file_type::{FILE_TYPES, FileType};
 pub use tensor_type::{REMOVED_IDS, TensorType};
 

@@ -92,9 +92,13 @@ pub(super) fn apply(value: &Value, name: &str, mut args: Args, meter: &mut Meter
             (Value::Float(f), _) => Value::Float(f.abs()),
             (other, _) => return Fail::new(format!("'abs' needs a number, not {}", other.type_name())),
         },
-        "int" => to_int(value, a)?,
+        "int" => {
+            meter.scan(value.as_str().map_or(0, str::len))?;
+            to_int(value, a)?
+        }
         "float" => {
             let fallback = a.take(0, "default").unwrap_or(Value::Float(0.0));
+            meter.scan(value.as_str().map_or(0, str::len))?;
             let parsed = value.as_str().and_then(parse_float).or(value.as_float());
             if matches!(value, Value::Undefined) {
                 return Fail::new("the value is undefined");
@@ -160,7 +164,7 @@ pub(super) fn apply(value: &Value, name: &str, mut args: Args, meter: &mut Meter
             let (mut seen, mut kept): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
             for v in value.iterate(meter)? {
                 let key = keys.of(&v, meter)?;
-                if !ops::is_hashable(&key) {
+                if !key.is_hashable() {
                     return Fail::new(format!(
                         "'unique' cannot tell values of type {} apart",
                         key.type_name()
@@ -271,6 +275,7 @@ pub(super) fn path(value: &Value, key: &Value, meter: &mut Meter) -> Outcome<Val
     let Value::Str(dotted) = key else {
         return Ok(ops::item(value, key, meter)?.unwrap_or(Value::Undefined));
     };
+    meter.scan(dotted.len())?;
     let mut found = value.clone();
     for part in dotted.split('.') {
         if matches!(found, Value::Undefined) {
@@ -542,10 +547,10 @@ pub(super) fn merged(
     named: Vec<(Value, Value)>,
     meter: &mut Meter,
 ) -> Outcome<Vec<(Value, Value)>> {
+    meter.values(base.map_or(0, |dict| dict.entries.len()) + named.len())?;
     let mut entries = base.map(|dict| dict.entries.clone()).unwrap_or_default();
-    meter.values(entries.len() + named.len())?;
     for (key, value) in named {
-        if !ops::is_hashable(&key) {
+        if !key.is_hashable() {
             return Fail::new(format!("a value of type {} cannot be a key", key.type_name()));
         }
         let mut known = None;

@@ -73,6 +73,11 @@ pub(super) fn call(value: &Value, name: &str, mut args: Args, meter: &mut Meter)
     let result = match value {
         Value::Str(s) => {
             meter.scan(s.len())?;
+            // What is searched for is read too, however short the text is.
+            for argument in args.positional.iter().flatten().chain(args.named.iter().map(|(_, value)| value))
+            {
+                meter.scan(argument.as_str().map_or(0, str::len))?;
+            }
             text_method(s, name, &mut args, meter)?
         }
         Value::Dict(dict) => dict_method(value, dict, name, &mut args, meter)?,
@@ -88,7 +93,7 @@ fn dict_method(value: &Value, dict: &Dict, name: &str, args: &mut Args, meter: &
         "get" => {
             let key = args.need(0, "key", name)?;
             let default = args.take(1, "default").unwrap_or(Value::None);
-            if !ops::is_hashable(&key) {
+            if !key.is_hashable() {
                 return Fail::new(format!("a value of type {} cannot be a key", key.type_name()));
             }
             Ok(ops::dict_get(dict, &key, meter)?.cloned().unwrap_or(default))
@@ -178,7 +183,7 @@ pub(super) fn pad(s: &str, width: i128, align: &str, fill: &str, meter: &mut Met
 /// `str.replace`; a negative `count` replaces all.
 pub(super) fn replace(s: &str, old: &str, new: &str, count: i128, meter: &mut Meter) -> Outcome<Value> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    meter.scan(s.len())?;
+    meter.scan(s.len() + old.len())?;
     let found = s.matches(old).take(count).count();
     meter.steps(found)?;
     meter.bytes(s.len().saturating_add(found.saturating_mul(new.len())))?;
@@ -199,15 +204,21 @@ pub(super) fn join(separator: &str, values: &[Value], strict: bool, meter: &mut 
 }
 
 /// A text, or a tuple of texts of which one must fit.
-fn fits(argument: &Value, name: &str, test: impl Fn(&str) -> bool) -> Outcome<bool> {
+fn fits(s: &str, argument: &Value, name: &str, meter: &mut Meter) -> Outcome<bool> {
+    let test = |wanted: &str| if name == "startswith" { s.starts_with(wanted) } else { s.ends_with(wanted) };
     match argument {
-        Value::Str(s) => Ok(test(s)),
+        Value::Str(wanted) => Ok(test(wanted)),
         Value::Seq(seq) if seq.kind == SeqKind::Tuple => {
+            meter.steps(seq.items.len())?;
             let texts: Option<Vec<&str>> = seq.items.iter().map(Value::as_str).collect();
-            match texts {
-                Some(texts) => Ok(texts.into_iter().any(test)),
-                None => Fail::new(format!("'{name}' takes texts")),
+            let Some(texts) = texts else { return Fail::new(format!("'{name}' takes texts")) };
+            for wanted in texts {
+                meter.scan(wanted.len().min(s.len()))?;
+                if test(wanted) {
+                    return Ok(true);
+                }
             }
+            Ok(false)
         }
         other => Fail::new(format!("'{name}' takes text, not {}", other.type_name())),
     }
@@ -223,9 +234,7 @@ fn text_method(s: &str, name: &str, args: &mut Args, meter: &mut Meter) -> Outco
         }
         "startswith" | "endswith" => {
             let wanted = args.need(0, "prefix", name)?;
-            Ok(Value::Bool(fits(&wanted, name, |w| {
-                if name == "startswith" { s.starts_with(w) } else { s.ends_with(w) }
-            })?))
+            Ok(Value::Bool(fits(s, &wanted, name, meter)?))
         }
         "removeprefix" | "removesuffix" => {
             let wanted = args.need_text(0, "prefix", name)?;
@@ -400,6 +409,7 @@ fn brace_format(s: &str, args: &mut Args, meter: &mut Meter) -> Outcome<Value> {
     let mut automatic = 0;
     while let Some(at) = rest.find(['{', '}']) {
         push(&mut out, &rest[..at], meter)?;
+        meter.steps(1 + named.len() / 8)?;
         let mark = &rest[at..at + 1];
         let tail = &rest[at + 1..];
         if let Some(tail) = tail.strip_prefix(mark) {

@@ -125,7 +125,7 @@ fn floor_rem(x: f64, y: f64) -> f64 {
 /// `format % args` with the conversions s, r, d, i and f, without flags but with a precision.
 pub(super) fn percent_format(format: &str, args: &Value, meter: &mut Meter) -> Outcome<Value> {
     let mut values = match args {
-        Value::Seq(seq) if seq.kind == SeqKind::Tuple => seq.items.clone(),
+        Value::Seq(seq) if seq.kind == SeqKind::Tuple => args.iterate(meter)?,
         single => vec![single.clone()],
     }
     .into_iter();
@@ -134,13 +134,14 @@ pub(super) fn percent_format(format: &str, args: &Value, meter: &mut Meter) -> O
     push(&mut out, &format[..plain], meter)?;
     let mut rest = &format[plain..];
     while let Some(spec) = rest.strip_prefix('%') {
+        meter.steps(1)?;
         let conversion = spec.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(spec.len());
         let Some(kind) = spec[conversion..].chars().next() else {
             return Fail::new("a format ends in the middle of a conversion");
         };
         let precision = spec[..conversion].strip_prefix('.').and_then(|p| p.parse::<usize>().ok());
         if kind == '%' {
-            out.push('%');
+            push(&mut out, "%", meter)?;
         } else {
             let Some(value) = values.next() else {
                 return Fail::new("a format has more conversions than arguments");
@@ -233,19 +234,6 @@ pub(super) fn equal(a: &Value, b: &Value, meter: &mut Meter) -> Outcome<bool> {
     })
 }
 
-/// Whether Python could use the value as a dictionary key.
-pub(super) fn is_hashable(value: &Value) -> bool {
-    match value {
-        Value::Dict(_) => false,
-        Value::Seq(seq) => match seq.kind {
-            SeqKind::List => false,
-            SeqKind::Tuple => seq.items.iter().all(is_hashable),
-            SeqKind::Range | SeqKind::View | SeqKind::Iter => true,
-        },
-        _ => true,
-    }
-}
-
 pub(super) fn dict_get<'d>(dict: &'d Dict, key: &Value, meter: &mut Meter) -> Outcome<Option<&'d Value>> {
     if let Value::Str(key) = key {
         return dict.get_str(key, meter);
@@ -306,7 +294,7 @@ pub(super) fn contains(haystack: &Value, needle: &Value, meter: &mut Meter) -> O
             }
             Ok(false)
         }
-        Value::Dict(_) if !is_hashable(needle) => {
+        Value::Dict(_) if !needle.is_hashable() => {
             Fail::new(format!("a value of type {} cannot be a key", needle.type_name()))
         }
         Value::Dict(dict) => Ok(dict_get(dict, needle, meter)?.is_some()),

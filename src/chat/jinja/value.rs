@@ -117,6 +117,8 @@ pub(crate) struct Seq {
     pub(super) kind: SeqKind,
     pub(super) items: Vec<Value>,
     depth: u16,
+    /// Kept, as the depth is: tuples may share their parts, and visiting these again and again would take for ever.
+    hashable: bool,
 }
 
 #[derive(Debug)]
@@ -140,7 +142,12 @@ impl Value {
 
     pub(super) fn seq(kind: SeqKind, items: Vec<Value>) -> Outcome<Value> {
         let depth = outer_depth(items.iter())?;
-        Ok(Value::Seq(Arc::new(Seq { kind, items, depth })))
+        let hashable = match kind {
+            SeqKind::List => false,
+            SeqKind::Tuple => items.iter().all(Value::is_hashable),
+            SeqKind::Range | SeqKind::View | SeqKind::Iter => true,
+        };
+        Ok(Value::Seq(Arc::new(Seq { kind, items, depth, hashable })))
     }
 
     pub(super) fn list(items: Vec<Value>) -> Outcome<Value> {
@@ -159,6 +166,15 @@ impl Value {
             Value::Dict(dict) => dict.depth,
             Value::Method(method) => 1 + method.0.depth(),
             _ => 0,
+        }
+    }
+
+    /// Whether Python could use the value as a dictionary key.
+    pub(super) fn is_hashable(&self) -> bool {
+        match self {
+            Value::Dict(_) => false,
+            Value::Seq(seq) => seq.hashable,
+            _ => true,
         }
     }
 
@@ -262,7 +278,14 @@ impl Dict {
     /// The entry of a text key.
     pub(super) fn get_str(&self, key: &str, meter: &mut Meter) -> Outcome<Option<&Value>> {
         meter.steps(1 + self.entries.len() / 8)?;
-        Ok(self.entries.iter().find(|(k, _)| k.as_str() == Some(key)).map(|(_, v)| v))
+        for (found, value) in &self.entries {
+            let Some(found) = found.as_str().filter(|found| found.len() == key.len()) else { continue };
+            meter.scan(key.len())?;
+            if found == key {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use qwip::KvType;
+use qwip::{KvType, Session};
 
 const AFTER_HELP: &str = "\
 MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
@@ -67,10 +67,11 @@ pub(crate) struct HubArgs {
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
     /// Most tokens of prompt and answers together [default: what the model was trained for, at most 8192]
-    #[arg(short = 'c', long, env = "QWIP_CTX_SIZE", value_name = "N")]
+    #[arg(short = 'c', long, env = "QWIP_CTX_SIZE", value_name = "N", value_parser = parse_tokens)]
     pub(crate) ctx_size: Option<usize>,
     /// Tokens of the prompt that are evaluated in one slice
-    #[arg(short = 'b', long, env = "QWIP_BATCH_SIZE", value_name = "N", default_value_t = 512)]
+    #[arg(short = 'b', long, env = "QWIP_BATCH_SIZE", value_name = "N", default_value_t = 512,
+          value_parser = parse_batch)]
     pub(crate) batch_size: usize,
     /// Threads [default: as many as there are cores to use]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", default_value_t = 0, hide_default_value = true,
@@ -207,7 +208,7 @@ pub(crate) struct RunArgs {
     /// Continue the text as it is, without the model's chat template
     #[arg(long, env = "QWIP_RAW", value_parser = FalseyValueParser::new())]
     pub(crate) raw: bool,
-    /// Print one JSON object: text, thinking, tokens, finish_reason, timings, model
+    /// Print one JSON object: text, thinking, tokens, finish_reason, context_full, timings, seed, model
     #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -313,13 +314,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, env = "QWIP_SAVE", value_name = "FILE", requires = "synthetic")]
     pub(crate) save: Option<PathBuf>,
     /// Tokens of the prompt to measure; 0: none
-    #[arg(short = 'p', long, env = "QWIP_N_PROMPT", value_name = "N", default_value_t = 512)]
+    #[arg(short = 'p', long, env = "QWIP_N_PROMPT", value_name = "N", default_value_t = 512, value_parser = parse_tokens)]
     pub(crate) n_prompt: usize,
     /// New tokens to measure; 0: none
-    #[arg(short = 'n', long, env = "QWIP_N_GEN", value_name = "N", default_value_t = 128)]
+    #[arg(short = 'n', long, env = "QWIP_N_GEN", value_name = "N", default_value_t = 128, value_parser = parse_tokens)]
     pub(crate) n_gen: usize,
     /// Tokens that are in the context before each measurement
-    #[arg(short = 'd', long, env = "QWIP_N_DEPTH", value_name = "N", default_value_t = 0)]
+    #[arg(short = 'd', long, env = "QWIP_N_DEPTH", value_name = "N", default_value_t = 0, value_parser = parse_tokens)]
     pub(crate) n_depth: usize,
     /// How often each is measured; the median counts
     #[arg(short = 'r', long, env = "QWIP_REPETITIONS", value_name = "N", default_value_t = 5,
@@ -361,6 +362,14 @@ fn parse_kv_type(text: &str) -> Result<KvType, String> {
 
 fn parse_threads(text: &str) -> Result<usize, String> {
     bounded(text, 0, 1024)
+}
+
+fn parse_tokens(text: &str) -> Result<usize, String> {
+    bounded(text, 0, Session::MAX_CONTEXT)
+}
+
+fn parse_batch(text: &str) -> Result<usize, String> {
+    bounded(text, 1, Session::MAX_BATCH)
 }
 
 fn parse_repetitions(text: &str) -> Result<usize, String> {

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use anyhow::bail;
 use qwip::sample::Rng;
 use qwip::{CONTRACT_VERSION, Session};
 use serde_json::json;
@@ -10,17 +9,18 @@ use serde_json::json;
 use crate::args::{BenchArgs, Format};
 use crate::machine::Bandwidth;
 use crate::model_arg::Opened;
-use crate::output::{bytes, count, line, note};
+use crate::output::{bytes, count, line, note, usage};
 use crate::{interrupt, machine, model_arg, synthetic};
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if args.n_prompt == 0 && args.n_gen == 0 {
-        return Err(crate::output::usage("-p 0 -n 0 leaves nothing to measure"));
+        return Err(usage("-p 0 -n 0 leaves nothing to measure"));
     }
+    let needed = positions(args)?;
     let _armed = interrupt::arm();
     let made = match &args.synthetic {
         Some(_) if args.model.model.is_some() || args.model.positional.is_some() => {
-            return Err(crate::output::usage("give a MODEL or --synthetic, not both"));
+            return Err(usage("give a MODEL or --synthetic, not both"));
         }
         Some(description) => Some(synthetic::make(description, args.save.as_deref())?),
         None => None,
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if let Some(description) = &args.synthetic {
         opened.name = format!("synthetic {description}");
     }
-    let report = measure(&opened, args)?;
+    let report = measure(&opened, args, needed)?;
     match args.output {
         Format::Md => report.markdown(),
         Format::Json => line(report.json()),
@@ -91,12 +91,20 @@ struct Report {
     bandwidth: Bandwidth,
 }
 
-fn measure(opened: &Opened, args: &BenchArgs) -> anyhow::Result<Report> {
-    let needed = args.n_depth + args.n_prompt.max(args.n_gen);
-    let most = opened.model.config().context;
-    if let Some(context) = args.compute.ctx_size.filter(|&context| context != 0 && context < needed) {
-        bail!("-d {} and {} tokens do not fit -c {context}", args.n_depth, needed - args.n_depth);
+/// Positions that the longest measurement reaches.
+fn positions(args: &BenchArgs) -> anyhow::Result<usize> {
+    // Each of them is at most the largest context, so the sum does not overflow.
+    let tokens = args.n_prompt.max(args.n_gen);
+    let needed = args.n_depth + tokens;
+    let context = args.compute.ctx_size.filter(|&context| context != 0).unwrap_or(Session::MAX_CONTEXT);
+    if needed > context {
+        return Err(usage(format!("-d {} and {tokens} tokens do not fit -c {context}", args.n_depth)));
     }
+    Ok(needed)
+}
+
+fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<Report> {
+    let most = opened.model.config().context;
     if needed > most {
         note(format_args!(
             "qwip: note: {needed} tokens are more than the {most} that the model was trained for"
@@ -104,7 +112,7 @@ fn measure(opened: &Opened, args: &BenchArgs) -> anyhow::Result<Report> {
     }
     let file = opened.model.file();
     let threads = opened.cpu.pool.threads();
-    let bandwidth = machine::bandwidth(threads);
+    let bandwidth = machine::bandwidth(threads)?;
     let mut session = opened.session(Some(needed))?;
     let vocab = opened.model.config().vocab as u64;
     let mut rng = Rng::new(1);
@@ -210,8 +218,9 @@ impl Report {
             ))?;
         }
         let Bandwidth { rate, region, streams } = self.bandwidth;
+        line("")?;
         line(format_args!(
-            "\nMemory: {:.2} GB/s ({}, streams a thread: {streams}, best of 5). qwip {}, number contract {CONTRACT_VERSION}.",
+            "Memory: {:.2} GB/s ({}, streams a thread: {streams}, best of 5). qwip {}, number contract {CONTRACT_VERSION}.",
             rate / 1e9,
             bytes(region),
             env!("CARGO_PKG_VERSION"),

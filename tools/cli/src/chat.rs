@@ -7,9 +7,9 @@ use qwip::chat::Message;
 use qwip::{Error, FinishReason, Sampler, Session};
 use rustyline::error::ReadlineError;
 
-use crate::args::{AnswerArgs, ChatArgs, Think};
+use crate::args::{AnswerArgs, ChatArgs, SamplingArgs, Think};
 use crate::model_arg::{self, Opened};
-use crate::output::{line, note, to_terminal};
+use crate::output::{line, note, to_terminal, visible};
 use crate::voice::{self, Screen, Voice, parse_tools};
 use crate::{builtin, input, interrupt};
 
@@ -30,32 +30,16 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
         }
         None => Vec::new(),
     };
-    let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
-    let file = opened.model.file();
-    let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
-    voice.check_chat().with_context(|| opened.name.clone())?;
-    let params = voice.sampling(file, args.answer.think, &args.sampling)?;
-    let session = opened.session(None)?;
+    let mut talk = Talk::open(args, tools)?;
     let mut lines = Lines::open()?;
     // Whoever reads the answers by program does not want this among them.
     match to_terminal() {
-        true => line(greeting(&opened))?,
-        false => note(greeting(&opened)),
+        true => line(greeting(&talk.opened))?,
+        false => note(greeting(&talk.opened)),
     }
     if lines.is_interactive() {
         line("/help lists the commands.")?;
     }
-    let mut talk = Talk {
-        history: Vec::new(),
-        system: args.answer.system.clone(),
-        think: args.answer.think,
-        sampler: Sampler::new(params),
-        answer: args.answer,
-        opened,
-        voice,
-        session,
-        tools,
-    };
     while let Some(text) = lines.message("> ")? {
         let text = text.trim();
         match text.strip_prefix('/') {
@@ -66,8 +50,9 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
                 }
             }
             None => {
+                let before = talk.history.len();
                 talk.history.push(Message::user(text));
-                talk.answer(&mut lines)?;
+                talk.answer(before, &mut lines)?;
             }
         }
     }
@@ -94,6 +79,7 @@ struct Talk {
     system: Option<String>,
     think: Think,
     sampler: Sampler,
+    sampling: SamplingArgs,
     answer: AnswerArgs,
     opened: Opened,
     voice: Voice,
@@ -102,13 +88,40 @@ struct Talk {
 }
 
 impl Talk {
+    fn open(args: ChatArgs, tools: Vec<serde_json::Value>) -> anyhow::Result<Talk> {
+        let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+        let file = opened.model.file();
+        let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+        voice.check_chat().with_context(|| opened.name.clone())?;
+        let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+        Ok(Talk {
+            history: Vec::new(),
+            system: args.answer.system.clone(),
+            think: args.answer.think,
+            sampler: Sampler::new(params),
+            sampling: args.sampling,
+            answer: args.answer,
+            session: opened.session(None)?,
+            opened,
+            voice,
+            tools,
+        })
+    }
+
+    /// Whether to think changes how tokens are chosen, too: the makers publish settings for each.
+    fn set_think(&mut self, think: Think) -> anyhow::Result<()> {
+        self.think = think;
+        self.sampler.set_params(self.voice.sampling(self.opened.model.file(), think, &self.sampling)?);
+        Ok(())
+    }
+
     /// Obeys what follows the slash; true to leave.
     fn command(&mut self, command: &str, lines: &mut Lines) -> anyhow::Result<bool> {
         let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let rest = rest.trim();
         match name {
             "exit" | "quit" | "bye" => return Ok(true),
-            "help" | "?" => line(HELP)?,
+            "help" | "?" => HELP.lines().try_for_each(line)?,
             "clear" => {
                 self.history.clear();
                 note("The conversation starts again.");
@@ -120,16 +133,16 @@ impl Talk {
                 note(format_args!("The system message is {what}; the conversation starts again."));
             }
             "think" => match rest {
-                "on" => self.think = Think::On,
-                "off" => self.think = Think::Off,
-                "auto" => self.think = Think::Auto,
+                "on" => self.set_think(Think::On)?,
+                "off" => self.set_think(Think::Off)?,
+                "auto" => self.set_think(Think::Auto)?,
                 _ => note("/think on, /think off or /think auto"),
             },
             "regen" => {
                 match self.history.iter().rposition(|message| message.role() == "user") {
                     Some(last) => {
                         self.history.truncate(last + 1);
-                        self.answer(lines)?;
+                        self.answer(last, lines)?;
                     }
                     None => note("There is nothing to answer yet."),
                 };
@@ -139,15 +152,15 @@ impl Talk {
         Ok(false)
     }
 
-    /// Answers the history, and what tools the model calls say to it, until there is nothing more to answer.
-    fn answer(&mut self, lines: &mut Lines) -> anyhow::Result<()> {
+    /// Answers the history, and what tools the model calls say to it, until there is nothing more to answer. What
+    /// cannot be answered is forgotten: the history then has the `before` messages that it had before the user's.
+    fn answer(&mut self, before: usize, lines: &mut Lines) -> anyhow::Result<()> {
         loop {
-            let said = self.history.len();
             let calls = match self.answer_once() {
                 Ok(calls) => calls,
                 Err(error) => {
                     // A conversation survives what only concerns this message.
-                    self.history.truncate(said.saturating_sub(1));
+                    self.history.truncate(before);
                     match error.downcast_ref::<Error>() {
                         Some(Error::PromptTooLong { .. }) => note(format_args!(
                             "The conversation no longer fits the context of {} tokens: /clear starts again, \
@@ -167,7 +180,9 @@ impl Talk {
                 return Ok(());
             }
             for call in calls {
-                let Some(result) = lines.message(&format!("result of {call} > "))? else { return Ok(()) };
+                let Some(result) = lines.message(&format!("result of {} > ", visible(call)))? else {
+                    return Ok(());
+                };
                 self.history.push(Message::tool(&result));
             }
         }
@@ -293,6 +308,57 @@ fn unwrap_chat(error: anyhow::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    fn talk(model: &str, more: &[&str]) -> Talk {
+        let words = ["qwip", "chat", model, "-t", "1", "--think", "on"];
+        let cli = Cli::try_parse_from([&words, more].concat()).unwrap();
+        let Some(Command::Chat(args)) = cli.command else { panic!("not chat") };
+        Talk::open(args, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn each_mode_of_thinking_has_its_sampling() {
+        struct Quiet;
+        impl qwip_convert::Progress for Quiet {
+            fn start(&mut self, _: u64) {}
+            fn advance(&mut self, _: u64, _: &str) {}
+            fn note(&mut self, _: &str) {}
+            fn cancelled(&self) -> bool {
+                false
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.gguf");
+        let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../tests/fixtures/models/qwen3-wide-heads");
+        let checkpoint = dir.path().join("checkpoint");
+        std::fs::create_dir(&checkpoint).unwrap();
+        // Without generation_config.json, so that the family's settings count.
+        for name in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"] {
+            std::fs::copy(fixture.join(name), checkpoint.join(name)).unwrap();
+        }
+        let options = qwip_convert::Options { ty: qwip_convert::OutputType::F16, threads: Some(1) };
+        qwip_convert::convert(&checkpoint, &path, &options, &mut Quiet).unwrap();
+        let mut talk = talk(path.to_str().unwrap(), &["--top-k", "9", "-s", "5"]);
+        // As if this were a model that thinks.
+        talk.voice.thinks = true;
+        for (command, temperature) in [("think on", 0.6), ("think off", 0.7), ("think auto", 0.6)] {
+            talk.command(command, &mut Lines::Script).unwrap();
+            let params = talk.sampler.params();
+            assert_eq!((params.temperature, params.top_k, params.seed), (temperature, 9, 5), "{command}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_forgotten_together_with_what_tools_said_to_it() {
+        let mut talk = talk("builtin", &["-c", "8"]);
+        talk.history = vec![Message::user("a"), Message::assistant("b")];
+        talk.history.extend([Message::user("c"), Message::assistant("<tool_call>"), Message::tool("d")]);
+        talk.answer(2, &mut Lines::Script).unwrap();
+        assert_eq!(talk.history, [Message::user("a"), Message::assistant("b")]);
+    }
 
     #[test]
     fn calls_are_found_by_their_tags() {

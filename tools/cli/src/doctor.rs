@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     if let (Some(total), Some(available)) = (memory.total, memory.available) {
         row("memory", &format!("{}, {} available", bytes(total), bytes(available)))?;
     }
-    let bandwidth = machine::bandwidth(cpu.pool.threads());
+    let bandwidth = machine::bandwidth(cpu.pool.threads())?;
     row("bandwidth", &format!("{:.1} GB/s over {}", bandwidth.rate / 1e9, bytes(bandwidth.region)))?;
 
     let mut wrong = Vec::new();
@@ -73,7 +73,8 @@ const SIZES: [(&str, f64, f64); 9] = [
 /// A table of models, their memory with 4096 tokens of context, and the most tokens a second that memory allows.
 fn fits(memory: Option<u64>, rate: f64) -> anyhow::Result<()> {
     const CONTEXT: f64 = 4096.0;
-    line("\nWhat fits, with 4096 tokens of context (tokens/s: what the bandwidth allows at most)")?;
+    line("")?;
+    line("What fits, with 4096 tokens of context (tokens/s: what the bandwidth allows at most)")?;
     line("| model | Q4_K_M | tokens/s | Q8_0 | tokens/s |")?;
     line("|---|--:|--:|--:|--:|")?;
     for (name, billions, cache) in SIZES {
@@ -101,16 +102,7 @@ fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
     line(format_args!("weights      {} scanned, every scale is finite", bytes(scanned)))?;
     let model = Arc::new(Model::load(file.clone()).with_context(|| shown.clone())?);
     line(format_args!("model        {}, shapes fit", model.architecture()))?;
-    match model_arg::tokenizer(&file) {
-        Ok(tokenizer) => {
-            line(format_args!("tokenizer    {} tokens", tokenizer.len()))?;
-            match crate::voice::Voice::new(&file, tokenizer) {
-                Ok(_) => line("template     usable")?,
-                Err(error) => line(format_args!("template     {}", crate::output::one_line(&error)))?,
-            }
-        }
-        Err(error) => line(format_args!("tokenizer    {}", crate::output::one_line(&error)))?,
-    }
+    let unusable = check_voice(&file)?;
     let started = Instant::now();
     let whole = short_forward(&model, args, 512)?;
     let sliced = short_forward(&model, args, 3)?;
@@ -120,7 +112,26 @@ fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
     line(format_args!(
         "computation  finite and the same however it is cut ({:.1} s)",
         started.elapsed().as_secs_f64()
-    ))
+    ))?;
+    match unusable {
+        Some(error) => Err(error.context(shown)),
+        None => Ok(()),
+    }
+}
+
+/// Whether tokenizer and template can be used; otherwise why not.
+fn check_voice(file: &ModelFile) -> anyhow::Result<Option<anyhow::Error>> {
+    let tokenizer = match model_arg::tokenizer(file) {
+        Ok(tokenizer) => tokenizer,
+        Err(error) => {
+            line("tokenizer    NOT USABLE")?;
+            return Ok(Some(error));
+        }
+    };
+    line(format_args!("tokenizer    {} tokens", tokenizer.len()))?;
+    let template = crate::voice::Voice::new(file, tokenizer);
+    line(if template.is_ok() { "template     usable" } else { "template     NOT USABLE" })?;
+    Ok(template.err())
 }
 
 /// Scans every row of every tensor that we could compute with. Returns the bytes seen.

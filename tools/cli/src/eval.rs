@@ -1,6 +1,7 @@
 //! `qwip eval`: what a model computes, for comparison with other programs.
 
 use anyhow::{Context, bail};
+use qwip_convert::OutputFile;
 
 use crate::args::{Eval, EvalArgs, LogitsArgs};
 use crate::npy::NpyWriter;
@@ -18,6 +19,7 @@ fn logits(args: &LogitsArgs) -> anyhow::Result<()> {
     if tokens.is_empty() {
         bail!("{source}: there is no token id in it");
     }
+    OutputFile::check(&args.out)?;
     let mut compute = args.compute.clone();
     compute.ctx_size = compute.ctx_size.or(Some(tokens.len()));
     let opened = model_arg::Opened::new(&model_arg::choose(&args.model)?, &compute)?;

@@ -1,6 +1,11 @@
 //! What this computer has: memory, caches, and how fast memory can be read.
 
+use std::io;
+use std::sync::{RwLock, mpsc};
+use std::thread::{self, Builder};
 use std::time::Instant;
+
+use anyhow::Context;
 
 /// Cache size to assume where the system does not say.
 const ASSUMED_CACHE: u64 = 32 << 20;
@@ -63,52 +68,61 @@ pub(crate) struct Bandwidth {
 
 /// Reads a region of four times the last-level cache (or what memory allows) with `threads` threads of one to
 /// four streams each; the best of five attempts.
-pub(crate) fn bandwidth(threads: usize) -> Bandwidth {
+pub(crate) fn bandwidth(threads: usize) -> anyhow::Result<Bandwidth> {
     let wanted = 4 * last_level_cache().unwrap_or(ASSUMED_CACHE);
     let most = memory().available.map_or(1 << 30, |available| available / 4);
     let words = (wanted.min(most).max(1 << 20) / 8) as usize;
     let each = (words / threads.max(1)).max(64);
     // Every page is written, or all would be one page of zeros.
     let mut region = vec![0u64; each * threads.max(1)];
-    std::thread::scope(|scope| {
+    let start = || format!("cannot start {threads} threads");
+    thread::scope(|scope| -> io::Result<()> {
         for part in region.chunks_exact_mut(each) {
-            scope.spawn(move || part.iter_mut().zip(1..).for_each(|(word, i)| *word = i));
+            let fill = move || part.iter_mut().zip(1..).for_each(|(word, i)| *word = i);
+            Builder::new().spawn_scoped(scope, fill)?;
         }
-    });
+        Ok(())
+    })
+    .with_context(start)?;
     let mut best = Bandwidth { rate: 0.0, region: region.len() as u64 * 8, streams: 1 };
     for streams in [1, 2, 4] {
         for _ in 0..ATTEMPTS {
-            let rate = read_once(&region, each, streams);
+            let rate = read_once(&region, each, streams, Builder::new).with_context(start)?;
             if rate > best.rate {
                 best = Bandwidth { rate, streams, ..best };
             }
         }
     }
-    best
+    Ok(best)
 }
 
 /// Bytes a second of one pass over the region, each thread from its first word to its last.
-fn read_once(region: &[u64], each: usize, streams: usize) -> f64 {
-    let start_together = std::sync::Barrier::new(region.len() / each + 1);
-    let seconds = std::thread::scope(|scope| {
-        let readers: Vec<_> = region
-            .chunks_exact(each)
-            .map(|part| {
-                let barrier = &start_together;
-                scope.spawn(move || {
-                    barrier.wait();
-                    std::hint::black_box(sum(part, streams))
-                })
-            })
-            .collect();
-        start_together.wait();
+fn read_once(region: &[u64], each: usize, streams: usize, builder: impl Fn() -> Builder) -> io::Result<f64> {
+    let gate = RwLock::new(());
+    let (ready, is_ready) = mpsc::channel();
+    let seconds = thread::scope(|scope| {
+        // Dropped when a thread cannot be had, too: those that wait at the gate then go on and end.
+        let closed = gate.write();
+        let mut readers = Vec::new();
+        for part in region.chunks_exact(each) {
+            let (gate, ready) = (&gate, ready.clone());
+            readers.push(builder().spawn_scoped(scope, move || {
+                let _ = ready.send(());
+                drop(gate.read());
+                std::hint::black_box(sum(part, streams))
+            })?);
+        }
+        for _ in &readers {
+            let _ = is_ready.recv();
+        }
+        drop(closed);
         let started = Instant::now();
         for reader in readers {
             let _ = reader.join();
         }
-        started.elapsed().as_secs_f64()
-    });
-    region.len() as f64 * 8.0 / seconds.max(1e-9)
+        io::Result::Ok(started.elapsed().as_secs_f64())
+    })?;
+    Ok(region.len() as f64 * 8.0 / seconds.max(1e-9))
 }
 
 /// The sum of all words, read from `streams` places at once.
@@ -141,8 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_cannot_be_had_is_an_error() {
+        let count = std::cell::Cell::new(0);
+        let builder = || {
+            count.set(count.get() + 1);
+            // No address space holds such a stack.
+            if count.get() < 3 { Builder::new() } else { Builder::new().stack_size(1 << 60) }
+        };
+        assert!(read_once(&[0; 4096], 1024, 1, builder).is_err());
+    }
+
+    #[test]
     fn bandwidth_is_plausible() {
-        let found = bandwidth(2);
+        let found = bandwidth(2).unwrap();
         assert!(found.rate > 1e8 && found.rate < 1e13, "{found:?}");
     }
 }

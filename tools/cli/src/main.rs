@@ -56,9 +56,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Bench(args)) => bench::run(&args)?,
         Some(Command::Doctor(args)) => doctor::run(&args)?,
         None if input::from_terminal() && output::to_terminal() => {
-            match Cli::try_parse_from(["qwip", "chat"])?.command {
-                Some(Command::Chat(args)) => chat::run(args)?,
-                _ => unreachable!("the words say chat"),
+            match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {
+                Ok(Some(Command::Chat(args))) => chat::run(args)?,
+                Ok(_) => unreachable!("the words say chat"),
+                // The environment may hold a wrong value of a flag.
+                Err(error) => return Ok(wrong_call(&error)),
             }
         }
         None => {

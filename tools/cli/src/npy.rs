@@ -1,69 +1,42 @@
 //! NumPy's .npy format, version 1.0: a float32 matrix written row by row under a temporary name.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::bail;
+use qwip_convert::OutputFile;
 
 /// A matrix that is being written. Dropped before [`NpyWriter::finish`], it leaves nothing behind.
 pub(crate) struct NpyWriter {
-    out: Option<BufWriter<File>>,
-    partial: PathBuf,
-    path: PathBuf,
+    out: OutputFile,
     cols: usize,
     rows_left: usize,
 }
 
 impl NpyWriter {
     /// Starts the file of a matrix of `rows` x `cols`.
-    pub(crate) fn create(path: &Path, rows: usize, cols: usize) -> io::Result<NpyWriter> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
-        let out = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
-        let mut writer = NpyWriter { out: Some(out), partial, path: path.into(), cols, rows_left: rows };
-        writer.write(&header(rows, cols))?;
-        Ok(writer)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.as_mut().map_or(Ok(()), |out| out.write_all(bytes))
+    pub(crate) fn create(path: &Path, rows: usize, cols: usize) -> anyhow::Result<NpyWriter> {
+        let mut out = OutputFile::create(path)?;
+        out.write_all(&header(rows, cols))?;
+        Ok(NpyWriter { out, cols, rows_left: rows })
     }
 
     /// Appends a row.
-    pub(crate) fn row(&mut self, values: &[f32]) -> io::Result<()> {
-        if values.len() != self.cols || self.rows_left == 0 {
-            return Err(io::Error::other(format!(
-                "a row of {} values where {} rows of {} are left",
-                values.len(),
-                self.rows_left,
-                self.cols
-            )));
+    pub(crate) fn row(&mut self, values: &[f32]) -> anyhow::Result<()> {
+        let (found, left, cols) = (values.len(), self.rows_left, self.cols);
+        if found != cols || left == 0 {
+            bail!("a row of {found} values where {left} rows of {cols} are left");
         }
         self.rows_left -= 1;
-        values.iter().try_for_each(|v| self.write(&v.to_le_bytes()))
+        Ok(values.iter().try_for_each(|v| self.out.write_all(&v.to_le_bytes()))?)
     }
 
     /// Gives the file its name. It must be complete.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
         if self.rows_left > 0 {
-            return Err(io::Error::other(format!("{} rows are missing", self.rows_left)));
+            bail!("{} rows are missing", self.rows_left);
         }
-        if let Some(out) = self.out.take() {
-            out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        }
-        fs::rename(&self.partial, &self.path)?;
-        self.partial.clear();
-        Ok(())
-    }
-}
-
-impl Drop for NpyWriter {
-    fn drop(&mut self) {
-        if !self.partial.as_os_str().is_empty() {
-            // The buffered rest is of no use: close the file without writing it.
-            self.out.take().map(|out| out.into_parts());
-            let _ = fs::remove_file(&self.partial);
-        }
+        Ok(self.out.finish()?)
     }
 }
 
@@ -83,6 +56,7 @@ fn header(rows: usize, cols: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_finished_file_has_header_and_rows() {

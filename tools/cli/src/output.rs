@@ -54,9 +54,26 @@ pub(crate) fn print(text: impl fmt::Display) -> anyhow::Result<()> {
     write!(io::stdout(), "{text}").map_err(classify)
 }
 
-/// Writes a line to standard output.
+/// Writes one line to standard output, control characters escaped.
 pub(crate) fn line(text: impl fmt::Display) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").map_err(classify)
+    writeln!(io::stdout(), "{}", visible(text)).map_err(classify)
+}
+
+/// `text` with its control characters written as JSON does: names out of a file must not steer the terminal.
+pub(crate) fn visible(text: impl fmt::Display) -> String {
+    let text = text.to_string();
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Makes what was printed visible.
@@ -69,9 +86,9 @@ pub(crate) fn print_err(text: impl fmt::Display) {
     let _ = write!(io::stderr(), "{text}");
 }
 
-/// Writes a line to standard error.
+/// Writes one line to standard error, control characters escaped.
 pub(crate) fn note(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// Whether a person reads what is printed as it comes.
@@ -138,6 +155,13 @@ mod tests {
         assert_eq!(one_line(&error), "m.gguf: no space");
         let result: anyhow::Result<()> = Err(anyhow::anyhow!("two\n lines"));
         assert_eq!(one_line(&result.context("reading").unwrap_err()), "reading: two lines");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_as_in_json() {
+        assert_eq!(visible("a\u{1b}[2Jb\n\u{9b}日"), "a\\u001b[2Jb\\u000a\\u009b日");
+        let json = visible(serde_json::json!({"name": "\u{7f}\u{9b}"}));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["name"], "\u{7f}\u{9b}");
     }
 
     #[test]

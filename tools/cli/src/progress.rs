@@ -41,7 +41,7 @@ impl Meter {
     pub(crate) fn advance(&mut self, n: u64, item: &str) {
         self.done = self.done.saturating_add(n);
         if let Some(bar) = &self.bar {
-            bar.set_message(item.to_string());
+            bar.set_message(output::visible(item));
             return bar.set_position(self.done);
         }
         let percent = (self.done.min(self.total) as f64 / self.total.max(1) as f64 * 100.0) as u64;

@@ -105,6 +105,7 @@ fn json_of(answer: &Answer, opened: &Opened, seed: u64, load_time: std::time::Du
         "thinking": if answer.thinking.is_empty() { None } else { Some(&answer.thinking) },
         "tokens": answer.tokens,
         "finish_reason": answer.reason.as_str(),
+        "context_full": answer.reason == FinishReason::ContextFull,
         "timings": {
             "load_ms": ms(load_time),
             "prompt_tokens": answer.prompt_tokens,

@@ -25,13 +25,15 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<()> {
     }
     print_summary(&summary)?;
     if args.all {
-        line("\nMetadata")?;
+        line("")?;
+        line("Metadata")?;
         for (key, value) in &file.header().metadata {
             line(format_args!("  {key} = {}", shown(value, &file)))?;
         }
     }
     if args.tensors {
-        line("\nTensors")?;
+        line("")?;
+        line("Tensors")?;
         for tensor in file.tensors() {
             let dims: Vec<String> = tensor.info.dims.iter().map(u64::to_string).collect();
             line(format_args!(

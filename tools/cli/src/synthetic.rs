@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use qwip::quant::gguf::{DataWriter, Writer};
 use qwip::quant::{TensorType, encode_row};
 use qwip::sample::Rng;
+use qwip_convert::OutputFile;
 
 use crate::output::{Ending, usage};
 use crate::progress::{Meter, Unit};
@@ -68,13 +68,14 @@ const fn shape(
 /// A model file that disappears when this is dropped, unless it is to be kept.
 pub(crate) struct Synthetic {
     pub(crate) path: PathBuf,
-    keep: bool,
+    /// What disappears together with it.
+    folder: Option<PathBuf>,
 }
 
 impl Drop for Synthetic {
     fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_file(&self.path);
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
         }
     }
 }
@@ -82,19 +83,31 @@ impl Drop for Synthetic {
 /// Writes the model that `description` (SHAPE:TYPE) names, to `save` or to a temporary file.
 pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Synthetic> {
     let (shape, ty) = parse(description)?;
-    let path = match save {
-        Some(path) => path.to_path_buf(),
-        None => std::env::temp_dir().join(format!("qwip-synthetic-{}.gguf", std::process::id())),
+    let made = match save {
+        Some(path) => Synthetic { path: path.to_path_buf(), folder: None },
+        None => {
+            let folder = temporary_folder()?;
+            Synthetic { path: folder.join("synthetic.gguf"), folder: Some(folder) }
+        }
     };
-    // Written under another name first, so that a file with the final name is always complete.
-    let mut partial = path.clone().into_os_string();
-    partial.push(".part");
-    let mut file = Synthetic { path: partial.into(), keep: false };
-    write(shape, ty, &file.path).with_context(|| format!("writing {}", file.path.display()))?;
-    std::fs::rename(&file.path, &path).with_context(|| format!("writing {}", path.display()))?;
-    file.path = path;
-    file.keep = save.is_some();
-    Ok(file)
+    write(shape, ty, &made.path).with_context(|| format!("writing {}", made.path.display()))?;
+    Ok(made)
+}
+
+/// A new folder of our own: names in the folder for temporary files can be foreseen, and what is there already may be
+/// somebody's link to elsewhere.
+fn temporary_folder() -> anyhow::Result<PathBuf> {
+    const ATTEMPTS: usize = 1000;
+    let parent = std::env::temp_dir();
+    for attempt in 0..ATTEMPTS {
+        let folder = parent.join(format!("qwip-{}-{attempt}", std::process::id()));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e).with_context(|| folder.display().to_string()),
+        }
+    }
+    bail!("{}: {ATTEMPTS} names for a temporary folder are taken", parent.display())
 }
 
 fn parse(description: &str) -> anyhow::Result<(&'static Shape, TensorType)> {
@@ -197,7 +210,7 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
         ));
     }
     let total = writer.file_len()?;
-    let mut out = writer.start(BufWriter::with_capacity(1 << 20, File::create(path)?))?;
+    let mut out = writer.start(OutputFile::create(path)?)?;
     let mut meter = Meter::new("writing random weights", total, Unit::Bytes);
     let mut rng = Rng::new(SEED);
     let mut pools = HashMap::new();
@@ -208,8 +221,7 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
         write_tensor(t, &mut out, &mut pools, &mut rng)?;
         meter.advance((t.rows * t.ty.row_bytes(t.cols).unwrap_or(0)) as u64, &t.name);
     }
-    out.finish()?;
-    Ok(())
+    Ok(out.finish()?.finish()?)
 }
 
 /// Encoded rows of one width and type, one after the other.

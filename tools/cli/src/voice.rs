@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use qwip::chat::{ChatTemplate, Message, Part, RenderOptions, ThinkingSplitter, prompt_opens_thinking};
+use qwip::chat::{
+    ChatTemplate, Guarded, Message, Part, RenderOptions, ThinkingSplitter, prompt_opens_thinking,
+};
+use qwip::sample::SamplingChoice;
 use qwip::tokenizer::Special;
 use qwip::{
     Cancel, FinishReason, GenerateOptions, Generated, ModelFile, Sampler, SamplingParams, Session, Tokenizer,
@@ -20,7 +23,7 @@ pub(crate) struct Voice {
     /// None for a base model, which only continues text.
     template: Option<ChatTemplate>,
     /// Whether the template knows of thinking.
-    thinks: bool,
+    pub(crate) thinks: bool,
     bos: Option<String>,
     eos: Option<String>,
 }
@@ -73,13 +76,14 @@ impl Voice {
             eos_token: self.eos.clone(),
             ..RenderOptions::default()
         };
-        let text = template.render(messages, tools, &options)?;
-        let tokens = self.tokenizer.encode_with_bos(&text, Special::Parse);
+        let guarded = Guarded::new(&self.tokenizer, messages, tools)?;
+        let text = template.render(guarded.messages(), guarded.tools(), &options)?;
+        let tokens = guarded.encode(&self.tokenizer, &text);
         let inside_thinking = prompt_opens_thinking(&text);
-        Ok(Prompt { text, tokens, inside_thinking })
+        Ok(Prompt { text: guarded.text(&text), tokens, inside_thinking })
     }
 
-    /// The prompt that is exactly this text.
+    /// The prompt that is exactly this text, control tokens included.
     pub(crate) fn raw_prompt(&self, text: String) -> Prompt {
         let tokens = self.tokenizer.encode_with_bos(&text, Special::Parse);
         Prompt { text, tokens, inside_thinking: false }
@@ -93,20 +97,22 @@ impl Voice {
         flags: &SamplingArgs,
     ) -> anyhow::Result<SamplingParams> {
         let thinking = self.thinks && think != Think::Off;
-        let base = SamplingParams::for_model(file.header(), thinking)?;
-        let params = SamplingParams {
-            temperature: flags.temp.unwrap_or(base.temperature),
-            top_k: flags.top_k.unwrap_or(base.top_k),
-            top_p: flags.top_p.unwrap_or(base.top_p),
-            min_p: flags.min_p.unwrap_or(base.min_p),
-            repeat_penalty: flags.repeat_penalty.unwrap_or(base.repeat_penalty),
-            presence_penalty: flags.presence_penalty.unwrap_or(base.presence_penalty),
-            frequency_penalty: flags.frequency_penalty.unwrap_or(base.frequency_penalty),
-            penalty_last_n: flags.repeat_last_n.unwrap_or(base.penalty_last_n),
-            seed: flags.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_else(new_seed),
+        let choice = SamplingChoice {
+            temperature: flags.temp,
+            top_k: flags.top_k,
+            top_p: flags.top_p,
+            min_p: flags.min_p,
+            repeat_penalty: flags.repeat_penalty,
+            presence_penalty: flags.presence_penalty,
+            frequency_penalty: flags.frequency_penalty,
+            penalty_last_n: flags.repeat_last_n,
         };
-        params.check().map_err(|e| output::usage(e.to_string()))?;
-        Ok(params)
+        let params = match SamplingParams::for_model(file.header(), thinking, &choice) {
+            Err(error @ qwip::Error::BadOption { .. }) => return Err(output::usage(error.to_string())),
+            other => other.with_context(|| file.path().display().to_string())?,
+        };
+        let seed = flags.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_else(new_seed);
+        Ok(SamplingParams { seed, ..params })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::error::{Result, invalid};
 use crate::json::{Object, kind, quote};
+use qwip_quant::limits;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 const FILE: &str = "config.json";
@@ -79,11 +81,11 @@ impl Config {
         })?;
         refuse_what_we_cannot_keep(&c, arch)?;
 
-        let size = |key: &str, max: u32| -> Result<u32> { ranged(&c, key, c.need(key, c.u64(key))?, max) };
-        let hidden = size("hidden_size", 1 << 20)?;
-        let heads = size("num_attention_heads", 1 << 12)?;
+        let size = |key: &str, max: usize| -> Result<u32> { ranged(&c, key, c.need(key, c.u64(key))?, max) };
+        let hidden = size("hidden_size", limits::MAX_EMBEDDING)?;
+        let heads = size("num_attention_heads", limits::MAX_HEADS)?;
         let kv_heads = match c.u64("num_key_value_heads")? {
-            Some(n) => ranged(&c, "num_key_value_heads", n, 1 << 12)?,
+            Some(n) => ranged(&c, "num_key_value_heads", n, limits::MAX_HEADS)?,
             None => heads,
         };
         if heads % kv_heads != 0 {
@@ -92,10 +94,15 @@ impl Config {
             ));
         }
         let head_dim = match (c.u64("head_dim")?, arch) {
-            (Some(n), _) => ranged(&c, "head_dim", n, 1 << 12)?,
+            (Some(n), _) => ranged(&c, "head_dim", n, limits::MAX_HEAD_DIM)?,
             // transformers' own default, which released files rely on.
             (None, Arch::Qwen3) => 128,
-            (None, Arch::Qwen2) if hidden % heads == 0 => hidden / heads,
+            (None, Arch::Qwen2) if hidden % heads == 0 => ranged(
+                &c,
+                "hidden_size / num_attention_heads",
+                u64::from(hidden / heads),
+                limits::MAX_HEAD_DIM,
+            )?,
             (None, Arch::Qwen2) => {
                 return invalid(format!(
                     "{FILE}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
@@ -105,7 +112,7 @@ impl Config {
         if head_dim % 2 != 0 {
             return invalid(format!("{FILE}: head_dim {head_dim} is odd, rotary embedding needs pairs"));
         }
-        let context = size("max_position_embeddings", 1 << 30)?;
+        let context = size("max_position_embeddings", limits::MAX_CONTEXT)?;
         let mut notes = Vec::new();
         let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
         if c.bool("use_sliding_window")? == Some(true) {
@@ -120,13 +127,13 @@ impl Config {
         }
         Ok(Config {
             arch,
-            layers: size("num_hidden_layers", 1024)?,
+            layers: size("num_hidden_layers", limits::MAX_LAYERS)?,
             hidden,
-            ffn: size("intermediate_size", 1 << 22)?,
+            ffn: size("intermediate_size", limits::MAX_FFN)?,
             heads,
             kv_heads,
             head_dim,
-            vocab: size("vocab_size", 1 << 24)?,
+            vocab: size("vocab_size", limits::MAX_VOCAB)?,
             context,
             eps,
             rope_theta,
@@ -160,11 +167,18 @@ fn refuse_what_we_cannot_keep(c: &Object, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-fn ranged(c: &Object, key: &str, n: u64, max: u32) -> Result<u32> {
+fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {
     match u32::try_from(n) {
-        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        Ok(n) if (1..=max).contains(&(n as usize)) => Ok(n),
         _ => invalid(format!("{}: {key} must be between 1 and {max}, found {n}", c.place)),
     }
+}
+
+fn within(c: &Object, key: &str, x: f32, range: RangeInclusive<f32>) -> Result<f32> {
+    if range.contains(&x) {
+        return Ok(x);
+    }
+    invalid(format!("{}: {key} must be between {} and {}, found {x}", c.place, range.start(), range.end()))
 }
 
 /// One id or a list of them; absent is empty.
@@ -196,20 +210,14 @@ fn rope(c: &Object, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeS
             10000.0
         }),
     };
-    if theta <= 0.0 {
-        return invalid(format!("{FILE}: rope_theta must be positive, found {theta}"));
-    }
+    within(c, "rope_theta", theta, limits::ROPE_BASE)?;
     let Some(s) = parameters.or(scaling) else { return Ok((theta, RopeScaling::None)) };
     let name = match s.str("rope_type")? {
         Some(name) => name,
         None => s.str("type")?.unwrap_or("default"),
     };
     let factor = || -> Result<f32> {
-        let factor = s.need("factor", s.f32("factor"))?;
-        if factor >= 1.0 {
-            return Ok(factor);
-        }
-        invalid(format!("{}: factor must be at least 1, found {factor}", s.place))
+        within(&s, "factor", s.need("factor", s.f32("factor"))?, 1.0..=*limits::ROPE_FACTOR.end())
     };
     let scaling = match name {
         "default" | "mrope" => RopeScaling::None,
@@ -225,14 +233,18 @@ fn rope(c: &Object, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeS
             }
             let key = "original_max_position_embeddings";
             let original_context = match s.u64(key)? {
-                Some(n) => ranged(&s, key, n, 1 << 30)?,
+                Some(n) => ranged(&s, key, n, limits::MAX_CONTEXT)?,
                 None => context,
+            };
+            let beta = |key: &str| match s.f32(key)? {
+                Some(beta) => within(&s, key, beta, limits::YARN_BETA).map(Some),
+                None => Ok(None),
             };
             RopeScaling::Yarn {
                 factor: factor()?,
                 original_context,
-                beta_fast: s.f32("beta_fast")?,
-                beta_slow: s.f32("beta_slow")?,
+                beta_fast: beta("beta_fast")?,
+                beta_slow: beta("beta_slow")?,
             }
         }
         other => {

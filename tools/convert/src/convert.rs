@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
 use crate::names::{Expected, expected, reason_to_skip};
-use crate::output::Output;
+use crate::output::OutputFile;
 use crate::vocab::Vocab;
 use crate::{Options, OutputType, Progress, Summary, metadata};
 use qwip_quant::gguf::{DataWriter, Writer};
@@ -36,16 +36,18 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     if !dir.is_dir() {
         return invalid(format!("{} is not a folder with a checkpoint", dir.display()));
     }
+    OutputFile::check(out)?;
     let mut config = Config::read(dir)?;
     let checkpoint = Checkpoint::open(dir)?;
     let mut notes = std::mem::take(&mut config.notes);
     let plan = plan(&config, &checkpoint, options.ty, &mut notes)?;
-    let vocab = Vocab::read(dir, config.vocab)?;
+    let mut vocab = Vocab::read(dir, config.vocab)?;
+    notes.append(&mut vocab.notes);
 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
     let bytes: u64 = plan.iter().map(|t| t.rows * t.row_bytes as u64).sum();
     let mut writer = Writer::new();
-    metadata::general(&mut writer, dir, &config, parameters, options.ty.file_type())?;
+    metadata::general(&mut writer, dir, &config, parameters, options.ty.label().id)?;
     metadata::hyper_parameters(&mut writer, &config);
     metadata::tokenizer(&mut writer, dir, &config, vocab, &mut notes)?;
     for t in &plan {
@@ -69,8 +71,8 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         Err(e) => return invalid(format!("cannot start threads: {e}")),
     };
     progress.start(bytes);
-    let output = Output::create(out)?;
-    let path = output.part();
+    let output = OutputFile::create(out)?;
+    let path = output.part().to_path_buf();
     let data = writer.start(output).map_err(gguf_error(&path))?;
     let mut stream = Stream { pool, checkpoint, data, path, source: Vec::new(), encoded: Vec::new() };
     for t in &plan {
@@ -137,7 +139,7 @@ fn plan_tensor(e: Expected, config: &Config, checkpoint: &Checkpoint, ty: Output
         ));
     }
     let float = stored.float(&e.source)?;
-    // Shapes equal those of the configuration, whose numbers are at most 2^24.
+    // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;
     let ty = tensor_type(&e, config.tied, ty, cols);
     let Some(row_bytes) = ty.row_bytes(cols) else {
@@ -152,7 +154,7 @@ fn tensor_type(e: &Expected, tied: bool, ty: OutputType, cols: usize) -> TensorT
     if e.shape.len() == 1 || e.name.ends_with("_norm.weight") {
         return TensorType::F32;
     }
-    let base = ty.base();
+    let base = ty.label().base;
     let head = e.name == "output.weight" || (tied && e.name == "token_embd.weight");
     // What decides over all logits gets more bits.
     let wanted = match base {
@@ -167,7 +169,7 @@ fn tensor_type(e: &Expected, tied: bool, ty: OutputType, cols: usize) -> TensorT
 struct Stream {
     pool: rayon::ThreadPool,
     checkpoint: Checkpoint,
-    data: DataWriter<Output>,
+    data: DataWriter<OutputFile>,
     path: PathBuf,
     source: Vec<u8>,
     encoded: Vec<u8>,

@@ -11,10 +11,12 @@ mod json;
 mod metadata;
 mod names;
 mod output;
+mod pre;
 mod vocab;
 
 pub use error::ConvertError;
-use qwip_quant::TensorType;
+pub use output::OutputFile;
+use qwip_quant::types::FileType;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -49,26 +51,9 @@ impl OutputType {
         }
     }
 
-    /// The type of ordinary matrices.
-    const fn base(self) -> TensorType {
-        match self {
-            OutputType::F32 => TensorType::F32,
-            OutputType::F16 => TensorType::F16,
-            OutputType::Bf16 => TensorType::Bf16,
-            OutputType::Q8_0 => TensorType::Q8_0,
-            OutputType::Q4_0 => TensorType::Q4_0,
-        }
-    }
-
-    /// The value of `general.file_type`.
-    const fn file_type(self) -> u32 {
-        match self {
-            OutputType::F32 => 0,
-            OutputType::F16 => 1,
-            OutputType::Bf16 => 32,
-            OutputType::Q8_0 => 7,
-            OutputType::Q4_0 => 2,
-        }
+    /// The label of such files: its id is `general.file_type`, its base the type of ordinary matrices.
+    fn label(self) -> FileType {
+        FileType::from_name(self.name()).expect("GGUF has a label for each of them")
     }
 }
 
@@ -125,13 +110,13 @@ pub struct Summary {
 
 /// Converts the checkpoint in the folder `checkpoint` to the GGUF file `out`, replacing it if it exists.
 ///
-/// The weights are read from `model.safetensors` or the files of `model.safetensors.index.json`. The file is written as
-/// `out` with `.part` appended and renamed when it is safely on the disk.
+/// The weights are read from `model.safetensors` or the files of `model.safetensors.index.json`. The file is written
+/// under another name, which ends in `.part`, and renamed when it is safely on the disk; see [`OutputFile`].
 ///
 /// # Errors
 /// The checkpoint is damaged, incomplete, or of an unknown architecture; a file cannot be read or written; the progress
-/// said stop. The message is one line and names the file, key or tensor; neither `out` nor the `.part` file is touched
-/// or left in any of these cases.
+/// said stop. The message is one line and names the file, key or tensor; `out` is not touched and
+/// no `.part` file is left in any of these cases.
 pub fn convert(
     checkpoint: &Path,
     out: &Path,

@@ -171,7 +171,7 @@ pub(crate) fn tokenizer(
     let special = SpecialIds::find(dir, c, config.as_ref(), &vocab)?;
     let template = templates(dir, config.as_ref())?;
     w.set("tokenizer.ggml.model", "gpt2");
-    w.set("tokenizer.ggml.pre", "qwen2");
+    w.set("tokenizer.ggml.pre", vocab.pre);
     w.set("tokenizer.ggml.tokens", vocab.tokens);
     w.set("tokenizer.ggml.token_type", vocab.types.iter().map(|&t| t as i32).collect::<Vec<_>>());
     w.set("tokenizer.ggml.merges", vocab.merges);

@@ -18,7 +18,7 @@ pub(crate) fn expected(c: &Config) -> Vec<Expected> {
     let mut add = |source: String, name: String, shape: &[u32]| {
         all.push(Expected { source, name, shape: shape.iter().map(|&n| u64::from(n)).collect() });
     };
-    // Both factors are at most 2^12.
+    // Both factors are at most 2^10.
     let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
     add("model.embed_tokens.weight".into(), "token_embd.weight".into(), &[c.vocab, c.hidden]);
     for i in 0..c.layers {

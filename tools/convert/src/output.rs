@@ -2,12 +2,15 @@
 
 use crate::error::{Result, invalid, io_error};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Writes `NAME.part` beside the target and renames it at the end; removes it if that never happens.
-pub(crate) struct Output {
+/// Writes under a name of its own beside the target (`TARGET.NUMBER-NUMBER.part`) and renames that at the end. Dropped
+/// before [`OutputFile::finish`], it leaves nothing behind. Of several writers to one target the last to finish wins.
+#[derive(Debug)]
+pub struct OutputFile {
     target: PathBuf,
     part: PathBuf,
     /// `None` once the file is closed: Windows neither renames nor removes what is open.
@@ -15,44 +18,35 @@ pub(crate) struct Output {
     finished: bool,
 }
 
-impl Output {
-    pub(crate) fn create(target: &Path) -> Result<Output> {
-        let Some(name) = target.file_name() else {
-            return invalid(format!("{} does not name a file", target.display()));
-        };
-        if target.is_dir() {
-            return invalid(format!("{} is a folder", target.display()));
-        }
-        let mut part = OsString::from(name);
-        part.push(".part");
-        let part = target.with_file_name(part);
-        // What a killed conversion left is overwritten, what a running one writes is not.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&part)
-            .map_err(io_error("write", &part))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                return invalid(format!("{} is being written by another conversion", part.display()));
-            }
-            // Some network file systems have no locks.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
-        }
-        let emptied = file.set_len(0).map_err(io_error("write", &part));
-        let file = Some(BufWriter::with_capacity(1 << 20, file));
-        let output = Output { target: target.to_path_buf(), part, file, finished: false };
-        emptied.map(|()| output)
+impl OutputFile {
+    /// Starts the file `target`, which may exist; a symbolic link stays one, and what it points to is replaced.
+    ///
+    /// # Errors
+    /// As [`OutputFile::check`]; or the folder takes no file.
+    pub fn create(target: &Path) -> Result<OutputFile> {
+        let target = resolve(target)?;
+        let (part, file) = create_beside(&target)?;
+        Ok(OutputFile { target, part, file: Some(BufWriter::with_capacity(1 << 20, file)), finished: false })
     }
 
-    /// For messages about a failed write.
-    pub(crate) fn part(&self) -> PathBuf {
-        self.part.clone()
+    /// For callers with much to do before they write: what [`OutputFile::create`] would refuse at once.
+    ///
+    /// # Errors
+    /// `target` names no file, or something that is there and no regular file (a folder, a device, a pipe).
+    pub fn check(target: &Path) -> Result<()> {
+        resolve(target).map(drop)
+    }
+
+    /// The name under which it is written, for messages about a failed write.
+    pub fn part(&self) -> &Path {
+        &self.part
     }
 
     /// On the disk first, then under its name: a power failure leaves the old file or the new one.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The disk is full or gone; the target is then as it was.
+    pub fn finish(mut self) -> Result<()> {
         if let Some(file) = self.file.take() {
             let file = file.into_inner().map_err(|e| io_error("write", &self.part)(e.into_error()))?;
             file.sync_all().map_err(io_error("write", &self.part))?;
@@ -60,16 +54,60 @@ impl Output {
         fs::rename(&self.part, &self.target).map_err(io_error("replace", &self.target))?;
         self.finished = true;
         #[cfg(unix)]
-        if let Some(folder) = self.target.parent() {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        {
             // The file is complete; a folder that cannot be synchronised is no reason to fail.
-            let _ = File::open(folder).and_then(|f| f.sync_all());
+            let _ = File::open(folder_of(&self.target)).and_then(|f| f.sync_all());
         }
         Ok(())
     }
 }
 
-impl Write for Output {
+/// The file that `target` means, behind all symbolic links; it need not exist.
+fn resolve(target: &Path) -> Result<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    let mut path = target.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        if path.file_name().is_none() {
+            return invalid(format!("{} does not name a file", target.display()));
+        }
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let link = fs::read_link(&path).map_err(io_error("write", target))?;
+                path = folder_of(&path).join(link);
+            }
+            Ok(found) if found.is_file() => return Ok(path),
+            Ok(found) if found.is_dir() => return invalid(format!("{} is a folder", target.display())),
+            Ok(_) => return invalid(format!("{} is a device or a pipe, not a file", target.display())),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(path),
+            Err(e) => return Err(io_error("write", target)(e)),
+        }
+    }
+    invalid(format!("{} leads through more than {MOST_LINKS} symbolic links", target.display()))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file with a name that nobody else has. What a killed program left there is not touched.
+fn create_beside(target: &Path) -> Result<(PathBuf, File)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    const ATTEMPTS: usize = 1000;
+    let mut last = io::Error::from(ErrorKind::AlreadyExists);
+    for _ in 0..ATTEMPTS {
+        let mut name = OsString::from(target.file_name().unwrap_or_default());
+        name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let part = target.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).open(&part) {
+            Ok(file) => return Ok((part, file)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => last = e,
+            Err(e) => return Err(io_error("write", &part)(e)),
+        }
+    }
+    Err(io_error("write", target)(last))
+}
+
+impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.file {
             Some(file) => file.write(bytes),
@@ -82,7 +120,7 @@ impl Write for Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for OutputFile {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             // What is still in the buffer is not worth writing.
@@ -92,5 +130,72 @@ impl Drop for Output {
         if !self.finished {
             let _ = fs::remove_file(&self.part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(target: &Path, text: &str) -> Result<()> {
+        let mut output = OutputFile::create(target)?;
+        output.write_all(text.as_bytes()).unwrap();
+        output.finish()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn two_writers_do_not_disturb_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        let (mut a, mut b) = (OutputFile::create(&target).unwrap(), OutputFile::create(&target).unwrap());
+        a.write_all(b"first").unwrap();
+        b.write_all(b"second").unwrap();
+        a.finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"first");
+        b.finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"second");
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_disappears() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        fs::write(&target, "old").unwrap();
+        OutputFile::create(&target).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_devices_and_folders_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("far")).unwrap();
+        let link = |name: &str, to: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        link("one", "two");
+        link("two", "far/file");
+        link("self", "self");
+        link("null", "/dev/null");
+        let one = dir.path().join("one");
+        for text in ["new", "newer"] {
+            write(&one, text).unwrap();
+            assert!(fs::symlink_metadata(&one).unwrap().is_symlink());
+            assert_eq!(fs::read_to_string(dir.path().join("far/file")).unwrap(), text);
+        }
+        assert_eq!(names(&dir.path().join("far")), ["file"]);
+        for (name, part) in [("self", "40 symbolic links"), ("null", "not a file"), ("far", "is a folder")] {
+            let message = write(&dir.path().join(name), "x").unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(part), "{message}");
+        }
+        assert!(OutputFile::check(Path::new("/dev/null")).is_err());
+        assert!(OutputFile::check(Path::new("..")).is_err());
     }
 }

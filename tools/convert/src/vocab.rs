@@ -2,6 +2,9 @@
 
 use crate::error::{Result, invalid};
 use crate::json::{Object, kind, quote, read_text};
+use crate::pre;
+use qwip_quant::byte_map::char_of;
+use qwip_quant::limits::MAX_MERGES;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,6 +27,9 @@ pub(crate) struct Vocab {
     pub types: Vec<TokenType>,
     /// `"left right"`, in order of rank.
     pub merges: Vec<String>,
+    /// `tokenizer.ggml.pre`.
+    pub pre: &'static str,
+    pub notes: Vec<String>,
     ids: HashMap<String, u32>,
 }
 
@@ -40,6 +46,9 @@ impl Vocab {
             tokens: vec![String::new(); rows as usize],
             types: vec![TokenType::Unused; rows as usize],
             merges: Vec::new(),
+            // A vocabulary without tokenizer.json is of an age when there was only this one.
+            pre: "qwen2",
+            notes: Vec::new(),
             ids: HashMap::new(),
         };
         let added = match Object::read(dir, "tokenizer.json")? {
@@ -53,6 +62,12 @@ impl Vocab {
         for (id, token) in vocab.tokens.iter_mut().enumerate() {
             if vocab.types[id] == TokenType::Unused {
                 *token = format!("[PAD{id}]");
+                if let Some(other) = vocab.ids.get(token.as_str()) {
+                    return invalid(format!(
+                        "token {other} is {}, the placeholder of id {id}, which has no token",
+                        quote(token)
+                    ));
+                }
             }
         }
         Ok(vocab)
@@ -71,6 +86,10 @@ impl Vocab {
                 model.place,
                 quote(bpe)
             ));
+        }
+        self.pre = pre::name(t)?;
+        if !pre::normalizes(t)? {
+            self.notes.push(format!("{} does not normalise text, but the model will get NFC", t.place));
         }
         self.add_base(&model.need("vocab", model.object("vocab"))?)?;
         for (i, merge) in model.need("merges", model.array("merges"))?.iter().enumerate() {
@@ -137,6 +156,9 @@ impl Vocab {
             let Some(id) = id.as_u64() else {
                 return invalid(format!("{}: {} has no id: {}", base.place, quote(text), kind(id)));
             };
+            if text.is_empty() {
+                return invalid(format!("{}: the token {id} is empty", base.place));
+            }
             let slot = self.slot(id, text)?;
             if self.types[slot] != TokenType::Unused {
                 let first = quote(&self.tokens[slot]);
@@ -147,12 +169,12 @@ impl Vocab {
             self.ids.insert(text.clone(), slot as u32);
         }
         // Without all 256 bytes there would be text that has no tokens.
-        match (0..=255).find(|&byte| self.id(&mapped(byte).to_string()).is_none()) {
+        match (0..=255).find(|&byte| self.id(&char_of(byte).to_string()).is_none()) {
             None => Ok(()),
             Some(byte) => invalid(format!(
                 "{}: byte {byte} ({:?}) has no token: not a byte-level vocabulary",
                 base.place,
-                mapped(byte)
+                char_of(byte)
             )),
         }
     }
@@ -179,7 +201,17 @@ impl Vocab {
         if self.merges.is_empty() {
             return invalid("the tokenizer has no merges");
         }
+        if self.merges.len() > MAX_MERGES {
+            return invalid(format!(
+                "the tokenizer has {} merges, more than {MAX_MERGES}",
+                self.merges.len()
+            ));
+        }
+        let mut ranks = HashMap::with_capacity(self.merges.len());
         for (i, merge) in self.merges.iter().enumerate() {
+            if let Some(first) = ranks.insert(merge.as_str(), i) {
+                return invalid(format!("merge {i} repeats merge {first}: {}", quote(merge)));
+            }
             let parts: Vec<&str> = merge.split(' ').collect();
             let &[left, right] = parts.as_slice() else {
                 return invalid(format!("merge {i} is not two tokens: {}", quote(merge)));
@@ -209,17 +241,4 @@ fn added_token(place: &str, id: Option<u64>, v: &Value) -> Result<Added> {
         text: text.to_string(),
         special: v.get("special").and_then(Value::as_bool).unwrap_or(false),
     })
-}
-
-/// The character that stands for a byte: itself if it is visible in Latin-1, else the next free one from U+0100 on.
-fn mapped(byte: u8) -> char {
-    let hidden_before = |b: u32| match b {
-        0..=32 => b,
-        127..=160 => b - 127 + 33,
-        _ => 67, // 173, the soft hyphen
-    };
-    match byte {
-        33..=126 | 161..=172 | 174..=255 => byte as char,
-        _ => char::from_u32(0x100 + hidden_before(u32::from(byte))).unwrap_or('\u{143}'),
-    }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Copy, Log, fixture};
+use common::{Copy, Log, fixture, run};
 use qwip_convert::{ConvertError, Options, OutputType, convert};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
@@ -251,7 +251,7 @@ fn configurations_that_cannot_be_kept() {
         ("architectures", json!("Qwen2ForCausalLM"), &["architectures must be an array"]),
         ("hidden_size", Value::Null, &["hidden_size is missing"]),
         ("hidden_size", json!("64"), &["hidden_size must be a whole number", "\"64\""]),
-        ("hidden_size", json!(0), &["hidden_size must be between 1 and 1048576, found 0"]),
+        ("hidden_size", json!(0), &["hidden_size must be between 1 and 65536, found 0"]),
         ("hidden_size", json!(65), &["65", "num_attention_heads 4"]),
         ("num_hidden_layers", json!(-1), &["num_hidden_layers", "-1"]),
         ("num_hidden_layers", json!(1e300), &["num_hidden_layers"]),
@@ -260,10 +260,24 @@ fn configurations_that_cannot_be_kept() {
         ("vocab_size", json!(u64::MAX), &["vocab_size", "18446744073709551615"]),
         ("vocab_size", json!(319), &["model.embed_tokens.weight", "[320, 64]", "[319, 64]"]),
         ("rms_norm_eps", json!(0), &["rms_norm_eps 0"]),
-        ("rope_theta", json!(-1), &["rope_theta must be positive"]),
+        ("rope_theta", json!(-1), &["rope_theta must be between 1 and 1000000000000, found -1"]),
+        ("rope_theta", json!(0.5), &["rope_theta must be between 1 and", "found 0.5"]),
+        ("max_position_embeddings", json!(1 << 25), &["max_position_embeddings", "16777216", "33554432"]),
+        ("intermediate_size", json!(1 << 21), &["intermediate_size", "1048576", "2097152"]),
+        ("head_dim", json!(2048), &["head_dim must be between 1 and 1024, found 2048"]),
+        ("vocab_size", json!(1 << 21), &["vocab_size", "2097151", "2097152"]),
         ("rope_scaling", json!({"type": "longrope"}), &["\"longrope\"", "known: default, linear, yarn"]),
         ("rope_scaling", json!({"type": "yarn"}), &["rope_scaling: factor is missing"]),
-        ("rope_scaling", json!({"type": "yarn", "factor": 0.5}), &["factor must be at least 1"]),
+        (
+            "rope_scaling",
+            json!({"type": "yarn", "factor": 0.5}),
+            &["factor must be between 1 and 1000000, found 0.5"],
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "yarn", "factor": 2, "beta_fast": 0}),
+            &["beta_fast must be between"],
+        ),
         ("rope_scaling", json!({"type": "yarn", "factor": 2, "mscale": 0.7}), &["mscale is not supported"]),
         ("hidden_act", json!("gelu"), &["hidden_act", "\"gelu\""]),
         ("quantization_config", json!({"quant_method": "gptq"}), &["already quantized", "gptq"]),
@@ -320,6 +334,15 @@ fn tokenizers_that_cannot_be_kept() {
     expect(&edit(|t| t["model"]["merges"][3] = json!("a b c")), &["merge 3 is not two tokens: \"a b c\""]);
     expect(&edit(|t| t["model"]["merges"][3] = json!(["!", "!"])), &["merge 3 needs the token \"!!\""]);
     expect(&edit(|t| t["model"]["merges"] = json!([])), &["no merges"]);
+    expect(
+        &edit(|t| t["model"]["merges"][3] = t["model"]["merges"][1].clone()),
+        &["merge 3 repeats merge 1"],
+    );
+    expect(&edit(|t| t["model"]["vocab"][""] = json!(319)), &["the token 319 is empty"]);
+    expect(
+        &edit(|t| t["model"]["vocab"]["[PAD318]"] = json!(319)),
+        &["token 319 is \"[PAD318]\", the placeholder of id 318"],
+    );
     expect(&edit(|t| t["added_tokens"][0]["id"] = json!(5)), &["id 5 is both", "\"<|endoftext|>\""]);
     expect(&edit(|t| t["added_tokens"][1]["content"] = json!("!")), &["\"!\" has the ids 0 and 305"]);
     expect(&edit(|t| t["added_tokens"][1]["content"] = json!("")), &["the token 305 is empty"]);
@@ -343,6 +366,42 @@ fn tokenizers_that_cannot_be_kept() {
 }
 
 #[test]
+fn words_that_the_runtime_splits_otherwise() {
+    let edit = |change: fn(&mut Value)| {
+        let copy = Copy::of("qwen2-yarn");
+        copy.edit("tokenizer.json", change);
+        copy
+    };
+    let gpt2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    let other = Copy::of("qwen2-yarn");
+    other
+        .edit("tokenizer.json", |t| t["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = json!(gpt2));
+    expect(&other, &["tokenizer.json: pre_tokenizer", "not Qwen's", "'s|'t"]);
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true});
+    let alone = Copy::of("qwen2-yarn");
+    alone.edit("tokenizer.json", |t| t["pre_tokenizer"] = bytes);
+    expect(&alone, &["Split and ByteLevel, found \"ByteLevel\""]);
+    expect(&edit(|t| t["pre_tokenizer"] = Value::Null), &["pre_tokenizer is missing"]);
+    expect(
+        &edit(|t| t["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = json!(true)),
+        &["a plain ByteLevel"],
+    );
+    expect(
+        &edit(|t| t["pre_tokenizer"]["pretokenizers"][0]["behavior"] = json!("Removed")),
+        &["an isolating Split"],
+    );
+    expect(&edit(|t| t["normalizer"] = json!({"type": "NFKC"})), &["normalizer must be NFC, found \"NFKC\""]);
+    let both = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
+    let lower = Copy::of("qwen2-yarn");
+    lower.edit("tokenizer.json", |t| t["normalizer"] = both);
+    expect(&lower, &["normalizer must be NFC"]);
+
+    let none = edit(|t| t["normalizer"] = Value::Null);
+    let (summary, _) = none.convert(OutputType::Q8_0).unwrap();
+    assert_eq!(summary.notes, ["tokenizer.json does not normalise text, but the model will get NFC"]);
+}
+
+#[test]
 fn cancelled_at_every_question() {
     let copy = Copy::of("qwen2-yarn");
     fs::write(copy.out(), "old").unwrap();
@@ -363,15 +422,13 @@ fn cancelled_at_every_question() {
     assert!(fs::read(copy.out()).unwrap().starts_with(b"GGUF"));
 }
 
+#[cfg(unix)]
 #[test]
-fn two_conversions_to_the_same_file() {
+fn an_output_that_is_no_file_is_refused_before_the_checkpoint_is_read() {
     let copy = Copy::of("qwen2-yarn");
-    let part = copy.out().with_extension("gguf.part");
-    let other = fs::File::create(&part).unwrap();
-    other.lock().unwrap();
-    let message = copy.convert(OutputType::F16).err().unwrap().to_string();
-    assert!(message.ends_with("out.gguf.part is being written by another conversion"), "{message}");
-    assert!(part.exists(), "it is not ours to remove");
+    copy.remove("config.json");
+    let message = run(&copy.dir(), Path::new("/dev/null"), OutputType::F16).err().unwrap();
+    assert_eq!(message.to_string(), "/dev/null is a device or a pipe, not a file");
 }
 
 #[test]

@@ -160,6 +160,21 @@ fn the_vocabulary_in_all_its_forms() {
 }
 
 #[test]
+fn the_expression_of_the_newer_vocabulary_has_a_name_of_its_own() {
+    let copy = Copy::of("qwen2-yarn");
+    copy.edit("tokenizer.json", |t| {
+        let regex = &mut t["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"];
+        let newer = regex
+            .as_str()
+            .unwrap()
+            .replace(r"?\p{L}+", r"?[\p{L}\p{M}]+")
+            .replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]");
+        *regex = json!(newer);
+    });
+    assert_eq!(Converted::from(&copy.dir()).str("tokenizer.ggml.pre"), Some("qwen35"));
+}
+
+#[test]
 fn chat_templates_in_all_their_places() {
     let config = read_json(fixture("qwen2-gqa").join("tokenizer_config.json"));
     let template = config["chat_template"].as_str().unwrap();

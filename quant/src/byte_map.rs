@@ -24,7 +24,7 @@ const SHIFTED: [u8; 68] = {
 };
 
 /// The character that stands for `byte`.
-pub(super) fn char_of(byte: u8) -> char {
+pub fn char_of(byte: u8) -> char {
     match SHIFTED.binary_search(&byte) {
         Ok(index) => char::from_u32(0x100 + index as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
         Err(_) => char::from(byte),
@@ -33,7 +33,7 @@ pub(super) fn char_of(byte: u8) -> char {
 
 /// Appends the bytes that `text`, written in the alphabet, stands for. Whatever is not of the alphabet (padding
 /// tokens may hold it) stands for itself.
-pub(super) fn append_bytes(text: &[u8], out: &mut Vec<u8>) {
+pub fn append_bytes(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while at < text.len() {
         let lead = text[at];
