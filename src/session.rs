@@ -11,7 +11,7 @@ use qwip_cpu::ops::Cpu;
 
 use qwip_quant::limits;
 
-use crate::backend::{Batch, Buffers, CpuBackend, LogitRows};
+use crate::backend::{Batch, Buffers, CpuBackend, LogitRows, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvCache, KvType};
 use crate::model::{Model, RopeFrequencies};
@@ -76,6 +76,7 @@ pub struct Session {
     kv: KvCache,
     tokens: Vec<u32>,
     buffers: Buffers,
+    verb_times: Option<VerbTimes>,
 }
 
 impl Session {
@@ -107,6 +108,7 @@ impl Session {
             batch: options.batch,
             tokens: Vec::new(),
             buffers: Buffers::default(),
+            verb_times: None,
             model,
             cpu,
         })
@@ -130,6 +132,16 @@ impl Session {
     /// Positions that are still free.
     pub fn room(&self) -> usize {
         self.context - self.tokens.len()
+    }
+
+    /// From now on measures how long each verb of the forward pass takes, starting at 0.
+    pub fn time_verbs(&mut self) {
+        self.verb_times = Some(VerbTimes::default());
+    }
+
+    /// What each verb took since [`Session::time_verbs`]; `None` if that was not called.
+    pub fn verb_times(&self) -> Option<&VerbTimes> {
+        self.verb_times.as_ref()
     }
 
     /// Bytes of the key/value pages held.
@@ -267,7 +279,10 @@ impl Session {
             cancel.flag(),
             &mut check_and_hand_out,
         );
-        self.model.forward(&mut backend, batch)?;
+        match &mut self.verb_times {
+            None => self.model.forward(&mut backend, batch)?,
+            Some(times) => self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?,
+        }
         self.kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())

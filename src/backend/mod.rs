@@ -4,8 +4,11 @@
 //! the verbs work on them in order; a model file only says which weights take part.
 
 mod cpu;
+mod timed;
 
 pub use cpu::{Buffers, CpuBackend, LogitSink};
+pub(crate) use timed::Timed;
+pub use timed::VerbTimes;
 
 use crate::error::Result;
 use crate::model::{Linear, Weight};

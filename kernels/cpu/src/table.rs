@@ -158,6 +158,10 @@ pub type AttendTileFn =
 /// tile, then of the states.
 pub type MergeFn = fn(part: (&[f32], &[f32], &[f32]), m: &mut [f32], l: &mut [f32], o: &mut [f32]);
 
+/// Multiplies bytes in registers as fast as the instruction set can, for about a millisecond, and gives the number
+/// of multiplications and additions.
+pub type PeakFn = fn() -> u64;
+
 /// Ids of tensor types are below this.
 const TYPE_SLOTS: usize = 64;
 
@@ -181,6 +185,8 @@ pub struct Kernels {
     pub attend_tile: AttendTileFn,
     /// See [`MergeFn`].
     pub attend_merge: MergeFn,
+    /// See [`PeakFn`]; `None` where the compiler chooses the instructions.
+    pub integer_peak: Option<PeakFn>,
     linear_q: [Option<LinearQFn>; TYPE_SLOTS], // by type id
 }
 
@@ -254,6 +260,7 @@ impl Kernels {
             silu_mul: scalar::silu::silu_mul,
             attend_tile: scalar::attend::attend_tile,
             attend_merge: scalar::attend::merge,
+            integer_peak: None,
             linear_q,
         }
     }

@@ -326,6 +326,9 @@ pub(crate) struct BenchArgs {
     #[arg(short = 'r', long, env = "QWIP_REPETITIONS", value_name = "N", default_value_t = 5,
           value_parser = parse_repetitions)]
     pub(crate) repetitions: usize,
+    /// Show too how long each step of the forward pass takes
+    #[arg(long, env = "QWIP_VERBS", value_parser = FalseyValueParser::new())]
+    pub(crate) verbs: bool,
     /// How the result is printed
     #[arg(short = 'o', long, env = "QWIP_OUTPUT", value_enum, default_value_t = Format::Md)]
     pub(crate) output: Format,

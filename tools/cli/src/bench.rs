@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use qwip::file::TensorRef;
 use qwip::sample::Rng;
-use qwip::{CONTRACT_VERSION, Session};
-use serde_json::json;
+use qwip::{CONTRACT_VERSION, Session, VerbTimes};
+use serde_json::{Map, json};
 
 use crate::args::{BenchArgs, Format};
 use crate::machine::Bandwidth;
@@ -45,6 +46,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
 struct Rate {
     tokens: usize,
     runs: Vec<f64>,
+    /// What the verbs took in all runs, if asked for.
+    verbs: Option<VerbTimes>,
 }
 
 impl Rate {
@@ -70,8 +73,10 @@ struct Row<'a> {
     /// As llama-bench writes it: `pp512`, `tg128 @ d4096`.
     test: String,
     rate: &'a Rate,
-    /// GB/s of weights, and that in percent of the memory bandwidth.
-    speed: Option<(f64, f64)>,
+    /// GB/s of weights while answering.
+    speed: Option<f64>,
+    /// Percent of what limits the test: the integer peak for a prompt, the memory bandwidth for an answer.
+    percent: Option<f64>,
 }
 
 struct Report {
@@ -89,6 +94,10 @@ struct Report {
     pp: Option<Rate>,
     tg: Option<Rate>,
     bandwidth: Bandwidth,
+    /// Byte multiplications and additions a second.
+    integer_peak: Option<f64>,
+    /// Multiplications and additions of matrices that a token of a prompt takes.
+    operations: u64,
 }
 
 /// Positions that the longest measurement reaches.
@@ -113,6 +122,7 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
     let file = opened.model.file();
     let threads = opened.cpu.pool.threads();
     let bandwidth = machine::bandwidth(threads)?;
+    let integer_peak = machine::integer_peak(&opened.cpu);
     let mut session = opened.session(Some(needed))?;
     let vocab = opened.model.config().vocab as u64;
     let mut rng = Rng::new(1);
@@ -134,6 +144,9 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         None => 0,
     };
     let elements = |dims: &[u64]| dims.iter().product::<u64>();
+    // Only the last token of a prompt goes through the output matrix.
+    let in_layer = |t: &TensorRef| t.info.name.starts_with("blk.") && t.info.dims.len() == 2;
+    let layers = file.tensors().filter(in_layer).map(|t| elements(&t.info.dims)).sum::<u64>();
     Ok(Report {
         model: opened.name.clone(),
         title: opened.title(),
@@ -148,6 +161,8 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         pp,
         tg,
         bandwidth,
+        integer_peak,
+        operations: 2 * layers,
     })
 }
 
@@ -165,6 +180,9 @@ fn rate(session: &mut Session, tokens: &[u32], step: usize, args: &BenchArgs) ->
     for part in warm_up.chunks(step) {
         extend(session, part)?;
     }
+    if args.verbs {
+        session.time_verbs();
+    }
     let mut runs = Vec::with_capacity(args.repetitions);
     for _ in 0..args.repetitions {
         session.truncate(depth);
@@ -175,7 +193,7 @@ fn rate(session: &mut Session, tokens: &[u32], step: usize, args: &BenchArgs) ->
         runs.push(tokens.len() as f64 / started.elapsed().as_secs_f64().max(1e-9));
     }
     session.truncate(depth);
-    Ok(Rate { tokens: tokens.len(), runs })
+    Ok(Rate { tokens: tokens.len(), runs, verbs: session.verb_times().copied() })
 }
 
 impl Report {
@@ -184,27 +202,50 @@ impl Report {
         Some(self.tg.as_ref()?.median() * self.weights as f64)
     }
 
-    fn percent(&self) -> Option<f64> {
+    fn memory_percent(&self) -> Option<f64> {
         Some(100.0 * self.weight_rate()? / self.bandwidth.rate)
+    }
+
+    fn integer_percent(&self) -> Option<f64> {
+        Some(100.0 * self.pp.as_ref()?.median() * self.operations as f64 / self.integer_peak?)
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
         let at = if self.depth > 0 { format!(" @ d{}", self.depth) } else { String::new() };
         let name = |kind: &str, rate: &Rate| format!("{kind}{}{at}", rate.tokens);
-        let pp = self.pp.iter().map(|rate| Row { test: name("pp", rate), rate, speed: None });
-        let speed = self.weight_rate().zip(self.percent()).map(|(rate, percent)| (rate / 1e9, percent));
-        let tg = self.tg.iter().map(|rate| Row { test: name("tg", rate), rate, speed });
+        let pp = self.pp.iter().map(|rate| {
+            let percent = self.integer_percent();
+            Row { test: name("pp", rate), rate, speed: None, percent }
+        });
+        let tg = self.tg.iter().map(|rate| {
+            let (speed, percent) = (self.weight_rate().map(|rate| rate / 1e9), self.memory_percent());
+            Row { test: name("tg", rate), rate, speed, percent }
+        });
         pp.chain(tg).collect()
     }
 
+    /// A table of milliseconds a token and percent for each verb.
+    fn verbs(&self) -> anyhow::Result<()> {
+        for (row, runs) in self.rows().iter().map(|row| (row, row.rate.runs.len())) {
+            let Some(times) = &row.rate.verbs else { continue };
+            let total: f64 = times.iter().map(|(_, seconds)| seconds).sum();
+            line("")?;
+            line(format_args!("| {} | ms a token | share |", row.test))?;
+            line("|---|--:|--:|")?;
+            for (verb, seconds) in times.iter() {
+                let each = 1e3 * seconds / (row.rate.tokens * runs) as f64;
+                line(format_args!("| {verb} | {each:.4} | {:.1} % |", 100.0 * seconds / total.max(1e-9)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn markdown(&self) -> anyhow::Result<()> {
-        line("| model | size | params | kernels | threads | cache | test | t/s | GB/s | of memory |")?;
+        line("| model | size | params | kernels | threads | cache | test | t/s | GB/s | of the limit |")?;
         line("|---|--:|--:|---|--:|---|---|--:|--:|--:|")?;
-        for Row { test, rate, speed } in self.rows() {
-            let (gb, percent) = match speed {
-                Some((gb, percent)) => (format!("{gb:.2}"), format!("{percent:.0} %")),
-                None => (String::new(), String::new()),
-            };
+        for Row { test, rate, speed, percent } in self.rows() {
+            let gb = speed.map_or(String::new(), |gb| format!("{gb:.2}"));
+            let percent = percent.map_or(String::new(), |percent| format!("{percent:.0} %"));
             line(format_args!(
                 "| {} | {} | {} | {} | {} | {} | {test} | {:.2} ± {:.2} | {gb} | {percent} |",
                 self.title,
@@ -220,17 +261,26 @@ impl Report {
         let Bandwidth { rate, region, streams } = self.bandwidth;
         line("")?;
         line(format_args!(
-            "Memory: {:.2} GB/s ({}, streams a thread: {streams}, best of 5). qwip {}, number contract {CONTRACT_VERSION}.",
+            "Limits: memory {:.2} GB/s ({}, streams a thread: {streams}, best of 5){}. qwip {}, number contract {CONTRACT_VERSION}.",
             rate / 1e9,
             bytes(region),
+            self.integer_peak
+                .map_or(String::new(), |peak| format!(", byte products {:.0} Gop/s", peak / 1e9)),
             env!("CARGO_PKG_VERSION"),
-        ))
+        ))?;
+        self.verbs()
     }
 
     fn json(&self) -> serde_json::Value {
         let median = |rate: &Option<Rate>| rate.as_ref().map(Rate::median);
         let runs = |rate: &Option<Rate>| rate.as_ref().map(|rate| rate.runs.clone());
         let tokens = |rate: &Option<Rate>| rate.as_ref().map_or(0, |rate| rate.tokens);
+        let verbs = |rate: &Option<Rate>| {
+            let times = rate.as_ref()?.verbs.as_ref()?;
+            Some(
+                times.iter().map(|(verb, seconds)| (verb.to_string(), seconds.into())).collect::<Map<_, _>>(),
+            )
+        };
         json!({
             "model": self.model,
             "name": self.title,
@@ -254,21 +304,22 @@ impl Report {
             "tg_runs": runs(&self.tg),
             "tg_gb_per_s": self.weight_rate().map(|rate| rate / 1e9),
             "memory_gb_per_s": self.bandwidth.rate / 1e9,
-            "memory_percent": self.percent(),
+            "memory_percent": self.memory_percent(),
+            "integer_gop_per_s": self.integer_peak.map(|peak| peak / 1e9),
+            "integer_percent": self.integer_percent(),
+            "pp_verbs": verbs(&self.pp),
+            "tg_verbs": verbs(&self.tg),
         })
     }
 
     fn csv(&self) -> anyhow::Result<()> {
         line(
-            "model,isa,threads,cache,test,tokens_per_second,spread,weight_bytes,gb_per_s,memory_gb_per_s,memory_percent",
+            "model,isa,threads,cache,test,tokens_per_second,spread,weight_bytes,gb_per_s,memory_gb_per_s,integer_gop_per_s,percent_of_limit",
         )?;
-        for Row { test, rate, speed } in self.rows() {
-            let (gb, percent) = match speed {
-                Some((gb, percent)) => (format!("{gb:.3}"), format!("{percent:.1}")),
-                None => (String::new(), String::new()),
-            };
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
+        for Row { test, rate, speed, percent } in self.rows() {
             line(format_args!(
-                "\"{}\",{},{},{},{test},{:.3},{:.3},{},{gb},{:.3},{percent}",
+                "\"{}\",{},{},{},{test},{:.3},{:.3},{},{},{:.3},{},{}",
                 self.model.replace('"', "\"\""),
                 self.isa,
                 self.threads,
@@ -276,7 +327,10 @@ impl Report {
                 rate.median(),
                 rate.spread(),
                 self.weights,
-                self.bandwidth.rate / 1e9
+                number(speed),
+                self.bandwidth.rate / 1e9,
+                number(self.integer_peak.map(|peak| peak / 1e9)),
+                number(percent),
             ))?;
         }
         Ok(())
@@ -289,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_median_of_runs_counts() {
-        let rate = |runs: &[f64]| Rate { tokens: 1, runs: runs.to_vec() };
+        let rate = |runs: &[f64]| Rate { tokens: 1, runs: runs.to_vec(), verbs: None };
         assert_eq!(rate(&[3.0, 1.0, 2.0]).median(), 2.0);
         assert_eq!(rate(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
         assert_eq!(rate(&[4.0, 1.0, 2.0, 3.0]).spread(), 1.5);

@@ -1,11 +1,13 @@
 //! What this computer has: memory, caches, and how fast memory can be read.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, mpsc};
 use std::thread::{self, Builder};
 use std::time::Instant;
 
 use anyhow::Context;
+use qwip::Cpu;
 
 /// Cache size to assume where the system does not say.
 const ASSUMED_CACHE: u64 = 32 << 20;
@@ -96,6 +98,23 @@ pub(crate) fn bandwidth(threads: usize) -> anyhow::Result<Bandwidth> {
     Ok(best)
 }
 
+/// Multiplications and additions of bytes a second in registers, with all threads of `cpu`; the best of five
+/// attempts. `None` where the compiler chooses the instructions.
+pub(crate) fn integer_peak(cpu: &Cpu) -> Option<f64> {
+    let measure = cpu.kernels.integer_peak?;
+    const ROUNDS: usize = 8;
+    let items = cpu.pool.threads() * ROUNDS;
+    let attempt = |_| {
+        let operations = AtomicU64::new(0);
+        let started = Instant::now();
+        let done = cpu.pool.run(items, None, &|_, _| {
+            operations.fetch_add(measure(), Ordering::Relaxed);
+        });
+        done.map_or(0.0, |()| operations.into_inner() as f64 / started.elapsed().as_secs_f64().max(1e-9))
+    };
+    (0..ATTEMPTS).map(attempt).max_by(f64::total_cmp)
+}
+
 /// Bytes a second of one pass over the region, each thread from its first word to its last.
 fn read_once(region: &[u64], each: usize, streams: usize, builder: impl Fn() -> Builder) -> io::Result<f64> {
     let gate = RwLock::new(());
@@ -163,6 +182,14 @@ mod tests {
             if count.get() < 3 { Builder::new() } else { Builder::new().stack_size(1 << 60) }
         };
         assert!(read_once(&[0; 4096], 1024, 1, builder).is_err());
+    }
+
+    #[test]
+    fn the_integer_peak_is_plausible() {
+        let cpu = qwip::cpu(2).unwrap();
+        if let Some(rate) = integer_peak(&cpu) {
+            assert!(rate > 1e8 && rate < 1e16, "{rate}");
+        }
     }
 
     #[test]

@@ -10,28 +10,27 @@ use std::arch::asm;
 #[derive(Clone, Copy)]
 pub(crate) struct Dot;
 
-/// `sum` plus the dot product of four signed bytes in each lane. (The intrinsic is not stable.)
-///
-/// # Safety
-/// The CPU has `sdot`.
-#[inline(always)]
-pub(super) unsafe fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: the caller's promise; only registers are used.
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
-            sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sum
-}
-
 impl Products for Dot {
+    const PRODUCTS: usize = 16;
+
     #[inline(always)]
     fn run<R>(f: impl FnOnce() -> R) -> R {
         f()
+    }
+
+    /// (The intrinsic is not stable.)
+    #[inline(always)]
+    unsafe fn products(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+        // SAFETY: the caller's promise; only registers are used.
+        unsafe {
+            asm!(
+                ".arch_extension dotprod",
+                "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
+                sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
     }
 
     #[inline(always)]
@@ -48,7 +47,7 @@ impl Products for Dot {
                     let codes = vld1q_s8(step.codes[j][4 * half..].as_ptr().cast());
                     for t in 0..T {
                         let x = vreinterpretq_s8_s32(vdupq_n_s32(acts.codes[t][j]));
-                        dots[t][half] = sdot(dots[t][half], codes, x);
+                        dots[t][half] = Self::products(dots[t][half], codes, x);
                     }
                 }
             }

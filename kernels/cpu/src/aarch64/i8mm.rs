@@ -1,6 +1,6 @@
 //! Byte products with `smmla`: two rows times two tokens, eight bytes of each.
 
-use super::dotprod::{Dot, sdot};
+use super::dotprod::Dot;
 use super::vectors::Products;
 use crate::acts::ActStep;
 use crate::simd::linear_q::Step;
@@ -11,29 +11,28 @@ use std::arch::asm;
 #[derive(Clone, Copy)]
 pub(crate) struct MatrixProduct;
 
-/// `sum` (row 0 token 0, row 0 token 1, row 1 token 0, row 1 token 1) plus the products of two rows of eight
-/// signed bytes with two tokens. (The intrinsic is not stable.)
-///
-/// # Safety
-/// The CPU has `smmla`.
-#[inline(always)]
-unsafe fn smmla(mut sum: int32x4_t, rows: int8x16_t, tokens: int8x16_t) -> int32x4_t {
-    // SAFETY: the caller's promise; only registers are used.
-    unsafe {
-        asm!(
-            ".arch_extension i8mm",
-            "smmla {sum:v}.4s, {rows:v}.16b, {tokens:v}.16b",
-            sum = inout(vreg) sum, rows = in(vreg) rows, tokens = in(vreg) tokens,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sum
-}
-
 impl Products for MatrixProduct {
+    const PRODUCTS: usize = 32;
+
     #[inline(always)]
     fn run<R>(f: impl FnOnce() -> R) -> R {
         f()
+    }
+
+    /// Of eight bytes each: row 0 token 0, row 0 token 1, row 1 token 0, row 1 token 1. (The intrinsic is not
+    /// stable.)
+    #[inline(always)]
+    unsafe fn products(mut sum: int32x4_t, rows: int8x16_t, tokens: int8x16_t) -> int32x4_t {
+        // SAFETY: the caller's promise; only registers are used.
+        unsafe {
+            asm!(
+                ".arch_extension i8mm",
+                "smmla {sum:v}.4s, {rows:v}.16b, {tokens:v}.16b",
+                sum = inout(vreg) sum, rows = in(vreg) rows, tokens = in(vreg) tokens,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
     }
 
     #[inline(always)]
@@ -63,14 +62,14 @@ impl Products for MatrixProduct {
                             vld1_s32(acts.codes[t + 1][j..].as_ptr()),
                         );
                         let tokens = vreinterpretq_s8_s32(tokens);
-                        squares[t][0] = smmla(squares[t][0], rows01, tokens);
-                        squares[t][1] = smmla(squares[t][1], rows23, tokens);
+                        squares[t][0] = Self::products(squares[t][0], rows01, tokens);
+                        squares[t][1] = Self::products(squares[t][1], rows23, tokens);
                     }
                     if T % 2 == 1 {
                         let t = T - 1;
                         for (j, codes) in [(j, first), (j + 1, second)] {
                             let x = vreinterpretq_s8_s32(vdupq_n_s32(acts.codes[t][j]));
-                            dots[t][half] = sdot(dots[t][half], vreinterpretq_s8_s32(codes), x);
+                            dots[t][half] = Dot::products(dots[t][half], vreinterpretq_s8_s32(codes), x);
                         }
                     }
                 }

@@ -10,9 +10,21 @@ use std::arch::aarch64::*;
 pub(crate) struct Widening;
 
 impl Products for Widening {
+    const PRODUCTS: usize = 16;
+
     #[inline(always)]
     fn run<R>(f: impl FnOnce() -> R) -> R {
         f()
+    }
+
+    #[inline(always)]
+    unsafe fn products(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+        // SAFETY: the instructions are those of every AArch64 machine.
+        unsafe {
+            // A product is at most 128 * 127 and two of them fit 16 bits.
+            let low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+            vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(a, b)))
+        }
     }
 
     #[inline(always)]
@@ -29,10 +41,7 @@ impl Products for Widening {
                     let codes = vld1q_s8(step.codes[j][4 * half..].as_ptr().cast());
                     for t in 0..T {
                         let x = vreinterpretq_s8_s32(vdupq_n_s32(acts.codes[t][j]));
-                        // A product is at most 128 * 127 and two of them fit 16 bits.
-                        let low = vmull_s8(vget_low_s8(codes), vget_low_s8(x));
-                        let high = vmull_high_s8(codes, x);
-                        dots[t][half] = vpadalq_s16(dots[t][half], vpaddq_s16(low, high));
+                        dots[t][half] = Self::products(dots[t][half], codes, x);
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! Eight lanes in two registers each.
 
 use crate::acts::ActStep;
-use crate::simd::Simd;
 use crate::simd::linear_q::{Codes, Rows, Step};
+use crate::simd::{PEAK_VECTORS, Simd};
 use half::f16;
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -10,8 +10,17 @@ use std::marker::PhantomData;
 
 /// How bytes are multiplied.
 pub(super) trait Products: Copy + 'static {
+    /// Byte products of [`products`](Products::products).
+    const PRODUCTS: usize;
+
     /// Calls `f` in a function compiled with the instructions.
     fn run<R>(f: impl FnOnce() -> R) -> R;
+
+    /// Products of bytes in one register, added to `sum`; which with which is the instruction set's affair.
+    ///
+    /// # Safety
+    /// The CPU has the instructions.
+    unsafe fn products(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t;
 
     /// The integer products of group g of a step with every token, for eight rows.
     ///
@@ -60,6 +69,7 @@ impl<D: Products> Simd for Vectors<D> {
     const LANES: usize = 8;
     const TOKENS: usize = 4;
     const SIGNED: i32 = 0;
+    const BYTE_PRODUCTS: usize = 2 * D::PRODUCTS;
     type F = [float32x4_t; 2];
     type I = [uint32x4_t; 2];
 
@@ -325,6 +335,19 @@ impl<D: Products> Simd for Vectors<D> {
             [vmulq_u32(four[0], factor), vmulq_u32(four[1], factor)]
         };
         self.shl(self.and(copies, self.splat_u8(1)), 4)
+    }
+
+    #[inline(always)]
+    fn multiply_bytes(self, vectors: &mut [Self::I; PEAK_VECTORS], b: Self::I) {
+        for v in vectors {
+            for half in 0..2 {
+                // SAFETY: `self` is the proof that the CPU has the instructions; the rest is no instruction.
+                unsafe {
+                    let (bytes, b) = (vreinterpretq_s8_u32(v[half]), vreinterpretq_s8_u32(b[half]));
+                    v[half] = vreinterpretq_u32_s32(D::products(vreinterpretq_s32_u32(v[half]), bytes, b));
+                }
+            }
+        }
     }
 
     #[inline(always)]

@@ -122,15 +122,15 @@ fn some_rows<S: Simd, const P: usize, const K: usize, const N: usize>(
     l: &mut [f32],
     o: &mut [f32],
 ) {
-    let mut p = [[0.0f32; TILE]; N];
+    let mut mix = Mix { p: [[0.0; TILE]; N], merge: [None; N] };
+    let p = &mut mix.p;
     match k {
-        KvRef::F32(k) => scores::<S, _, K, N>(s, q, d, k.as_ptr(), valid, &mut p),
-        KvRef::F16(k) => scores::<S, _, K, N>(s, q, d, k.as_ptr(), valid, &mut p),
+        KvRef::F32(k) => scores::<S, _, K, N>(s, q, d, k.as_ptr(), valid, p),
+        KvRef::F16(k) => scores::<S, _, K, N>(s, q, d, k.as_ptr(), valid, p),
         KvRef::Q8_0 { codes, scales } => {
-            scores::<S, _, K, N>(s, q, d, (codes.as_ptr(), scales.as_ptr()), valid, &mut p);
+            scores::<S, _, K, N>(s, q, d, (codes.as_ptr(), scales.as_ptr()), valid, p);
         }
     }
-    let mut mix = Mix { p, merge: [None; N] };
     s.run(
         #[inline(always)]
         || {

@@ -121,6 +121,13 @@ pub(crate) trait Simd: Copy + 'static {
     /// Bits `from..from + 4` of each lane to bit 4 of its four bytes; `from` is a multiple of 4.
     fn fifth_bits(self, v: Self::I, from: u32) -> Self::I;
 
+    /// Byte products in a vector of [`multiply_bytes`](Simd::multiply_bytes).
+    const BYTE_PRODUCTS: usize;
+
+    /// Multiplies the bytes of each vector with those of `b` and sums into it, in as few instructions as there
+    /// are: what limits the quantized linear if nothing else does.
+    fn multiply_bytes(self, vectors: &mut [Self::I; PEAK_VECTORS], b: Self::I);
+
     /// One step of the quantized linear: `acc[t] += rows x token t`, as the number contract says. R is LANES.
     fn multiply<C: Codes<Self>, const R: usize, const G: usize, const M: usize, const T: usize>(
         self,
@@ -128,6 +135,28 @@ pub(crate) trait Simd: Copy + 'static {
         acts: &ActStep<T>,
         acc: &mut [Self::F; T],
     );
+}
+
+/// Independent vectors that keep every multiplier busy.
+pub(crate) const PEAK_VECTORS: usize = 12;
+
+/// See `PeakFn`.
+fn integer_peak<S: Simd>(s: S) -> u64 {
+    const ROUNDS: u32 = 200_000;
+    s.run(
+        #[inline(always)]
+        || {
+            let mut vectors = [s.splat_i32(0); PEAK_VECTORS];
+            let b = s.splat_i32(std::hint::black_box(0x0102_0304));
+            for _ in 0..ROUNDS {
+                s.multiply_bytes(&mut vectors, b);
+            }
+            for v in vectors {
+                std::hint::black_box(s.sum_i32(v));
+            }
+        },
+    );
+    u64::from(ROUNDS) * (PEAK_VECTORS * S::BYTE_PRODUCTS * 2) as u64
 }
 
 /// Puts the kernels of `S` into a table: R is its lanes, P the vectors that sixteen lanes take, W the rows and
@@ -158,6 +187,8 @@ pub(crate) unsafe fn install<S: Simd, const R: usize, const P: usize, const W: u
     };
     // SAFETY: as above.
     kernels.attend_merge = |part, m, l, o| attend::merge::<S>(unsafe { S::new() }, part, m, l, o);
+    // SAFETY: as above.
+    kernels.integer_peak = Some(|| integer_peak::<S>(unsafe { S::new() }));
     let mut own = |ty, kernel: LinearQFn| kernels.set_linear_q(ty, kernel);
     own(TensorType::Q4_0, kernel::<S, Q4_0, R, 1, 0, 1>());
     own(TensorType::Q4_1, kernel::<S, Q4_1, R, 1, 1, 1>());

@@ -3,8 +3,8 @@
 
 use super::{memory_operations, operations};
 use crate::acts::ActStep;
-use crate::simd::Simd;
 use crate::simd::linear_q::{Codes, Rows, Step};
+use crate::simd::{PEAK_VECTORS, Simd};
 use crate::table::Kernels;
 use half::f16;
 use std::arch::x86_64::*;
@@ -28,6 +28,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const TOKENS: usize = 4;
     const SIGNED: i32 = 0;
+    const BYTE_PRODUCTS: usize = 32;
     type F = __m256;
     type I = __m256i;
 
@@ -166,6 +167,14 @@ impl Simd for Avx2 {
             let c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
             let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
             _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)))
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_bytes(self, vectors: &mut [__m256i; PEAK_VECTORS], b: __m256i) {
+        for v in vectors {
+            // SAFETY: `self` is the proof that the CPU has the instructions.
+            *v = unsafe { _mm256_maddubs_epi16(*v, b) };
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::{memory_operations, operations};
 use crate::acts::ActStep;
-use crate::simd::Simd;
 use crate::simd::linear_q::{Codes, Rows, Step};
+use crate::simd::{PEAK_VECTORS, Simd};
 use crate::table::Kernels;
 use half::f16;
 use std::arch::x86_64::*;
@@ -27,6 +27,7 @@ impl Simd for Avx512Vnni {
     const LANES: usize = 16;
     const TOKENS: usize = 10;
     const SIGNED: i32 = 128;
+    const BYTE_PRODUCTS: usize = 64;
     type F = __m512;
     type I = __m512i;
 
@@ -140,6 +141,14 @@ impl Simd for Avx512Vnni {
             let c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps::<1>(b));
             let d = _mm_add_ps(c, _mm_movehl_ps(c, c));
             _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)))
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_bytes(self, vectors: &mut [__m512i; PEAK_VECTORS], b: __m512i) {
+        for v in vectors {
+            // SAFETY: `self` is the proof that the CPU has the instructions.
+            *v = unsafe { _mm512_dpbusd_epi32(*v, *v, b) };
         }
     }
 
