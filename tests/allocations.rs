@@ -1,0 +1,66 @@
+//! Decoding allocates nothing once its buffers have grown: a test of its own, because it counts every allocation of
+//! the process.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{load, options};
+use qwip::{Cancel, KvType, Session};
+use qwip_convert::OutputType;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn decode(session: &mut Session, token: u32, cancel: &Cancel) {
+    session.extend(&[token], cancel, &mut |_| {}).expect("room for a token");
+}
+
+#[test]
+fn steady_decoding_allocates_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (name, ty) in [("qwen2-gqa", OutputType::Q4_0), ("qwen3-kquant", OutputType::F16)] {
+        let model = load(dir.path(), name, ty);
+        for kernels in qwip::Kernels::available() {
+            let cpu = qwip::cpu_with(kernels, 2).expect("a CPU");
+            let mut session = Session::new(model.clone(), cpu, &options(KvType::F16, 8)).expect("a session");
+            let cancel = Cancel::new();
+            // Which thread takes which work is chance, so a thread's buffer may grow late: one run within a page of
+            // 64 positions has to do without.
+            (0..33).for_each(|token| decode(&mut session, token, &cancel));
+            let allocations = (0..20).map(|_| {
+                let before = ALLOCATIONS.load(Ordering::Relaxed);
+                session.truncate(33);
+                (33..60).for_each(|token| decode(&mut session, token, &cancel));
+                ALLOCATIONS.load(Ordering::Relaxed) - before
+            });
+            let fewest = allocations.min();
+            assert_eq!(fewest, Some(0), "{name} {}", kernels.isa);
+        }
+    }
+}
