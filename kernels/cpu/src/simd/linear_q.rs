@@ -269,7 +269,7 @@ fn multiply_tokens<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M
         || {
             let mut acc = [s.splat(0.0); T];
             for (step, acts) in panel.iter().zip(acts) {
-                s.multiply::<C, R, G, M, T>(step, acts, &mut acc);
+                s.multiply::<C, R, G, M, T>(s.plain_address(step), s.plain_address(acts), &mut acc);
             }
             results(s, &acc)
         },
@@ -310,7 +310,7 @@ where
             // SAFETY: as above.
             unsafe { B::part(s, rows, &head, part, &mut steps) };
             for (step, acts) in steps.iter().zip(acts) {
-                s.multiply::<B::Codes, R, G, M, T>(step, acts, &mut acc);
+                s.multiply::<B::Codes, R, G, M, T>(step, s.plain_address(acts), &mut acc);
             }
         }
     }

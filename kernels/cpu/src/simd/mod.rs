@@ -121,6 +121,13 @@ pub(crate) trait Simd: Copy + 'static {
     /// Bits `from..from + 4` of each lane to bit 4 of its four bytes; `from` is a multiple of 4.
     fn fifth_bits(self, v: Self::I, from: u32) -> Self::I;
 
+    /// The same reference, in a form that addresses what it points to by itself, if that is better for
+    /// [`multiply`](Simd::multiply) from memory.
+    #[inline(always)]
+    fn plain_address<P>(self, p: &P) -> &P {
+        p
+    }
+
     /// Byte products in a vector of [`multiply_bytes`](Simd::multiply_bytes).
     const BYTE_PRODUCTS: usize;
 

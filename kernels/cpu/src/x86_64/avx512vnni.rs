@@ -144,6 +144,18 @@ impl Simd for Avx512Vnni {
         }
     }
 
+    /// A multiply that loads its operand is one operation only if the address is a base and a constant; the
+    /// compiler would rather share an index between two pointers.
+    #[inline(always)]
+    fn plain_address<P>(self, p: &P) -> &P {
+        let mut p = std::ptr::from_ref(p);
+        // SAFETY: no instruction at all; the pointer is the same.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(reg) p, options(pure, readonly, nostack, preserves_flags));
+            &*p
+        }
+    }
+
     #[inline(always)]
     fn multiply_bytes(self, vectors: &mut [__m512i; PEAK_VECTORS], b: __m512i) {
         for v in vectors {
@@ -165,7 +177,6 @@ impl Simd for Avx512Vnni {
         const MOST_CHAINS: usize = 4;
         let chains = (MOST_CHAINS / (T * G)).max(1);
         let vectors = 8 / G;
-        let (step, acts) = (plain_address(step), plain_address(acts));
         // SAFETY: `self` is the proof that the CPU has the instructions; all loads are of 16 lanes in a step.
         unsafe {
             for g in 0..G {
@@ -219,15 +230,3 @@ const SPREAD: [i32; 16] = {
     }
     table
 };
-
-/// The same reference, through a register. A multiply that loads its operand is one operation only if the
-/// address is a base and a constant; the compiler would rather share an index between two pointers.
-#[inline(always)]
-fn plain_address<P>(p: &P) -> &P {
-    let mut p = std::ptr::from_ref(p);
-    // SAFETY: no instruction at all; the pointer is the same.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, readonly, nostack, preserves_flags));
-        &*p
-    }
-}
