@@ -16,8 +16,8 @@ use crate::tokenizer::{Special, Tokenizer};
 pub struct Guarded {
     messages: Vec<Message>,
     tools: Vec<Value>,
-    /// A character that occurs nowhere else.
-    mark: char,
+    /// A character that no message holds; none if there was nothing to mark.
+    mark: Option<char>,
 }
 
 impl Guarded {
@@ -30,13 +30,14 @@ impl Guarded {
         let mut texts = Vec::new();
         messages.iter().for_each(|message| texts_of_map(message.as_map(), &mut texts));
         tools.iter().for_each(|tool| texts_of(tool, &mut texts));
-        let mut mark = '\u{f0000}';
+        let mut mark = None;
         if texts.iter().any(|text| tokenizer.find_control(text).is_some()) {
             let used: HashSet<char> = texts.iter().flat_map(|text| text.chars()).collect();
-            mark = (mark..='\u{ffffd}').find(|c| !used.contains(c)).ok_or_else(|| {
+            let free = ('\u{f0000}'..='\u{ffffd}').find(|c| !used.contains(c)).ok_or_else(|| {
                 ChatError::Messages("the messages use every private-use character of a plane".into())
             })?;
-            let marked = |value: &Value| map_texts(value, &|text| with_marks(tokenizer, text, mark));
+            mark = Some(free);
+            let marked = |value: &Value| map_texts(value, &|text| with_marks(tokenizer, text, free));
             tools = tools.iter().map(marked).collect();
             messages = messages
                 .iter()
@@ -61,9 +62,9 @@ impl Guarded {
 
     /// The tokens of the prompt that a template made of these messages and tools, as of the beginning of a sequence.
     pub fn encode(&self, tokenizer: &Tokenizer, prompt: &str) -> Vec<u32> {
-        let (first, rest) = prompt.split_once(self.mark).unwrap_or((prompt, ""));
-        let mut ids = tokenizer.encode_with_bos(first, Special::Parse);
-        for part in rest.split(self.mark) {
+        let mut parts = prompt.split(|c| Some(c) == self.mark);
+        let mut ids = tokenizer.encode_with_bos(parts.next().unwrap_or(""), Special::Parse);
+        for part in parts {
             ids.extend(tokenizer.encode(part, Special::Parse));
         }
         ids
@@ -71,7 +72,7 @@ impl Guarded {
 
     /// The prompt without the marks, for people to read.
     pub fn text(&self, prompt: &str) -> String {
-        prompt.replace(self.mark, "")
+        prompt.replace(|c| Some(c) == self.mark, "")
     }
 }
 

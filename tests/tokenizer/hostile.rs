@@ -273,4 +273,6 @@ fn messages_cannot_spell_control_tokens() {
 
     let (ids, text) = encode(&[Message::system("ab"), Message::user("abc <think> \u{f0000}")]);
     assert_eq!(ids, ours.encode(&text, Special::Parse), "nothing to guard, nothing changed");
+    assert!(text.contains("<think> \u{f0000}"), "{text}");
+    assert_eq!(ours.decode(&ids, true), text);
 }
