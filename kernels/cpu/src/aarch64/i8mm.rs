@@ -14,11 +14,6 @@ pub(crate) struct MatrixProduct;
 impl Products for MatrixProduct {
     const PRODUCTS: usize = 32;
 
-    #[inline(always)]
-    fn run<R>(f: impl FnOnce() -> R) -> R {
-        f()
-    }
-
     /// Of eight bytes each: row 0 token 0, row 0 token 1, row 1 token 0, row 1 token 1. (The intrinsic is not
     /// stable.)
     #[inline(always)]

@@ -13,9 +13,6 @@ pub(super) trait Products: Copy + 'static {
     /// Byte products of [`products`](Products::products).
     const PRODUCTS: usize;
 
-    /// Calls `f` in a function compiled with the instructions.
-    fn run<R>(f: impl FnOnce() -> R) -> R;
-
     /// Products of bytes in one register, added to `sum`; which with which is the instruction set's affair.
     ///
     /// # Safety
@@ -26,11 +23,27 @@ pub(super) trait Products: Copy + 'static {
     ///
     /// # Safety
     /// The CPU has the instructions, and R is 8.
+    #[inline(always)]
     unsafe fn group<const R: usize, const G: usize, const M: usize, const T: usize>(
         step: &Step<R, G, M>,
         acts: &ActStep<T>,
         g: usize,
-    ) -> [[int32x4_t; 2]; T];
+    ) -> [[int32x4_t; 2]; T] {
+        // SAFETY: loads are of 4 rows of a step; the caller promises the instructions.
+        unsafe {
+            let mut dots = [[vdupq_n_s32(0); 2]; T];
+            for j in g * (8 / G)..(g + 1) * (8 / G) {
+                for half in 0..2 {
+                    let codes = vld1q_s8(step.codes[j][4 * half..].as_ptr().cast());
+                    for t in 0..T {
+                        let x = vreinterpretq_s8_s32(vdupq_n_s32(acts.codes[t][j]));
+                        dots[t][half] = Self::products(dots[t][half], codes, x);
+                    }
+                }
+            }
+            dots
+        }
+    }
 }
 
 /// Proof of the instructions of `D`.
@@ -78,9 +91,10 @@ impl<D: Products> Simd for Vectors<D> {
         Vectors(PhantomData)
     }
 
+    /// The vectors are in the base set, and the instructions of `D` bring their own `.arch_extension`.
     #[inline(always)]
     fn run<R>(self, f: impl FnOnce() -> R) -> R {
-        D::run(f)
+        f()
     }
 
     #[inline(always)]
