@@ -12,6 +12,9 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C (Intel Haswell 2013, AMD Zen 2017 and later).
     Avx2,
+    /// x86-64 with that and the 8-bit dot product on 256 bits (Intel Alder Lake 2021, AMD Zen 5 2024 and later;
+    /// also those with AVX-512 VNNI and VL).
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel Cascade Lake 2019, AMD Zen 4 2022 and later).
     Avx512Vnni,
     /// AArch64 with its base vector instructions.
@@ -24,13 +27,15 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, the least capable first within one architecture.
-    pub const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::Avx512Vnni, Isa::Neon, Isa::Dotprod, Isa::I8mm];
+    pub const ALL: [Isa; 7] =
+        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::Dotprod, Isa::I8mm];
 
     /// The name that `QWIP_ISA` takes and that reports show.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
             Isa::Avx512Vnni => "avx512vnni",
             Isa::Neon => "neon",
             Isa::Dotprod => "dotprod",
@@ -53,6 +58,12 @@ impl Isa {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => {
+                Isa::Avx2.is_supported()
+                    && (is_x86_feature_detected!("avxvnni")
+                        || is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni"))
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {

@@ -272,10 +272,13 @@ fn installer(isa: Isa) -> Option<fn(&mut Kernels)> {
         Isa::Scalar => Some(|_| {}),
         // SAFETY: `Kernels::new` hands tables out only where the instruction set is supported.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Some(|k| unsafe { crate::x86_64::avx2::install(k) }),
+        Isa::Avx2 => Some(|k| unsafe { crate::x86_64::install_avx2(k) }),
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => Some(|k| unsafe { crate::x86_64::avx512vnni::install(k) }),
+        Isa::AvxVnni => Some(|k| unsafe { crate::x86_64::install_avxvnni(k) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => Some(|k| unsafe { crate::x86_64::install_avx512vnni(k) }),
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some(|k| unsafe { crate::aarch64::install_neon(k) }),

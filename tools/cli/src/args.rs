@@ -10,7 +10,7 @@ use qwip::{KvType, Session};
 const AFTER_HELP: &str = "\
 MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
 first argument or follows -m, or stands in QWIP_MODEL. Every flag --some-name is also QWIP_SOME_NAME in the
-environment; QWIP_ISA=scalar|avx2|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels.
+environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels.
 
 Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.";
 

@@ -4,22 +4,12 @@ use super::{memory_operations, operations};
 use crate::acts::ActStep;
 use crate::simd::linear_q::{Codes, Rows, Step};
 use crate::simd::{PEAK_VECTORS, Simd};
-use crate::table::Kernels;
 use half::f16;
 use std::arch::x86_64::*;
 
 /// Proof of the instructions.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Vnni(());
-
-/// Puts these kernels into the table.
-///
-/// # Safety
-/// The table is used only where `Isa::Avx512Vnni` is supported.
-pub(crate) unsafe fn install(kernels: &mut Kernels) {
-    // SAFETY: the caller's promise.
-    unsafe { crate::simd::install::<Avx512Vnni, 16, 1, 4, 4>(kernels) };
-}
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 

@@ -9,14 +9,19 @@
 //! counted in, and the caller, when no items are left, closes the gate and waits only for those inside. A
 //! worker that wakes too late finds the gate closed and goes back to sleep.
 
+mod cores;
+mod gate;
+
 use crate::Scratch;
 use crate::fpenv::IeeeDefaults;
+pub use cores::usable_cores;
+use gate::{Gate, MOST_WORKERS, Padded};
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LockResult, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,7 +51,7 @@ type Work<'a> = dyn Fn(&mut Worker, usize) + Sync + 'a;
 
 /// The pool. Dropping it ends its threads.
 pub struct Pool {
-    shared: Arc<Shared>,
+    gate: Arc<Gate<Region<'static>>>,
     handles: Vec<JoinHandle<()>>,
     /// Held for the length of a region: regions of several callers take turns. The buffers are worker 0's.
     region: Mutex<Scratch>,
@@ -55,16 +60,15 @@ pub struct Pool {
 
 impl Pool {
     /// A pool of `threads` workers with the calling thread among them, so it starts `threads - 1` threads;
-    /// 0 means as many as the cores we may use. One worker means that everything runs on the caller.
+    /// 0 means as many as [`usable_cores`]. One worker means that everything runs on the caller.
     ///
     /// # Errors
     /// If the system refuses to start a thread.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
-        let cores = usable_cores();
-        let threads = if threads == 0 { cores } else { threads };
-        // Spinning pays only where the core would otherwise idle.
-        let spin = match cores {
-            _ if threads > cores => Duration::ZERO,
+        let threads = if threads == 0 { usable_cores() } else { threads };
+        // Spinning pays only where the processor would otherwise idle.
+        let spin = match cores::allowed_cpus() {
+            cpus if threads > cpus => Duration::ZERO,
             1 => Duration::ZERO,
             2..=3 => Duration::from_micros(20),
             _ => Duration::from_micros(100),
@@ -78,17 +82,17 @@ impl Pool {
     /// If the system refuses to start a thread.
     pub fn with_spin(threads: usize, spin: Duration) -> std::io::Result<Pool> {
         let mut pool = Pool {
-            shared: Arc::new(Shared::new()),
+            gate: Arc::new(Gate::new()),
             handles: Vec::new(),
             region: Mutex::new(Scratch::default()),
             spin,
         };
-        for index in 1..threads.max(1) {
-            let shared = Arc::clone(&pool.shared);
+        for index in 1..threads.clamp(1, MOST_WORKERS) {
+            let gate = Arc::clone(&pool.gate);
             // On an error the pool is dropped, which ends the threads started so far.
             let handle = std::thread::Builder::new()
                 .name(format!("qwip-{index}"))
-                .spawn(move || shared.serve(index, spin))?;
+                .spawn(move || serve(&gate, index, spin))?;
             pool.handles.push(handle);
         }
         Ok(pool)
@@ -119,7 +123,7 @@ impl Pool {
             return Claims::new(items, cancel)
                 .run(&mut Worker { index: 0, scratch: &mut Scratch::default() }, f);
         }
-        let mut scratch = lock(&self.region);
+        let mut scratch = held(self.region.lock());
         let _inside = Inside::enter();
         let mut caller = Worker { index: 0, scratch: &mut scratch };
         if items <= 1 || self.handles.is_empty() {
@@ -130,14 +134,16 @@ impl Pool {
 
     fn run_region(&self, caller: &mut Worker, claims: Claims, f: &Work) -> Result<(), Cancelled> {
         let region = Region { claims, work: f, panic: Mutex::new(None) };
-        self.shared.open(&region);
+        // SAFETY: `close` follows on every way out of here, and `caller` is behind the lock of the pool's
+        // regions, so there is no other caller. Only the lifetimes are cast away.
+        unsafe { self.gate.open(std::ptr::from_ref(&region).cast()) };
         let outcome = catch_unwind(AssertUnwindSafe(|| region.claims.run(caller, f)));
         if outcome.is_err() {
             region.claims.stop();
         }
         // From here on no worker holds the region: it may leave this stack frame.
-        self.shared.close(self.spin);
-        let payload = region.panic.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.gate.close(self.spin);
+        let payload = held(region.panic.into_inner());
         match (outcome, payload) {
             (Err(payload), _) | (_, Some(payload)) => resume_unwind(payload),
             // Another worker may have met the flag after the caller found no more items.
@@ -149,8 +155,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.ending.store(true, Ordering::SeqCst);
-        self.shared.announce();
+        self.gate.end();
         for handle in self.handles.drain(..) {
             // A worker catches what its items throw, so it ends normally.
             let _ = handle.join();
@@ -162,11 +167,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({} threads, spin {:?})", self.threads(), self.spin)
     }
-}
-
-/// Cores that this process may use: its affinity mask and, on Linux, its control group's quota.
-pub fn usable_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 thread_local! {
@@ -231,139 +231,22 @@ struct Region<'a> {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// On a cache line pair of its own (neighbouring lines are fetched together).
-#[repr(align(128))]
-struct Padded<T>(T);
-
-/// The gate is open; the lower bits count the workers inside.
-const OPEN: usize = 1 << (usize::BITS - 1);
-
-struct Shared {
-    /// Raised when a region opens and when the pool ends.
-    generation: Padded<AtomicUsize>,
-    /// [`OPEN`] and the workers inside.
-    gate: Padded<AtomicUsize>,
-    /// The region behind the gate. Written only by the thread that holds `Pool::region` while the gate is
-    /// closed and empty; read only by workers counted in while it was open.
-    region: UnsafeCell<*const Region<'static>>,
-    ending: AtomicBool,
-    /// Workers asleep, or about to be, until the generation changes.
-    sleepers: AtomicUsize,
-    sleep: Mutex<()>,
-    wake: Condvar,
-    /// The caller is asleep until the last worker leaves.
-    caller_waits: AtomicBool,
-    left: Mutex<()>,
-    empty: Condvar,
-}
-
-// SAFETY: `region` is the only field that is not Sync by itself. Its doc comment says who touches it when;
-// the gate's read-modify-write chain orders those accesses: the writer's store comes before its release of
-// OPEN, which a reader acquires, and a reader's leaving (release) comes before the closer's acquire of 0.
-unsafe impl Sync for Shared {}
-// SAFETY: as above; the pointer is dereferenced only under that protocol, on whichever thread.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    fn new() -> Shared {
-        Shared {
-            generation: Padded(AtomicUsize::new(0)),
-            gate: Padded(AtomicUsize::new(0)),
-            region: UnsafeCell::new(std::ptr::null()),
-            ending: AtomicBool::new(false),
-            sleepers: AtomicUsize::new(0),
-            sleep: Mutex::new(()),
-            wake: Condvar::new(),
-            caller_waits: AtomicBool::new(false),
-            left: Mutex::new(()),
-            empty: Condvar::new(),
-        }
-    }
-
-    /// Lets workers into `region`. The caller holds `Pool::region` and must [`close`](Shared::close) before
-    /// `region` goes away.
-    fn open(&self, region: &Region) {
-        // SAFETY: the gate is closed and nobody who saw it open is still inside (the previous `close` saw to
-        // it), and the caller holds the pool's lock, so nobody else reads or writes the cell.
-        unsafe { *self.region.get() = std::ptr::from_ref(region).cast() };
-        self.gate.0.fetch_or(OPEN, Ordering::SeqCst);
-        self.announce();
-    }
-
-    /// Closes the gate and waits until everybody inside has left.
-    fn close(&self, spin: Duration) {
-        self.gate.0.fetch_and(!OPEN, Ordering::SeqCst);
-        if spin_until(spin, || self.gate.0.load(Ordering::SeqCst) == 0) {
-            return;
-        }
-        // The leaver looks at `caller_waits` after leaving, we look at the gate after setting it: one of us
-        // sees the other.
-        self.caller_waits.store(true, Ordering::SeqCst);
-        let mut guard = lock(&self.left);
-        while self.gate.0.load(Ordering::SeqCst) != 0 {
-            guard = self.empty.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        }
-        self.caller_waits.store(false, Ordering::SeqCst);
-    }
-
-    /// Tells workers, spinning or asleep, that something has changed.
-    fn announce(&self) {
-        self.generation.0.fetch_add(1, Ordering::SeqCst);
-        // A worker counts itself among the sleepers before it looks at the generation for the last time.
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.sleep));
-            self.wake.notify_all();
-        }
-    }
-
-    /// The life of worker `index`.
-    fn serve(&self, index: usize, spin: Duration) {
-        let _ieee = IeeeDefaults::enter();
-        let _inside = Inside::enter();
-        let mut scratch = Scratch::default();
-        let mut seen = 0;
-        loop {
-            seen = self.wait_for_change(seen, spin);
-            if self.ending.load(Ordering::SeqCst) {
-                return;
-            }
-            if self.gate.0.fetch_add(1, Ordering::SeqCst) & OPEN != 0 {
-                // SAFETY: we were counted in while the gate was open, so the pointer is that of a region
-                // whose `close` waits for us to leave; we use nothing of it afterwards.
-                let region = unsafe { &**self.region.get() };
-                region.work_on(&mut Worker { index, scratch: &mut scratch });
-            }
-            if self.gate.0.fetch_sub(1, Ordering::SeqCst) == 1 && self.caller_waits.load(Ordering::SeqCst) {
-                drop(lock(&self.left));
-                self.empty.notify_all();
-            }
-        }
-    }
-
-    /// Returns the generation as soon as it is not `seen`.
-    fn wait_for_change(&self, seen: usize, spin: Duration) -> usize {
-        let changed = || self.generation.0.load(Ordering::SeqCst) != seen;
-        if !spin_until(spin, changed) {
-            self.sleepers.fetch_add(1, Ordering::SeqCst);
-            let mut guard = lock(&self.sleep);
-            while !changed() {
-                guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(guard);
-            self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.generation.0.load(Ordering::SeqCst)
-    }
-}
-
 impl Region<'_> {
     /// Takes part in the region as a worker.
     fn work_on(&self, worker: &mut Worker) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.claims.run(worker, self.work))) {
             self.claims.stop();
-            lock(&self.panic).get_or_insert(payload);
+            held(self.panic.lock()).get_or_insert(payload);
         }
     }
+}
+
+/// The life of worker `index`.
+fn serve(gate: &Gate<Region<'static>>, index: usize, spin: Duration) {
+    let _ieee = IeeeDefaults::enter();
+    let _inside = Inside::enter();
+    let mut scratch = Scratch::default();
+    gate.serve(spin, |region| region.work_on(&mut Worker { index, scratch: &mut scratch }));
 }
 
 /// Whether the condition became true within the budget.
@@ -389,8 +272,8 @@ fn spin_until(budget: Duration, condition: impl Fn() -> bool) -> bool {
 }
 
 /// What our locks guard stays consistent when a holder panics, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn held<G>(result: LockResult<G>) -> G {
+    result.unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
