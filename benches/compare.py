@@ -3,8 +3,8 @@
 
     benches/compare.py QWIP PEER MODEL... [-t 2] [-r 3] [-p 512] [-n 64] [--depth 0 4096] [-o FILE.csv]
 
-QWIP is the release binary, PEER a script with `bench MODEL -p -n -d -t -r 1` that prints one JSON line with pp and tg
-(tokens/s), for instance one over llama-cpp-python. Every figure is the median over the rounds. First token: the whole
+QWIP is the release binary, PEER a script like llama_bench.py: MODEL -p -n -d -t -r 1 prints one JSON line with pp and tg
+(tokens/s), engine and features. Every figure is the median over the rounds. First token: the whole
 process of `run --raw -p Hello -n 1`, seconds; cold: after the file was dropped from the page cache.
 """
 import argparse
@@ -18,9 +18,12 @@ import subprocess
 import sys
 import time
 
-COLUMNS = ["date", "commit", "cpu", "isa", "threads", "model", "depth", "n_prompt", "n_gen", "qwip_pp", "peer_pp", "pp_ratio", "qwip_tg",
+COLUMNS = ["date", "commit", "cpu", "isa", "peer", "threads", "model", "depth", "n_prompt", "n_gen", "qwip_pp", "peer_pp", "pp_ratio", "qwip_tg",
            "peer_tg", "tg_ratio", "tg_gb_per_s", "memory_gb_per_s", "memory_percent", "integer_gop_per_s", "integer_percent", "qwip_rss_mb",
            "peer_rss_mb", "first_token_warm_s", "first_token_cold_s"]
+
+# Of what llama.cpp says that it was built with.
+NOTEWORTHY = {"AVX2", "AVX_VNNI", "AVX512", "AVX512_VNNI", "NEON", "DOTPROD", "MATMUL_INT8", "SVE"}
 
 
 def run(command):
@@ -48,13 +51,14 @@ def measure(options, model, depth):
         text, _, rss = run([options.qwip, "bench", "-m", model, *sizes, "-o", "json"])
         ours.append(json.loads(text))
         our_rss.append(rss)
-        text, _, rss = run([sys.executable, options.peer, "bench", model, *sizes])
+        text, _, rss = run([sys.executable, options.peer, model, *sizes])
         theirs.append(json.loads(text.splitlines()[-1]))
         their_rss.append(rss)
     median = lambda rows, key: statistics.median(row[key] for row in rows)
     cold = first_token(options.qwip, model, options.threads, True)
     warm = statistics.median(first_token(options.qwip, model, options.threads, False) for _ in range(3))
-    row = dict(isa=ours[0]["isa"], cpu=ours[0]["processor"], qwip_pp=median(ours, "pp"), peer_pp=median(theirs, "pp"),
+    peer = " ".join([theirs[0]["engine"], *sorted(set(theirs[0]["features"]) & NOTEWORTHY)])
+    row = dict(isa=ours[0]["isa"], cpu=ours[0]["processor"], peer=peer, qwip_pp=median(ours, "pp"), peer_pp=median(theirs, "pp"),
                qwip_tg=median(ours, "tg"), peer_tg=median(theirs, "tg"))
     row |= {key: median(ours, key) for key in ("tg_gb_per_s", "memory_gb_per_s", "memory_percent", "integer_gop_per_s", "integer_percent")}
     row |= dict(pp_ratio=row["qwip_pp"] / row["peer_pp"], tg_ratio=row["qwip_tg"] / row["peer_tg"], qwip_rss_mb=max(our_rss),

@@ -116,20 +116,25 @@ pub struct Scratch {
     pub scales: Vec<f32>,
     /// Unpacked weight minimums.
     pub mins: Vec<f32>,
-    /// A panel of rows in whatever order a kernel multiplies best; see [`Scratch::aligned_panel`].
+    /// A panel of rows in whatever order a kernel multiplies best; see [`Scratch::panel_and_sums`].
     pub panel: Vec<u8>,
+    /// What the columns so far have summed to.
+    pub sums: Vec<f32>,
     /// Floats of the parallel drivers; kernels leave them alone.
     pub driver: Vec<f32>,
 }
 
 impl Scratch {
-    /// `len` bytes of the panel that start at a 64-byte boundary; contents are arbitrary.
-    pub fn aligned_panel(&mut self, len: usize) -> &mut [u8] {
+    /// `len` bytes of the panel that start at a 64-byte boundary, and so many sums; contents are arbitrary.
+    pub fn panel_and_sums(&mut self, len: usize, sums: usize) -> (&mut [u8], &mut [f32]) {
         if self.panel.len() < len + 63 {
             self.panel.resize(len + 63, 0);
         }
+        if self.sums.len() < sums {
+            self.sums.resize(sums, 0.0);
+        }
         let skip = self.panel.as_ptr().align_offset(64);
-        &mut self.panel[skip..skip + len]
+        (&mut self.panel[skip..skip + len], &mut self.sums[..sums])
     }
 }
 
@@ -330,7 +335,7 @@ mod tests {
     fn panels_are_aligned() {
         let mut scratch = Scratch::default();
         for len in [1, 64, 1000, 10] {
-            let panel = scratch.aligned_panel(len);
+            let panel = scratch.panel_and_sums(len, 0).0;
             assert_eq!((panel.len(), panel.as_ptr() as usize % 64), (len, 0));
         }
     }

@@ -77,8 +77,9 @@ fn quantized_linear_over_row_counts_and_widths() {
     for ty in QUANTIZED {
         for rows in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 18, 31, 32, 33, 47, 48, 65] {
             let block = ty.block_len();
-            // One block, an odd number of blocks, and widths that are no multiple of 256 where they may be.
-            for cols in [block, 3 * block, 7 * block, 896usize.next_multiple_of(block)] {
+            // One block, an odd number of blocks, widths that are no multiple of 256 where they may be, and more
+            // columns than are unpacked at a time.
+            for cols in [block, 3 * block, 7 * block, 896usize.next_multiple_of(block), 2048 + block] {
                 let n = [1, 2, 3, 9][rng.below(4)];
                 check_linear(&mut rng, ty, rows, cols, n, Fill::Encoded);
             }

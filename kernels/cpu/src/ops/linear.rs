@@ -90,17 +90,18 @@ fn linear_region(
 ///
 /// A few tokens: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
 /// follow long runs) and at most a quarter of a thread's share, or 256 KiB, so that threads finish together.
-/// Many tokens: an item's rows are unpacked once and multiplied with every token; 64 rows pay for passing all
-/// activations.
+/// Many tokens: an item's rows are unpacked once and multiplied with every token, so that all activations pass by
+/// for an item: the more rows the better, up to what a kernel unpacks at a time.
 fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
     const FEW: usize = 4;
+    const MANY: usize = 320;
     let share = w.rows.div_ceil(threads * 4);
     let rows = if n <= FEW {
         let row = w.row_bytes().max(1);
         let least = (16 << 10) / row;
         share.clamp(least, ((256 << 10) / row).max(least))
     } else {
-        share.min(64)
+        share.min(MANY)
     };
     rows.next_multiple_of(16).max(16)
 }

@@ -4,9 +4,10 @@
 //! activation is broadcast once for R rows, the scales of R rows are one vector, and no sum ever runs across
 //! lanes, which is how the fixed order of the number contract comes for free.
 //!
-//! Few tokens: the blocks are unpacked into registers and multiplied at once, at memory speed. Many tokens:
-//! whole rows are unpacked into a panel that stays in the second-level cache while tiles of tokens pass by,
-//! so every weight is unpacked once.
+//! Few tokens: the blocks are unpacked into registers and multiplied at once, at memory speed. Many tokens: a
+//! panel of rows is unpacked that stays in the second-level cache while tiles of tokens pass by, so every weight
+//! is unpacked once. Long rows are cut, so that the panel has enough of them: the activations come from further
+//! away for every panel. The chains of an earlier part of the columns are then kept, and go on in the next.
 
 use super::Simd;
 use crate::acts::{ActStep, ActTile, Acts, STEP};
@@ -15,6 +16,9 @@ use std::ops::Range;
 
 /// A panel of rows takes about this much: it must stay in the second-level cache with a tile of tokens.
 const PANEL_BYTES: usize = 384 << 10;
+/// Columns of a panel are at most this many steps: a tile of ten tokens then takes 19 KiB, which stay in the first-level
+/// cache while the panel passes.
+const PANEL_STEPS: usize = 32;
 
 /// 32 columns of R rows, ready to multiply: G groups (1 or 2) per step, M of them (G or 0) with minimums.
 #[derive(Clone, Copy)]
@@ -51,6 +55,13 @@ pub(crate) struct Rows {
     pub(crate) first: *const u8,
     /// Bytes from row to row.
     pub(crate) stride: usize,
+}
+
+impl Rows {
+    /// The same rows, `bytes` further on.
+    fn skip(self, bytes: usize) -> Rows {
+        Rows { first: self.first.wrapping_add(bytes), ..self }
+    }
 }
 
 /// How the codes of a type lie in a [`Step`].
@@ -203,31 +214,62 @@ where
 
     /// All rows times all tokens, by way of panels.
     fn many(&self, rows: Range<usize>, x: &Acts, sink: &mut Sink, scratch: &mut Scratch) {
-        let steps = self.w.cols / STEP;
-        let group_bytes = steps * size_of::<Step<R, G, M>>();
-        let groups = (PANEL_BYTES / group_bytes).clamp(1, rows.len().div_ceil(R).max(1));
-        let panel = as_steps::<R, G, M>(scratch.aligned_panel(groups * group_bytes));
+        let (steps, step_bytes) = (self.w.cols / STEP, size_of::<Step<R, G, M>>());
+        let parts = steps.div_ceil(PANEL_STEPS);
+        let whole_blocks = (steps / (L * B::PARTS)).div_ceil(parts) * L * B::PARTS;
+        let groups = (PANEL_BYTES / (whole_blocks * step_bytes)).clamp(1, rows.len().div_ceil(R).max(1));
+        let sums = if parts > 1 { groups * x.n() * R } else { 0 };
+        let (panel, sums) = scratch.panel_and_sums(groups * whole_blocks * step_bytes, sums);
         for first in rows.clone().step_by(groups * R) {
-            let part = first..rows.end.min(first + groups * R);
-            for (window, panel) in windows::<R>(part.clone(), self.w.rows).zip(panel.chunks_exact_mut(steps))
-            {
-                let rows = self.rows(window.first);
-                self.s.run(
-                    #[inline(always)]
-                    || {
-                        // SAFETY: the rows are as long as the panel.
-                        unsafe { unpack::<S, B, R, G, M, L>(self.s, rows, panel) }
-                    },
-                );
-            }
-            for tile in x.tiles() {
-                for (window, panel) in windows::<R>(part.clone(), self.w.rows).zip(panel.chunks_exact(steps))
+            let some_rows = first..rows.end.min(first + groups * R);
+            for part in (0..steps).step_by(whole_blocks) {
+                let columns = part..steps.min(part + whole_blocks);
+                let panel = as_steps::<R, G, M>(&mut panel[..groups * columns.len() * step_bytes]);
+                for (window, panel) in
+                    windows::<R>(some_rows.clone(), self.w.rows).zip(panel.chunks_exact_mut(columns.len()))
                 {
-                    multiply_tile::<S, B::Codes, R, G, M>(self.s, &window, panel, &tile, sink);
+                    let rows = self.rows(window.first).skip(columns.start / (L * B::PARTS) * B::BYTES);
+                    self.s.run(
+                        #[inline(always)]
+                        || {
+                            // SAFETY: the rows are at least as long as the columns of the panel.
+                            unsafe { unpack::<S, B, R, G, M, L>(self.s, rows, panel) }
+                        },
+                    );
+                }
+                for tile in x.tiles() {
+                    for (group, (window, panel)) in windows::<R>(some_rows.clone(), self.w.rows)
+                        .zip(panel.chunks_exact(columns.len()))
+                        .enumerate()
+                    {
+                        // [groups, n, R]
+                        let kept = (group * x.n() + tile.first) * R;
+                        let chain = Chain {
+                            sums: sums.get_mut(kept..kept + tile.width * R).unwrap_or_default(),
+                            first: columns.start == 0,
+                            last: columns.end == steps,
+                        };
+                        let part = Part { panel, steps: columns.clone(), tile: &tile };
+                        multiply_tile::<S, B::Codes, R, G, M>(self.s, &window, part, chain, sink);
+                    }
                 }
             }
         }
     }
+}
+
+/// Unpacked steps of rows, and the tokens that they are multiplied with.
+struct Part<'a, const R: usize, const G: usize, const M: usize> {
+    panel: &'a [Step<R, G, M>],
+    steps: Range<usize>, // of the columns
+    tile: &'a ActTile<'a>,
+}
+
+/// Where chains come from and go.
+struct Chain<'a> {
+    sums: &'a mut [f32], // [T, R], of steps before the first and after the last
+    first: bool,
+    last: bool,
 }
 
 /// Unpacked rows times a tile of tokens. Not a method of [`Job`], so that it is compiled once for all types
@@ -235,22 +277,22 @@ where
 fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize>(
     s: S,
     window: &Window,
-    panel: &[Step<R, G, M>],
-    tile: &ActTile,
+    part: Part<R, G, M>,
+    chain: Chain,
     sink: &mut Sink,
 ) {
-    match tile.width {
-        1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, panel, tile, sink),
-        2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, panel, tile, sink),
-        4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, panel, tile, sink),
+    match part.tile.width {
+        1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, part, chain, sink),
+        2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, part, chain, sink),
+        4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, part, chain, sink),
         _ => {
             if const { S::TOKENS >= 8 } {
-                match tile.width {
-                    8 => multiply_tokens::<S, C, R, G, M, 8>(s, window, panel, tile, sink),
-                    _ => multiply_tokens::<S, C, R, G, M, 10>(s, window, panel, tile, sink),
+                match part.tile.width {
+                    8 => multiply_tokens::<S, C, R, G, M, 8>(s, window, part, chain, sink),
+                    _ => multiply_tokens::<S, C, R, G, M, 10>(s, window, part, chain, sink),
                 }
             } else {
-                panic!("a tile of {} tokens", tile.width);
+                panic!("a tile of {} tokens", part.tile.width);
             }
         }
     }
@@ -259,22 +301,31 @@ fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: 
 fn multiply_tokens<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize, const T: usize>(
     s: S,
     window: &Window,
-    panel: &[Step<R, G, M>],
-    tile: &ActTile,
+    part: Part<R, G, M>,
+    chain: Chain,
     sink: &mut Sink,
 ) {
-    let acts = tile.steps::<T>();
+    let acts = &part.tile.steps::<T>()[part.steps];
+    let before = if chain.first { &[] } else { &chain.sums[..T * R] };
     let results: [[f32; R]; T] = s.run(
         #[inline(always)]
         || {
             let mut acc = [s.splat(0.0); T];
-            for (step, acts) in panel.iter().zip(acts) {
+            for (acc, before) in acc.iter_mut().zip(before.chunks_exact(R)) {
+                // SAFETY: R floats.
+                *acc = unsafe { s.load(before.as_ptr()) };
+            }
+            for (step, acts) in part.panel.iter().zip(acts) {
                 s.multiply::<C, R, G, M, T>(s.plain_address(step), s.plain_address(acts), &mut acc);
             }
             results(s, &acc)
         },
     );
-    window.put(tile.first, &results, sink);
+    if chain.last {
+        window.put(part.tile.first, &results, sink);
+    } else {
+        chain.sums.copy_from_slice(results.as_flattened());
+    }
 }
 
 /// Multiplies R rows of `acts.len()` steps, whole blocks, with T tokens, and prefetches as many bytes as they
@@ -297,7 +348,7 @@ where
     let mut steps = [Step::ZERO; L];
     let prefetched = R * B::BYTES / B::PARTS;
     for (b, acts) in acts.chunks_exact(B::PARTS * L).enumerate() {
-        let rows = Rows { first: rows.first.wrapping_add(b * B::BYTES), ..rows };
+        let rows = rows.skip(b * B::BYTES);
         // SAFETY: the caller's promise: as many blocks as there are activations.
         let head = unsafe { B::head(s, rows) };
         for (part, acts) in acts.as_chunks::<L>().0.iter().enumerate() {
@@ -331,7 +382,7 @@ unsafe fn unpack<S, B, const R: usize, const G: usize, const M: usize, const L: 
     B: Blocks<S, R, G, M, L>,
 {
     for (b, block) in panel.chunks_exact_mut(B::PARTS * L).enumerate() {
-        let rows = Rows { first: rows.first.wrapping_add(b * B::BYTES), ..rows };
+        let rows = rows.skip(b * B::BYTES);
         // SAFETY: the caller's promise: as many blocks as the panel has.
         let head = unsafe { B::head(s, rows) };
         for (part, steps) in block.as_chunks_mut::<L>().0.iter_mut().enumerate() {

@@ -154,8 +154,6 @@ impl Simd for Avx512Vnni {
         }
     }
 
-    /// A chain of dependent `vpdpbusd` has a latency of 5 cycles each while two could start in every cycle, so
-    /// neighbouring ones belong to different tokens, or for few tokens to different chains.
     #[inline(always)]
     fn multiply<C: Codes<Self>, const R: usize, const G: usize, const M: usize, const T: usize>(
         self,
@@ -163,47 +161,81 @@ impl Simd for Avx512Vnni {
         acts: &ActStep<T>,
         acc: &mut [__m512; T],
     ) {
-        const { assert!(R == 16) };
-        const MOST_CHAINS: usize = 4;
-        let chains = (MOST_CHAINS / (T * G)).max(1);
-        let vectors = 8 / G;
-        // SAFETY: `self` is the proof that the CPU has the instructions; all loads are of 16 lanes in a step.
+        const { assert!(R == 16 && G <= 2) };
+        // No loop: the compiler might not unroll it, and addresses with an index take an operation more.
+        // SAFETY: `self` is the proof that the CPU has the instructions.
         unsafe {
-            for g in 0..G {
-                let mut dots = [[_mm512_setzero_si512(); MOST_CHAINS]; T];
-                if C::OFFSET != 0 {
-                    for t in 0..T {
-                        let minus_sum = if G == 1 { acts.minus_sums[t] } else { acts.minus_half_sums[t][g] };
-                        let offset = _mm512_set1_epi32(C::OFFSET);
-                        dots[t][0] = _mm512_mullo_epi32(_mm512_set1_epi32(minus_sum), offset);
-                    }
-                }
-                for i in 0..vectors {
-                    let j = g * vectors + i;
-                    let codes = _mm512_loadu_si512(step.codes[j].as_ptr().cast());
-                    for t in 0..T {
-                        let dot = &mut dots[t][i % chains];
-                        *dot = _mm512_dpbusd_epi32(*dot, codes, _mm512_set1_epi32(acts.codes[t][j]));
-                    }
-                }
-                let scales = _mm512_loadu_ps(step.scales[g].as_ptr());
-                for t in 0..T {
-                    let mut dot = dots[t][0];
-                    for chain in 1..chains {
-                        dot = _mm512_add_epi32(dot, dots[t][chain]);
-                    }
-                    let d_x = _mm512_set1_ps(acts.scales[t]);
-                    acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(scales, d_x), _mm512_cvtepi32_ps(dot), acc[t]);
-                    if M > 0 {
-                        // -(m * d) * sum + acc, rounded once.
-                        let sum = if G == 1 { acts.sums[t] } else { acts.half_sums[t][g] };
-                        let min = _mm512_mul_ps(_mm512_loadu_ps(step.mins[g].as_ptr()), d_x);
-                        acc[t] = _mm512_fnmadd_ps(min, _mm512_set1_ps(sum), acc[t]);
-                    }
-                }
+            group::<C, R, G, M, T>(step, acts, acc, 0);
+            if G == 2 {
+                group::<C, R, G, M, T>(step, acts, acc, 1);
             }
         }
     }
+}
+
+/// Group g of a step. A chain of dependent `vpdpbusd` has a latency of 5 cycles each while two could start in every
+/// cycle, so neighbouring ones belong to different tokens, or for few tokens to different chains.
+///
+/// # Safety
+/// The CPU has the instructions, and R is 16.
+#[inline(always)]
+unsafe fn group<C: Codes<Avx512Vnni>, const R: usize, const G: usize, const M: usize, const T: usize>(
+    step: &Step<R, G, M>,
+    acts: &ActStep<T>,
+    acc: &mut [__m512; T],
+    g: usize,
+) {
+    const MOST_CHAINS: usize = 4;
+    let chains = (MOST_CHAINS / (T * G)).max(1);
+    let vectors = 8 / G;
+    // SAFETY: the caller's promise; all loads are of 16 lanes in a step.
+    unsafe {
+        let mut dots = [[_mm512_setzero_si512(); MOST_CHAINS]; T];
+        if C::OFFSET != 0 {
+            let offset = _mm512_set1_epi32(C::OFFSET);
+            for t in 0..T {
+                let minus_sum = if G == 1 { &acts.minus_sums[t] } else { &acts.minus_half_sums[t][g] };
+                dots[t][0] = _mm512_mullo_epi32(broadcast(minus_sum), offset);
+            }
+        }
+        for i in 0..vectors {
+            let j = g * vectors + i;
+            let codes = _mm512_loadu_si512(step.codes[j].as_ptr().cast());
+            for t in 0..T {
+                let dot = &mut dots[t][i % chains];
+                *dot = _mm512_dpbusd_epi32(*dot, codes, _mm512_set1_epi32(acts.codes[t][j]));
+            }
+        }
+        let scales = _mm512_loadu_ps(step.scales[g].as_ptr());
+        for t in 0..T {
+            let mut dot = dots[t][0];
+            for chain in 1..chains {
+                dot = _mm512_add_epi32(dot, dots[t][chain]);
+            }
+            let d_x = _mm512_set1_ps(acts.scales[t]);
+            acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(scales, d_x), _mm512_cvtepi32_ps(dot), acc[t]);
+            if M > 0 {
+                // -(m * d) * sum + acc, rounded once.
+                let sum = if G == 1 { acts.sums[t] } else { acts.half_sums[t][g] };
+                let min = _mm512_mul_ps(_mm512_loadu_ps(step.mins[g].as_ptr()), d_x);
+                acc[t] = _mm512_fnmadd_ps(min, _mm512_set1_ps(sum), acc[t]);
+            }
+        }
+    }
+}
+
+/// The number in all lanes, by a load. (Left to itself the compiler first multiplies one lane and then broadcasts
+/// it, which keeps a port busy that multiplies bytes.)
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn broadcast(x: &i32) -> __m512i {
+    let v: __m512i;
+    // SAFETY: four bytes are read.
+    unsafe {
+        std::arch::asm!("vpbroadcastd {v}, dword ptr [{x}]", v = lateout(zmm_reg) v, x = in(reg) x,
+            options(pure, readonly, nostack, preserves_flags));
+    }
+    v
 }
 
 /// Four bits to bit 4 of four bytes.
