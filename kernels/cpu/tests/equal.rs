@@ -157,6 +157,8 @@ fn float_linear() {
                 check_linear(&mut rng, ty, rows, cols, n, Fill::Bytes);
             }
         }
+        // More of everything than is multiplied at a time.
+        check_linear(&mut rng, ty, 71, 1041, 103, Fill::Encoded);
     }
 }
 

@@ -38,9 +38,14 @@ pub struct Cpu {
 pub struct Activations {
     n: usize,
     cols: usize,
-    x: Vec<f32>, // [n, cols]
+    x: Vec<Line>, // [n, cols]
     quantized: ActsBuffer,
 }
+
+/// Floats that a vector loads from one cache line.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
 
 impl Activations {
     /// No rows yet.
@@ -60,7 +65,7 @@ impl Activations {
 
     /// The rows as they were loaded, `[n, cols]`.
     pub fn x(&self) -> &[f32] {
-        &self.x
+        &bytemuck::cast_slice(&self.x)[..self.n * self.cols]
     }
 
     /// The quantized rows; `None` if `cols` is not a multiple of 32.
@@ -89,8 +94,8 @@ impl Activations {
     ) -> Result<(), Cancelled> {
         let kernels = cpu.kernels;
         (self.n, self.cols) = (n, cols);
-        self.x.resize(n * cols, 0.0);
-        let x = SharedOut::new(&mut self.x);
+        self.x.resize((n * cols).div_ceil(16), Line([0.0; 16]));
+        let x = SharedOut::new(bytemuck::cast_slice_mut(&mut self.x));
         if !cols.is_multiple_of(STEP) {
             return for_each_row(cpu, n, cols, cancel, &|i| {
                 // SAFETY: `for_each_row` visits each row once.

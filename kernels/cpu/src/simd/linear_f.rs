@@ -1,11 +1,15 @@
-//! The linear of F32, F16 and BF16 matrices: sixteen elements of one row in lanes, tiles of W rows x W tokens.
+//! The linear of F32, F16 and BF16 matrices: sixteen elements of one row in lanes, tiles of A rows x T tokens.
+//!
+//! Few tokens: the rows that follow are asked for while some are multiplied. Many tokens: as many rows as stay in the
+//! second-level cache are multiplied with all tokens before the next ones are.
 
 use super::Simd;
 use crate::table::{Matrix, Sink};
 use qwip_quant::TensorType;
+use std::marker::PhantomData;
 use std::ops::Range;
 
-/// The rows that all tokens pass before the next ones: they should stay in the second-level cache.
+/// The rows that all tokens pass before the next ones.
 const PANEL_BYTES: usize = 256 << 10;
 
 /// How weights lie in memory.
@@ -49,7 +53,7 @@ impl Element for Bf16 {
 }
 
 /// See `reference::linear::linear_f`.
-pub(super) fn linear_f<S: Simd, const R: usize, const P: usize, const W: usize>(
+pub(super) fn linear_f<S: Simd, const P: usize, const A: usize, const T: usize>(
     s: S,
     w: &Matrix,
     rows: Range<usize>,
@@ -60,132 +64,197 @@ pub(super) fn linear_f<S: Simd, const R: usize, const P: usize, const W: usize>(
     assert!(rows.start <= rows.end && rows.end <= w.rows, "rows {rows:?} of {}", w.rows);
     assert!(x.len() == n * w.cols, "{} activations for {n} x {}", x.len(), w.cols);
     match w.ty {
-        TensorType::F32 => all::<S, F32, P, W>(s, w, rows, x, n, sink),
-        TensorType::F16 => all::<S, F16, P, W>(s, w, rows, x, n, sink),
-        TensorType::Bf16 => all::<S, Bf16, P, W>(s, w, rows, x, n, sink),
+        TensorType::F32 => Job::<S, F32, P, A, T>::new(s, w, x, n).run(rows, sink),
+        TensorType::F16 => Job::<S, F16, P, A, T>::new(s, w, x, n).run(rows, sink),
+        TensorType::Bf16 => Job::<S, Bf16, P, A, T>::new(s, w, x, n).run(rows, sink),
         other => panic!("{} is not a float type", other.name()),
     }
 }
 
-fn all<S: Simd, E: Element, const P: usize, const W: usize>(
+/// A matrix and activations whose sizes fit their memory. P vectors make sixteen lanes.
+struct Job<'a, S, E, const P: usize, const A: usize, const T: usize> {
     s: S,
-    w: &Matrix,
-    rows: Range<usize>,
-    x: &[f32],
+    w: &'a Matrix<'a>,
+    x: &'a [f32], // [n, cols]
     n: usize,
-    sink: &mut Sink,
-) {
-    assert!(w.bytes.len() == w.rows * w.cols * E::BYTES, "{} bytes", w.bytes.len());
-    let panel = (PANEL_BYTES / (w.cols * E::BYTES).max(1)).max(W) / W * W;
-    for first in rows.clone().step_by(panel) {
-        let end = (first + panel).min(rows.end);
-        let mut t = 0;
-        while t < n {
-            let tokens = if n - t >= W { W } else { 1 };
-            let mut r = first;
-            while r < end {
-                let count = if end - r >= W { W } else { 1 };
-                match (count == W, tokens == W) {
-                    (true, true) => block::<S, E, P, W, W>(s, w, r, x, t, sink),
-                    (true, false) => block::<S, E, P, W, 1>(s, w, r, x, t, sink),
-                    (false, true) => block::<S, E, P, 1, W>(s, w, r, x, t, sink),
-                    (false, false) => block::<S, E, P, 1, 1>(s, w, r, x, t, sink),
+    element: PhantomData<E>,
+}
+
+/// The lanes of an output.
+type Lanes = [f32; 16];
+
+impl<'a, S: Simd, E: Element, const P: usize, const A: usize, const T: usize> Job<'a, S, E, P, A, T> {
+    fn new(s: S, w: &'a Matrix, x: &'a [f32], n: usize) -> Self {
+        assert!(w.bytes.len() == w.rows * w.cols * E::BYTES, "{} bytes", w.bytes.len());
+        Job { s, w, x, n, element: PhantomData }
+    }
+
+    fn run(&self, rows: Range<usize>, sink: &mut Sink) {
+        let row_bytes = self.w.cols * E::BYTES;
+        let panel = (PANEL_BYTES / row_bytes.max(1)).max(A) / A * A;
+        for first in rows.clone().step_by(panel) {
+            let some_rows = first..rows.end.min(first + panel);
+            for (t, tokens) in parts::<T>(0..self.n) {
+                for (r, count) in parts::<A>(some_rows.clone()) {
+                    // The first token fetches the rows from memory, the others find them in the cache.
+                    let next =
+                        if t == 0 && r + count < rows.end { self.row(r + count) } else { std::ptr::null() };
+                    match (count == A, tokens == T) {
+                        (true, true) => self.multiply::<A, T>(r, t, next, sink),
+                        (true, false) => self.multiply::<A, 1>(r, t, next, sink),
+                        (false, true) => self.multiply::<1, T>(r, t, next, sink),
+                        (false, false) => self.multiply::<1, 1>(r, t, next, sink),
+                    }
                 }
-                r += count;
             }
-            t += tokens;
         }
     }
-}
 
-/// A rows from `r` on times T tokens from `t` on.
-fn block<S: Simd, E: Element, const P: usize, const A: usize, const T: usize>(
-    s: S,
-    w: &Matrix,
-    r: usize,
-    x: &[f32],
-    t: usize,
-    sink: &mut Sink,
-) {
-    let cols = w.cols;
-    let stride = cols * E::BYTES;
-    let rows: [&[u8]; A] = std::array::from_fn(|i| &w.bytes[(r + i) * stride..][..stride]);
-    let tokens: [&[f32]; T] = std::array::from_fn(|i| &x[(t + i) * cols..][..cols]);
-    let results = s.run(
-        #[inline(always)]
-        || {
-            let acc = tail::<S, E, P, A, T>(s, tile::<S, E, P, A, T>(s, rows, tokens), rows, tokens);
-            let mut results = [[0.0f32; A]; T];
-            for i in 0..A {
-                for t in 0..T {
-                    results[t][i] = s.tree16(&acc[i][t]);
+    /// The columns that fill sixteen lanes.
+    fn whole(&self) -> usize {
+        self.w.cols / 16 * 16
+    }
+
+    /// The elements of a row.
+    fn row(&self, row: usize) -> *const u8 {
+        self.w.bytes[row * self.w.cols * E::BYTES..].as_ptr()
+    }
+
+    /// N rows from `r` on times M tokens from `t` on; `next`: what to ask for meanwhile, if anything.
+    fn multiply<const N: usize, const M: usize>(&self, r: usize, t: usize, next: *const u8, sink: &mut Sink) {
+        let weights = Source { first: self.row(r), stride: self.w.cols * E::BYTES };
+        let tokens = Source { first: self.x[t * self.w.cols..].as_ptr().cast(), stride: self.w.cols * 4 };
+        let mut lanes = [[[0.0; 16]; M]; N];
+        self.s.run(
+            #[inline(always)]
+            // SAFETY: so many elements of N rows and of M tokens.
+            || unsafe { tile::<S, E, P, N, M>(self.s, weights, tokens, self.whole(), next, &mut lanes) },
+        );
+        self.finish(r, t, &mut lanes, sink);
+    }
+
+    /// Adds the columns that fill no sixteen lanes, and hands the sums of the lanes over.
+    fn finish<const N: usize, const M: usize>(
+        &self,
+        r: usize,
+        t: usize,
+        lanes: &mut [[Lanes; M]; N],
+        sink: &mut Sink,
+    ) {
+        if self.whole() < self.w.cols {
+            for i in 0..N {
+                for j in 0..M {
+                    self.tail(r + i, t + j, &mut lanes[i][j]);
                 }
             }
-            results
-        },
-    );
-    for (i, results) in results.iter().enumerate() {
-        sink(r, t + i, results);
+        }
+        let results = self.s.run(
+            #[inline(always)]
+            || {
+                let mut results = [[0.0; N]; M];
+                for i in 0..N {
+                    for j in 0..M {
+                        let lane = lanes[i][j].as_ptr();
+                        // SAFETY: LANES of sixteen lanes.
+                        let lanes: [S::F; P] =
+                            std::array::from_fn(|p| unsafe { self.s.load(lane.add(p * S::LANES)) });
+                        results[j][i] = self.s.tree16(&lanes);
+                    }
+                }
+                results
+            },
+        );
+        for (j, results) in results.iter().enumerate() {
+            sink(r, t + j, results);
+        }
+    }
+
+    /// Adds the columns that fill no sixteen lanes. Lanes behind the end keep their bits: adding a product of zeros
+    /// could turn -0 into 0.
+    fn tail(&self, r: usize, t: usize, lanes: &mut Lanes) {
+        let (whole, rest) = (self.whole(), self.w.cols - self.whole());
+        let (mut weights, mut x) = ([0u8; 64], [0.0f32; 16]);
+        let start = (r * self.w.cols + whole) * E::BYTES;
+        weights[..rest * E::BYTES].copy_from_slice(&self.w.bytes[start..][..rest * E::BYTES]);
+        x[..rest].copy_from_slice(&self.x[t * self.w.cols + whole..][..rest]);
+        self.s.run(
+            #[inline(always)]
+            || {
+                for p in 0..P {
+                    let at = p * S::LANES;
+                    // SAFETY: 64 bytes are sixteen elements of any type, and LANES of sixteen floats.
+                    unsafe {
+                        let before = self.s.load(lanes.as_ptr().add(at));
+                        let w = E::load(self.s, weights.as_ptr().add(at * E::BYTES));
+                        let sum = self.s.fma(w, self.s.load(x.as_ptr().add(at)), before);
+                        let sum = self.s.first(rest.saturating_sub(at), sum, before);
+                        self.s.store(lanes.as_mut_ptr().add(at), sum);
+                    }
+                }
+            },
+        );
     }
 }
 
-/// The lanes of A rows times T tokens, as far as sixteen elements are left.
+/// Cuts rows into tiles of N and single ones: the first row of each, and how many it has.
+fn parts<const N: usize>(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let tiles = rows.start..rows.start + rows.len() / N * N;
+    let singles = tiles.end..rows.end;
+    tiles.step_by(N).map(|r| (r, N)).chain(singles.map(|r| (r, 1)))
+}
+
+/// Rows of numbers.
+#[derive(Clone, Copy)]
+struct Source {
+    first: *const u8,
+    /// Bytes from row to row.
+    stride: usize,
+}
+
+/// The lanes of A rows times T tokens of `len` elements (whole sixteens). Unless `next` is null, it asks for as many
+/// bytes from there on as it reads weights.
+///
+/// # Safety
+/// So many elements of the rows and floats of the tokens are readable.
 #[inline(always)]
-fn tile<S: Simd, E: Element, const P: usize, const A: usize, const T: usize>(
+unsafe fn tile<S: Simd, E: Element, const P: usize, const A: usize, const T: usize>(
     s: S,
-    rows: [&[u8]; A],
-    tokens: [&[f32]; T],
-) -> [[[S::F; P]; T]; A] {
+    weights: Source,
+    tokens: Source,
+    len: usize,
+    next: *const u8,
+    lanes: &mut [[Lanes; T]; A],
+) {
+    const { assert!(P * S::LANES == 16) };
     let mut acc = [[[s.splat(0.0); P]; T]; A];
-    for k in (0..tokens[0].len() / 16 * 16).step_by(16) {
+    for k in (0..len).step_by(16) {
+        if !next.is_null() {
+            for line in (0..16 * A * E::BYTES).step_by(64) {
+                s.prefetch(next.wrapping_add(k * A * E::BYTES + line));
+            }
+        }
         for p in 0..P {
             let at = k + p * S::LANES;
-            let mut weights = [s.splat(0.0); A];
+            let mut w = [s.splat(0.0); A];
             for i in 0..A {
                 // SAFETY: elements k..k + 16 of a row.
-                weights[i] = unsafe { E::load(s, rows[i].as_ptr().add(at * E::BYTES)) };
+                w[i] = unsafe { E::load(s, weights.first.add(i * weights.stride + at * E::BYTES)) };
             }
             for t in 0..T {
                 // SAFETY: elements k..k + 16 of a token.
-                let x = unsafe { s.load(tokens[t].as_ptr().add(at)) };
+                let x = unsafe { s.load(tokens.first.add(t * tokens.stride + at * 4).cast()) };
                 for i in 0..A {
-                    acc[i][t][p] = s.fma(weights[i], x, acc[i][t][p]);
+                    acc[i][t][p] = s.fma(w[i], x, acc[i][t][p]);
                 }
             }
         }
     }
-    acc
-}
-
-/// The elements that fill no sixteen lanes. Lanes behind the end keep their bits: adding a product of zeros
-/// could turn -0 into 0.
-#[inline(always)]
-fn tail<S: Simd, E: Element, const P: usize, const A: usize, const T: usize>(
-    s: S,
-    mut acc: [[[S::F; P]; T]; A],
-    rows: [&[u8]; A],
-    tokens: [&[f32]; T],
-) -> [[[S::F; P]; T]; A] {
-    let whole = tokens[0].len() / 16 * 16;
-    let rest = tokens[0].len() - whole;
-    if rest == 0 {
-        return acc;
-    }
     for i in 0..A {
-        let mut bytes = [0u8; 64];
-        bytes[..rest * E::BYTES].copy_from_slice(&rows[i][whole * E::BYTES..]);
         for t in 0..T {
-            let mut last = [0.0f32; 16];
-            last[..rest].copy_from_slice(&tokens[t][whole..]);
             for p in 0..P {
-                let at = p * S::LANES;
-                // SAFETY: 64 bytes are sixteen elements of any type, and LANES of sixteen floats.
-                let (weights, x) =
-                    unsafe { (E::load(s, bytes.as_ptr().add(at * E::BYTES)), s.load(last.as_ptr().add(at))) };
-                let sum = s.fma(weights, x, acc[i][t][p]);
-                acc[i][t][p] = s.first(rest.saturating_sub(at), sum, acc[i][t][p]);
+                // SAFETY: LANES of sixteen lanes.
+                unsafe { s.store(lanes[i][t].as_mut_ptr().add(p * S::LANES), acc[i][t][p]) };
             }
         }
     }
-    acc
 }

@@ -39,7 +39,9 @@ impl Simd for Avx512Vnni {
     memory_operations! {
         fn load(at: *const f32) -> __m512 = _mm512_loadu_ps(at);
         fn store(at: *mut f32, v: __m512) -> () = _mm512_storeu_ps(at, v);
-        fn load_f16(at: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(at.cast()));
+        // (The plain intrinsic suppresses exceptions, a form that takes registers only and two operations.)
+        fn load_f16(at: *const f16) -> __m512 =
+            _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast()));
         fn load_bf16(at: *const u8) -> __m512 =
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast()))));
         fn load_i8(at: *const i8) -> __m512 =
