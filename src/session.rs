@@ -14,14 +14,15 @@ use qwip_quant::limits;
 use crate::backend::{Batch, Buffers, CpuBackend, LogitRows, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvCache, KvType};
-use crate::model::{Model, RopeFrequencies};
+use crate::model::{Config, Model, RopeFrequencies};
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
     /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length.
     pub context: usize,
-    /// Tokens of a prompt evaluated in one slice, 1 to [`Session::MAX_BATCH`]; more is faster and takes more memory.
+    /// Tokens of a prompt evaluated in one slice, up to [`Session::MAX_BATCH`]; more is faster and takes more memory.
+    /// 0 takes 512, or fewer where the intermediate results of so many would need more than 80 MiB.
     pub batch: usize,
     /// How keys are stored; layers with large key biases take f32 instead ([`CacheTypes::for_model`]).
     pub k_type: KvType,
@@ -31,7 +32,7 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, batch: 512, k_type: KvType::F16, v_type: KvType::F16 }
+        SessionOptions { context: 0, batch: 0, k_type: KvType::F16, v_type: KvType::F16 }
     }
 }
 
@@ -92,8 +93,8 @@ impl Session {
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
         let _ieee = IeeeDefaults::enter();
         let config = model.config();
-        if options.batch == 0 || options.batch > Self::MAX_BATCH {
-            let (found, want) = (options.batch.to_string(), format!("1 to {}", Self::MAX_BATCH));
+        if options.batch > Self::MAX_BATCH {
+            let (found, want) = (options.batch.to_string(), format!("0 to {}", Self::MAX_BATCH));
             return Err(Error::BadOption { what: "batch", found, want });
         }
         if options.context > Self::MAX_CONTEXT {
@@ -105,13 +106,18 @@ impl Session {
             kv: KvCache::new(config, CacheTypes::for_model(&model, options.k_type, options.v_type))?,
             rope: RopeFrequencies::new(&config.rope),
             context,
-            batch: options.batch,
+            batch: if options.batch == 0 { default_batch(config) } else { options.batch },
             tokens: Vec::new(),
             buffers: Buffers::default(),
             verb_times: None,
             model,
             cpu,
         })
+    }
+
+    /// Tokens of a prompt evaluated in one slice.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// The model.
@@ -286,5 +292,42 @@ impl Session {
         self.kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
+    }
+}
+
+/// Tokens of a slice unless the caller chooses.
+fn default_batch(config: &Config) -> usize {
+    const MOST: usize = 512;
+    const BYTES: usize = 80 << 20;
+    (BYTES / Buffers::bytes_per_token(config).max(1)).clamp(16, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Rope, Scaling};
+
+    #[test]
+    fn wide_models_take_smaller_slices() {
+        let small = Config {
+            layers: 24,
+            embedding: 896,
+            ffn: 4864,
+            heads: 14,
+            kv_heads: 2,
+            head_dim: 64,
+            vocab: 151936,
+            context: 32768,
+            eps: 1e-6,
+            rope: Rope { theta: 1e6, rotated: 64, scaling: Scaling::None },
+        };
+        let wide =
+            Config { embedding: 3584, ffn: 18944, heads: 28, kv_heads: 4, head_dim: 128, ..small.clone() };
+        assert_eq!(default_batch(&small), 512);
+        let batch = default_batch(&wide);
+        assert!(
+            (200..512).contains(&batch) && batch * Buffers::bytes_per_token(&wide) <= 80 << 20,
+            "{batch}"
+        );
     }
 }

@@ -30,6 +30,13 @@ pub struct Buffers {
 }
 
 impl Buffers {
+    /// Bytes that a token takes.
+    pub fn bytes_per_token(config: &Config) -> usize {
+        let (heads, kv_heads) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let floats = config.embedding + 2 * heads + 2 * kv_heads + 2 * config.ffn;
+        floats * size_of::<f32>() + Activations::bytes(config.ffn.max(config.embedding).max(heads))
+    }
+
     /// The last rows of logits that were computed, [rows, vocab].
     pub fn logits(&self) -> &[f32] {
         &self.logits

@@ -69,10 +69,9 @@ pub(crate) struct ComputeArgs {
     /// Most tokens of prompt and answers together [default: what the model was trained for, at most 8192]
     #[arg(short = 'c', long, env = "QWIP_CTX_SIZE", value_name = "N", value_parser = parse_tokens)]
     pub(crate) ctx_size: Option<usize>,
-    /// Tokens of the prompt that are evaluated in one slice
-    #[arg(short = 'b', long, env = "QWIP_BATCH_SIZE", value_name = "N", default_value_t = 512,
-          value_parser = parse_batch)]
-    pub(crate) batch_size: usize,
+    /// Tokens of the prompt that are evaluated in one slice [default: 512, fewer for wide models]
+    #[arg(short = 'b', long, env = "QWIP_BATCH_SIZE", value_name = "N", value_parser = parse_batch)]
+    pub(crate) batch_size: Option<usize>,
     /// Threads [default: as many as there are cores to use]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = parse_threads)]

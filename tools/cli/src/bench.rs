@@ -157,7 +157,7 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         isa: opened.cpu.kernels.isa.name(),
         cache: format!("{}/{}", args.compute.cache_type_k.name(), args.compute.cache_type_v.name()),
         depth: args.n_depth,
-        batch: args.compute.batch_size,
+        batch: session.batch(),
         pp,
         tg,
         bandwidth,

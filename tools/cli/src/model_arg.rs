@@ -93,7 +93,7 @@ impl Opened {
         };
         let options = SessionOptions {
             context,
-            batch: args.batch_size,
+            batch: args.batch_size.unwrap_or(0),
             k_type: args.cache_type_k,
             v_type: args.cache_type_v,
         };

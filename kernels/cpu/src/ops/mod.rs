@@ -53,6 +53,11 @@ impl Activations {
         Activations::default()
     }
 
+    /// Bytes that a row of `cols` values takes, quantized too.
+    pub fn bytes(cols: usize) -> usize {
+        (cols + acts::words(1, cols)) * size_of::<f32>()
+    }
+
     /// Rows (tokens).
     pub fn n(&self) -> usize {
         self.n
