@@ -15,7 +15,7 @@ use vectors::Vectors;
 /// The table is used only where `Isa::Neon` is supported.
 pub(crate) unsafe fn install_neon(kernels: &mut Kernels) {
     // SAFETY: the caller's promise.
-    unsafe { simd::install::<Vectors<neon::Widening>, 8, 2, 2, 2>(kernels) };
+    unsafe { simd::install::<Vectors<neon::Widening>, 8, 2, 2, 2, 2>(kernels) };
 }
 
 /// The same with the 8-bit dot product.
@@ -24,7 +24,7 @@ pub(crate) unsafe fn install_neon(kernels: &mut Kernels) {
 /// The table is used only where `Isa::Dotprod` is supported.
 pub(crate) unsafe fn install_dotprod(kernels: &mut Kernels) {
     // SAFETY: the caller's promise.
-    unsafe { simd::install::<Vectors<dotprod::Dot>, 8, 2, 2, 2>(kernels) };
+    unsafe { simd::install::<Vectors<dotprod::Dot>, 8, 2, 2, 2, 2>(kernels) };
 }
 
 /// The same with the 8-bit matrix product.
@@ -33,5 +33,5 @@ pub(crate) unsafe fn install_dotprod(kernels: &mut Kernels) {
 /// The table is used only where `Isa::I8mm` is supported.
 pub(crate) unsafe fn install_i8mm(kernels: &mut Kernels) {
     // SAFETY: the caller's promise.
-    unsafe { simd::install::<Vectors<i8mm::MatrixProduct>, 8, 2, 2, 2>(kernels) };
+    unsafe { simd::install::<Vectors<i8mm::MatrixProduct>, 8, 2, 2, 2, 2>(kernels) };
 }

@@ -166,12 +166,19 @@ fn integer_peak<S: Simd>(s: S) -> u64 {
     u64::from(ROUNDS) * (PEAK_VECTORS * S::BYTE_PRODUCTS * 2) as u64
 }
 
-/// Puts the kernels of `S` into a table: R is its lanes, P the vectors that sixteen lanes take, A the rows of a
-/// tile of float matrices, K the vectors of positions that attention works on at a time.
+/// Puts the kernels of `S` into a table: R is its lanes, P the vectors that sixteen lanes take, A and T the
+/// rows and tokens of a tile of float matrices, K the vectors of positions that attention works on at a time.
 ///
 /// # Safety
 /// The table is used only where the CPU has the instructions.
-pub(crate) unsafe fn install<S: Simd, const R: usize, const P: usize, const A: usize, const K: usize>(
+pub(crate) unsafe fn install<
+    S: Simd,
+    const R: usize,
+    const P: usize,
+    const A: usize,
+    const T: usize,
+    const K: usize,
+>(
     kernels: &mut Kernels,
 ) {
     const { assert!(R == S::LANES && P * R == 16) };
@@ -180,7 +187,7 @@ pub(crate) unsafe fn install<S: Simd, const R: usize, const P: usize, const A: u
     kernels.quantize = |x, t, tile| quantize::quantize::<S, P>(unsafe { S::new() }, x, t, tile);
     kernels.linear_f = |w, rows, x, n, sink| {
         // SAFETY: as above.
-        linear_f::linear_f::<S, P, A, 6>(unsafe { S::new() }, w, rows, x, n, sink);
+        linear_f::linear_f::<S, P, A, T>(unsafe { S::new() }, w, rows, x, n, sink);
     };
     // SAFETY: as above.
     kernels.norm = |x, w, eps, out| norm::rms_norm::<S, P>(unsafe { S::new() }, x, w, eps, out);

@@ -19,7 +19,7 @@ use vectors::Vectors;
 /// The table is used only where `Isa::Avx2` is supported.
 pub(crate) unsafe fn install_avx2(kernels: &mut Kernels) {
     // SAFETY: the caller's promise.
-    unsafe { simd::install::<Vectors<Pairs>, 8, 2, 2, 2>(kernels) };
+    unsafe { simd::install::<Vectors<Pairs>, 8, 2, 2, 3, 2>(kernels) };
 }
 
 /// The same with the 8-bit dot product.
@@ -29,10 +29,10 @@ pub(crate) unsafe fn install_avx2(kernels: &mut Kernels) {
 pub(crate) unsafe fn install_avxvnni(kernels: &mut Kernels) {
     if is_x86_feature_detected!("avxvnni") {
         // SAFETY: the caller's promise, and the AVX encoding is there.
-        unsafe { simd::install::<Vectors<Quads<true>>, 8, 2, 2, 2>(kernels) };
+        unsafe { simd::install::<Vectors<Quads<true>>, 8, 2, 2, 3, 2>(kernels) };
     } else {
         // SAFETY: the caller's promise; then the other encoding is there.
-        unsafe { simd::install::<Vectors<Quads<false>>, 8, 2, 2, 2>(kernels) };
+        unsafe { simd::install::<Vectors<Quads<false>>, 8, 2, 2, 3, 2>(kernels) };
     }
 }
 
@@ -42,7 +42,7 @@ pub(crate) unsafe fn install_avxvnni(kernels: &mut Kernels) {
 /// The table is used only where `Isa::Avx512Vnni` is supported.
 pub(crate) unsafe fn install_avx512vnni(kernels: &mut Kernels) {
     // SAFETY: the caller's promise.
-    unsafe { simd::install::<Avx512Vnni, 16, 1, 4, 4>(kernels) };
+    unsafe { simd::install::<Avx512Vnni, 16, 1, 4, 6, 4>(kernels) };
 }
 
 /// Defines operations that are one expression of intrinsics.
