@@ -3,9 +3,8 @@
 
     benches/compare.py QWIP PEER MODEL... [-t 2] [-r 3] [-p 512] [-n 64] [--depth 0 4096] [-o FILE.csv]
 
-QWIP is the release binary, PEER a script like llama_bench.py: MODEL -p -n -d -t -r 1 prints one JSON line with pp and tg
-(tokens/s), engine and features. Every figure is the median over the rounds. First token: the whole
-process of `run --raw -p Hello -n 1`, seconds; cold: after the file was dropped from the page cache.
+QWIP is the release binary, PEER a script like llama_bench.py, which takes MODEL -p -n -d -t -r and prints one JSON line
+with pp and tg (tokens/s), engine and features. Every figure is the median over the rounds. First token: the whole process of `run --raw -p Hello -n 1`, seconds; cold: after the file was dropped from the page cache.
 """
 import argparse
 import csv

@@ -155,8 +155,10 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     assert!(message(&[1, 320]).contains("token 320 is outside the vocabulary of 320"));
     session.prompt(&[1; 64], &cancel, &mut |_| {}).expect("fits exactly");
     assert_eq!(session.room(), 0);
-    let error = Session::new(model, cpu, &options(KvType::F16, 5000)).expect_err("too many").to_string();
-    assert!(error.contains("batch is 5000"), "{error}");
+    let error = Session::new(model, cpu, &options(KvType::F16, Session::MAX_BATCH + 1))
+        .expect_err("too many")
+        .to_string();
+    assert!(error.contains("batch is 4097") && error.contains("0 to 4096"), "{error}");
 }
 
 #[test]

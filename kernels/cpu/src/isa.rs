@@ -63,7 +63,9 @@ impl Isa {
             Isa::AvxVnni => {
                 Isa::Avx2.is_supported()
                     && (is_x86_feature_detected!("avxvnni")
-                        || is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni"))
+                        || is_x86_feature_detected!("avx512f")
+                            && is_x86_feature_detected!("avx512vl")
+                            && is_x86_feature_detected!("avx512vnni"))
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {

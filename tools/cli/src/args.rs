@@ -72,7 +72,7 @@ pub(crate) struct ComputeArgs {
     /// Tokens of the prompt that are evaluated in one slice [default: 512, fewer for wide models]
     #[arg(short = 'b', long, env = "QWIP_BATCH_SIZE", value_name = "N", value_parser = parse_batch)]
     pub(crate) batch_size: Option<usize>,
-    /// Threads [default: as many as there are cores to use]
+    /// Threads [default: one for each performance core that we may use]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = parse_threads)]
     pub(crate) threads: usize,

@@ -24,8 +24,8 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     row("qwip", &format!("{}, number contract {CONTRACT_VERSION}", env!("CARGO_PKG_VERSION")))?;
     row("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))?;
     row("processor", &machine::processor())?;
-    let cores = std::thread::available_parallelism().map_or_else(|_| "unknown".into(), |n| n.to_string());
-    row("cores", &format!("{cores}, {} threads in use", cpu.pool.threads()))?;
+    let logical = std::thread::available_parallelism().map_or_else(|_| "unknown".into(), |n| n.to_string());
+    row("cores", &format!("{logical} logical, {} threads in use", cpu.pool.threads()))?;
     let available = names(&mut Kernels::available().iter().map(|k| k.isa));
     row("kernels", &format!("{} (of {available})", cpu.kernels.isa))?;
     row("GPU", "not used in this release")?;

@@ -1,7 +1,7 @@
 //! How workers are woken, let into a region and out of it again.
 //!
-//! Two words carry the whole protocol, each with one order of changes that all threads agree on, so nothing
-//! depends on how accesses to different words are ordered:
+//! Two words carry the whole protocol, each with one order of changes that all threads agree on, so it needs no
+//! order between accesses to different words beyond what release and acquire give:
 //!
 //! - the bell: a generation, raised for every region, and how many workers are asleep. Who rings it learns
 //!   from the same access whether anybody needs waking; who falls asleep learns from the same access whether

@@ -76,7 +76,8 @@ impl Pool {
         Pool::with_spin(threads, spin)
     }
 
-    /// As [`Pool::new`], with the time that an idle thread looks for work before it sleeps.
+    /// As [`Pool::new`], with the time that an idle thread looks for work before it sleeps; 0 threads are taken for
+    /// 1, and there are at most 65535.
     ///
     /// # Errors
     /// If the system refuses to start a thread.

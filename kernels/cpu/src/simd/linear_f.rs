@@ -124,23 +124,11 @@ impl<'a, S: Simd, E: Element, const P: usize, const A: usize, const T: usize> Jo
     fn multiply<const N: usize, const M: usize>(&self, r: usize, t: usize, next: *const u8, sink: &mut Sink) {
         let weights = Source { first: self.row(r), stride: self.w.cols * E::BYTES };
         let tokens = Source { first: self.x[t * self.w.cols..].as_ptr().cast(), stride: self.w.cols * 4 };
-        let mut lanes = [[[0.0; 16]; M]; N];
-        self.s.run(
+        let mut lanes: [[Lanes; M]; N] = self.s.run(
             #[inline(always)]
             // SAFETY: so many elements of N rows and of M tokens.
-            || unsafe { tile::<S, E, P, N, M>(self.s, weights, tokens, self.whole(), next, &mut lanes) },
+            || unsafe { tile::<S, E, P, N, M>(self.s, weights, tokens, self.whole(), next) },
         );
-        self.finish(r, t, &mut lanes, sink);
-    }
-
-    /// Adds the columns that fill no sixteen lanes, and hands the sums of the lanes over.
-    fn finish<const N: usize, const M: usize>(
-        &self,
-        r: usize,
-        t: usize,
-        lanes: &mut [[Lanes; M]; N],
-        sink: &mut Sink,
-    ) {
         if self.whole() < self.w.cols {
             for i in 0..N {
                 for j in 0..M {
@@ -223,8 +211,7 @@ unsafe fn tile<S: Simd, E: Element, const P: usize, const A: usize, const T: usi
     tokens: Source,
     len: usize,
     next: *const u8,
-    lanes: &mut [[Lanes; T]; A],
-) {
+) -> [[Lanes; T]; A] {
     const { assert!(P * S::LANES == 16) };
     let mut acc = [[[s.splat(0.0); P]; T]; A];
     for k in (0..len).step_by(16) {
@@ -249,6 +236,7 @@ unsafe fn tile<S: Simd, E: Element, const P: usize, const A: usize, const T: usi
             }
         }
     }
+    let mut lanes = [[[0.0; 16]; T]; A];
     for i in 0..A {
         for t in 0..T {
             for p in 0..P {
@@ -257,4 +245,5 @@ unsafe fn tile<S: Simd, E: Element, const P: usize, const A: usize, const T: usi
             }
         }
     }
+    lanes
 }

@@ -16,8 +16,8 @@ use std::ops::Range;
 
 /// A panel of rows takes about this much: it must stay in the second-level cache with a tile of tokens.
 const PANEL_BYTES: usize = 384 << 10;
-/// Columns of a panel are at most this many steps: a tile of ten tokens then takes 19 KiB, which stay in the first-level
-/// cache while the panel passes.
+/// Columns of a panel are at most this many steps: a tile of ten tokens then takes 19 KiB, which stay in the
+/// first-level cache while the panel passes.
 const PANEL_STEPS: usize = 32;
 
 /// 32 columns of R rows, ready to multiply: G groups (1 or 2) per step, M of them (G or 0) with minimums.
@@ -216,14 +216,14 @@ where
     fn many(&self, rows: Range<usize>, x: &Acts, sink: &mut Sink, scratch: &mut Scratch) {
         let (steps, step_bytes) = (self.w.cols / STEP, size_of::<Step<R, G, M>>());
         let parts = steps.div_ceil(PANEL_STEPS);
-        let whole_blocks = (steps / (L * B::PARTS)).div_ceil(parts) * L * B::PARTS;
-        let groups = (PANEL_BYTES / (whole_blocks * step_bytes)).clamp(1, rows.len().div_ceil(R).max(1));
+        let part_steps = (steps / (L * B::PARTS)).div_ceil(parts) * L * B::PARTS;
+        let groups = (PANEL_BYTES / (part_steps * step_bytes)).clamp(1, rows.len().div_ceil(R).max(1));
         let sums = if parts > 1 { groups * x.n() * R } else { 0 };
-        let (panel, sums) = scratch.panel_and_sums(groups * whole_blocks * step_bytes, sums);
+        let (panel, sums) = scratch.panel_and_sums(groups * part_steps * step_bytes, sums);
         for first in rows.clone().step_by(groups * R) {
             let some_rows = first..rows.end.min(first + groups * R);
-            for part in (0..steps).step_by(whole_blocks) {
-                let columns = part..steps.min(part + whole_blocks);
+            for part in (0..steps).step_by(part_steps) {
+                let columns = part..steps.min(part + part_steps);
                 let panel = as_steps::<R, G, M>(&mut panel[..groups * columns.len() * step_bytes]);
                 for (window, panel) in
                     windows::<R>(some_rows.clone(), self.w.rows).zip(panel.chunks_exact_mut(columns.len()))
@@ -249,8 +249,8 @@ where
                             first: columns.start == 0,
                             last: columns.end == steps,
                         };
-                        let part = Part { panel, steps: columns.clone(), tile: &tile };
-                        multiply_tile::<S, B::Codes, R, G, M>(self.s, &window, part, chain, sink);
+                        let factors = Factors { panel, steps: columns.clone(), tile: &tile };
+                        multiply_tile::<S, B::Codes, R, G, M>(self.s, &window, factors, chain, sink);
                     }
                 }
             }
@@ -259,7 +259,7 @@ where
 }
 
 /// Unpacked steps of rows, and the tokens that they are multiplied with.
-struct Part<'a, const R: usize, const G: usize, const M: usize> {
+struct Factors<'a, const R: usize, const G: usize, const M: usize> {
     panel: &'a [Step<R, G, M>],
     steps: Range<usize>, // of the columns
     tile: &'a ActTile<'a>,
@@ -277,22 +277,22 @@ struct Chain<'a> {
 fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize>(
     s: S,
     window: &Window,
-    part: Part<R, G, M>,
+    factors: Factors<R, G, M>,
     chain: Chain,
     sink: &mut Sink,
 ) {
-    match part.tile.width {
-        1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, part, chain, sink),
-        2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, part, chain, sink),
-        4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, part, chain, sink),
+    match factors.tile.width {
+        1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, factors, chain, sink),
+        2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, factors, chain, sink),
+        4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, factors, chain, sink),
         _ => {
             if const { S::TOKENS >= 8 } {
-                match part.tile.width {
-                    8 => multiply_tokens::<S, C, R, G, M, 8>(s, window, part, chain, sink),
-                    _ => multiply_tokens::<S, C, R, G, M, 10>(s, window, part, chain, sink),
+                match factors.tile.width {
+                    8 => multiply_tokens::<S, C, R, G, M, 8>(s, window, factors, chain, sink),
+                    _ => multiply_tokens::<S, C, R, G, M, 10>(s, window, factors, chain, sink),
                 }
             } else {
-                panic!("a tile of {} tokens", part.tile.width);
+                panic!("a tile of {} tokens", factors.tile.width);
             }
         }
     }
@@ -301,11 +301,11 @@ fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: 
 fn multiply_tokens<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: usize, const T: usize>(
     s: S,
     window: &Window,
-    part: Part<R, G, M>,
+    factors: Factors<R, G, M>,
     chain: Chain,
     sink: &mut Sink,
 ) {
-    let acts = &part.tile.steps::<T>()[part.steps];
+    let acts = &factors.tile.steps::<T>()[factors.steps];
     let before = if chain.first { &[] } else { &chain.sums[..T * R] };
     let results: [[f32; R]; T] = s.run(
         #[inline(always)]
@@ -315,14 +315,14 @@ fn multiply_tokens<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M
                 // SAFETY: R floats.
                 *acc = unsafe { s.load(before.as_ptr()) };
             }
-            for (step, acts) in part.panel.iter().zip(acts) {
+            for (step, acts) in factors.panel.iter().zip(acts) {
                 s.multiply::<C, R, G, M, T>(s.plain_address(step), s.plain_address(acts), &mut acc);
             }
             results(s, &acc)
         },
     );
     if chain.last {
-        window.put(part.tile.first, &results, sink);
+        window.put(factors.tile.first, &results, sink);
     } else {
         chain.sums.copy_from_slice(results.as_flattened());
     }

@@ -23,7 +23,7 @@ impl Products for Pairs {
         unsafe { compiled(f) }
     }
 
-    /// Replaces the sum: the addition is an instruction of its own.
+    /// Without the sum: that would be an instruction of its own.
     #[inline(always)]
     unsafe fn products(_: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the caller's promise.

@@ -19,7 +19,7 @@ pub(super) trait Products: Copy + 'static {
     /// The CPU has them.
     unsafe fn run<R>(f: impl FnOnce() -> R) -> R;
 
-    /// Products of unsigned with signed bytes, added to (or instead of) `sum`, in one instruction.
+    /// Products of unsigned with signed bytes in one instruction, which adds them to `sum` if it can.
     ///
     /// # Safety
     /// The CPU has the instruction.
