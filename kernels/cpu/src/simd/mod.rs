@@ -90,6 +90,15 @@ pub(crate) trait Simd: Copy + 'static {
     fn first(self, n: usize, a: Self::F, b: Self::F) -> Self::F;
     /// `reference::math::tree16` of sixteen lanes in as many vectors as they take.
     fn tree16<const P: usize>(self, lanes: &[Self::F; P]) -> f32;
+    /// [`tree16`](Simd::tree16) of each.
+    #[inline(always)]
+    fn trees<const P: usize, const N: usize>(self, lanes: &[[Self::F; P]; N]) -> [f32; N] {
+        let mut sums = [0.0; N];
+        for (sum, lanes) in sums.iter_mut().zip(lanes) {
+            *sum = self.tree16(lanes);
+        }
+        sums
+    }
 
     /// The bits of floats.
     fn bits(self, v: Self::F) -> Self::I;

@@ -136,6 +136,34 @@ impl Simd for Avx512Vnni {
         }
     }
 
+    /// Four at a time share their steps.
+    #[inline(always)]
+    fn trees<const P: usize, const N: usize>(self, lanes: &[[__m512; P]; N]) -> [f32; N] {
+        const { assert!(P == 1) };
+        let mut sums = [0.0; N];
+        let (fours, rest) = sums.as_chunks_mut::<4>();
+        for (k, sums) in fours.iter_mut().enumerate() {
+            let [a, b, c, d] = std::array::from_fn(|i| lanes[4 * k + i][0]);
+            // SAFETY: `self` is the proof that the CPU has the instructions; four floats are written to four.
+            unsafe {
+                let halves = |a, b| {
+                    _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b))
+                };
+                let (ab, cd) = (halves(a, b), halves(c, d));
+                let v =
+                    _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+                let v = _mm512_add_ps(v, _mm512_permute_ps::<0b01_00_11_10>(v));
+                let v = _mm512_add_ps(v, _mm512_permute_ps::<0b10_11_00_01>(v));
+                let v = _mm512_maskz_compress_ps(0x1111, v);
+                _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(v));
+            }
+        }
+        for (sum, lanes) in rest.iter_mut().zip(&lanes[N / 4 * 4..]) {
+            *sum = self.tree16(lanes);
+        }
+        sums
+    }
+
     /// A multiply that loads its operand is one operation only if the address is a base and a constant; the
     /// compiler would rather share an index between two pointers.
     #[inline(always)]
