@@ -11,7 +11,6 @@ use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
-use qwip_convert::OutputType;
 use qwip_cpu::Kernels;
 
 const FIXTURES: [&str; 6] =
@@ -41,7 +40,7 @@ fn logits_agree_with_transformers() {
     for name in FIXTURES {
         let want = read_npy(&folder(name).join("logits.npy"));
         let tokens = tokens(name);
-        let model = load(dir.path(), name, OutputType::F32);
+        let model = load(dir.path(), name, "f32");
         let f32_cache = error(&logits(&model, &cpu, KvType::F32, &tokens, 512), &want);
         let f16_cache = error(&logits(&model, &cpu, KvType::F16, &tokens, 512), &want);
         println!("{name}: f32 cache {f32_cache:.2e}, f16 cache {f16_cache:.2e} of the logits' range");
@@ -56,7 +55,7 @@ fn layers_with_large_key_biases_keep_their_keys_exact() {
     for (name, keys) in
         [("qwen2-outliers", KvType::F32), ("qwen2-yarn", KvType::F16), ("qwen3-kquant", KvType::F16)]
     {
-        let model = load(dir.path(), name, OutputType::Q8_0);
+        let model = load(dir.path(), name, "q8_0");
         let types = CacheTypes::for_model(&model, KvType::F16, KvType::F16);
         assert!(
             types.k.len() == model.config().layers && types.k.iter().all(|&k| k == keys),
@@ -71,12 +70,9 @@ fn one_answer_for_every_instruction_set_thread_count_and_split() {
     let same = |a: &[f32], b: &[f32]| a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()));
     for name in FIXTURES {
         let tokens = tokens(name);
-        for (ty, kv) in [
-            (OutputType::F32, KvType::F32),
-            (OutputType::F16, KvType::F16),
-            (OutputType::Q8_0, KvType::F16),
-            (OutputType::Q4_0, KvType::F16),
-        ] {
+        for (ty, kv) in
+            [("f32", KvType::F32), ("f16", KvType::F16), ("q8_0", KvType::F16), ("q4_0", KvType::F16)]
+        {
             let model = load(dir.path(), name, ty);
             let mut want: Option<Vec<f32>> = None;
             for kernels in Kernels::available() {
@@ -101,7 +97,7 @@ fn one_answer_for_every_instruction_set_thread_count_and_split() {
 #[test]
 fn a_session_reuses_what_it_holds_and_survives_cancelling() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let model = load(dir.path(), "qwen3-wide-heads", OutputType::F16);
+    let model = load(dir.path(), "qwen3-wide-heads", "f16");
     let tokens = tokens("qwen3-wide-heads");
     let cpu = qwip::cpu(1).expect("a CPU");
     let cancel = Cancel::new();
@@ -144,7 +140,7 @@ fn a_session_reuses_what_it_holds_and_survives_cancelling() {
 #[test]
 fn what_does_not_fit_is_an_error_and_changes_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let model = load(dir.path(), "qwen2-gqa", OutputType::F16);
+    let model = load(dir.path(), "qwen2-gqa", "f16");
     let cpu = qwip::cpu(1).expect("a CPU");
     let mut session = Session::new(model.clone(), cpu.clone(), &options(KvType::F16, 8)).expect("a session");
     let cancel = Cancel::new();
@@ -164,7 +160,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
 #[test]
 fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let good = load(dir.path(), "qwen2-gqa", OutputType::F16);
+    let good = load(dir.path(), "qwen2-gqa", "f16");
     let with = |names: &[&str]| {
         let (file, mut writer) = (good.file(), Writer::new());
         let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
@@ -217,7 +213,7 @@ fn the_float_control_word_of_the_host_changes_nothing() {
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     for name in ["qwen2-yarn", "qwen3-kquant"] {
-        let file = load(dir.path(), name, OutputType::Q8_0).file().clone();
+        let file = load(dir.path(), name, "q8_0").file().clone();
         let cpu = qwip::cpu(2).expect("a CPU");
         let tokens = tokens(name);
         let work = || {

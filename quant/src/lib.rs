@@ -7,7 +7,9 @@
 
 pub mod byte_map;
 pub mod gguf;
+pub mod imatrix;
 pub mod limits;
+pub mod mix;
 pub mod types;
 
 pub use types::{TensorType, TypeError, decode_row, encode_row, unpack_groups};

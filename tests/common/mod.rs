@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qwip::{Cancel, Cpu, KvType, Model, ModelFile, Session, SessionOptions};
-use qwip_convert::{Options, OutputType, Progress, convert};
+use qwip_convert::{Options, Progress, convert, file_type};
 
 struct Quiet;
 
@@ -30,8 +30,9 @@ pub fn fixture_tokens(name: &str) -> Vec<u32> {
     text.split([' ', ',', '\n']).filter(|s| !s.is_empty()).map(|s| s.parse().expect("an id")).collect()
 }
 
-pub fn load(dir: &Path, name: &str, ty: OutputType) -> Arc<Model> {
-    let out = dir.join(format!("{name}-{ty:?}.gguf"));
+pub fn load(dir: &Path, name: &str, ty: &str) -> Arc<Model> {
+    let out = dir.join(format!("{name}-{ty}.gguf"));
+    let ty = file_type(ty).expect("a type");
     convert(&folder(name), &out, &Options { ty, threads: Some(1) }, &mut Quiet)
         .expect("the fixture converts");
     let file = ModelFile::open(&out, Default::default()).expect("our own file opens");

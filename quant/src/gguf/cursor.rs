@@ -4,13 +4,17 @@ use super::error::Error;
 
 /// Reads little-endian numbers one after the other.
 pub(crate) struct Cursor<'a> {
+    /// The file, or as much of it as has been read.
     file: &'a [u8],
+    /// Bytes of the file.
+    len: u64,
     pos: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(file: &'a [u8]) -> Self {
-        Self { file, pos: 0 }
+    /// At the start of a file of `len` bytes, `file` of which have been read.
+    pub(crate) fn new(file: &'a [u8], len: u64) -> Self {
+        Self { file, len, pos: 0 }
     }
 
     pub(crate) fn pos(&self) -> usize {
@@ -18,14 +22,14 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn left(&self) -> u64 {
-        (self.file.len() - self.pos) as u64
+        self.len.saturating_sub(self.pos as u64)
     }
 
     /// The next `n` bytes; `what` is for the message.
     pub(crate) fn take(&mut self, n: u64, what: &'static str) -> Result<&'a [u8], Error> {
         let rest = &self.file[self.pos..];
         let taken = usize::try_from(n).ok().and_then(|n| rest.get(..n));
-        let taken = taken.ok_or(Error::Truncated { what, needed: n, left: rest.len() as u64 })?;
+        let taken = taken.ok_or(Error::Truncated { what, needed: n, left: self.left() })?;
         self.pos += taken.len();
         Ok(taken)
     }

@@ -63,7 +63,15 @@ impl Gguf {
     /// # Errors
     /// The first broken rule.
     pub fn parse(file: &[u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor::new(file);
+        Self::parse_start(file, file.len() as u64)
+    }
+
+    /// As [`Gguf::parse`], with only the first bytes of a file of `len` bytes: for those who read instead of mapping.
+    ///
+    /// # Errors
+    /// The first broken rule; [`Error::Truncated`] also if `start` ends within the header, and more may help.
+    pub fn parse_start(start: &[u8], len: u64) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(start, len);
         let found: [u8; 4] = cursor.array("the header")?;
         if found != MAGIC {
             return Err(Error::Magic { found });
@@ -114,7 +122,6 @@ impl Gguf {
             tensors.push(info);
         }
 
-        let len = file.len() as u64;
         let start = round_up(cursor.pos() as u64, alignment).unwrap_or(u64::MAX);
         if start > len && !tensors.is_empty() {
             return Err(Error::DataStart { start, len });

@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Make a GGUF file of a Hugging Face checkpoint
     Convert(ConvertArgs),
+    /// Make a smaller GGUF file of a GGUF file
+    Quantize(QuantizeArgs),
+    /// Change the metadata or the chat template of a GGUF file
+    Edit(EditArgs),
     /// Say what is in a model file
     Show(ShowArgs),
     /// Turn text into tokens
@@ -229,6 +233,65 @@ pub(crate) struct ConvertArgs {
     /// How matrices are stored: f32, f16, bf16, q8_0, ...
     #[arg(long = "type", env = "QWIP_TYPE", value_name = "TYPE", default_value = "f16")]
     pub(crate) ty: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// The model (of a split one the first file), the file to write, its type (q4_k_m, q8_0, ... or copy), threads
+    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 2..=4)]
+    pub(crate) words: Vec<String>,
+    /// Type for tensors in whose name an expression is found; may be repeated, the first that fits counts
+    #[arg(long, env = "QWIP_TENSOR_TYPE", value_name = "EXPRESSION=TYPE")]
+    pub(crate) tensor_type: Vec<String>,
+    /// Type of output.weight, or of the embeddings that stand in for it
+    #[arg(long, env = "QWIP_OUTPUT_TENSOR_TYPE", value_name = "TYPE")]
+    pub(crate) output_tensor_type: Option<String>,
+    /// Type of token_embd.weight
+    #[arg(long, env = "QWIP_TOKEN_EMBEDDING_TYPE", value_name = "TYPE")]
+    pub(crate) token_embedding_type: Option<String>,
+    /// Leave output.weight as it is
+    #[arg(long, env = "QWIP_LEAVE_OUTPUT_TENSOR", value_parser = FalseyValueParser::new())]
+    pub(crate) leave_output_tensor: bool,
+    /// One type for every matrix
+    #[arg(long, env = "QWIP_PURE", value_parser = FalseyValueParser::new())]
+    pub(crate) pure: bool,
+    /// Quantize what is quantized already, which loses more
+    #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_requantize: bool,
+    /// As many files as the model came in
+    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
+    pub(crate) keep_split: bool,
+    /// Change the metadata as well: KEY=VALUE as `edit` takes it, or KEY=TYPE:VALUE
+    #[arg(long, env = "QWIP_OVERRIDE_KV", value_name = "KEY=VALUE")]
+    pub(crate) override_kv: Vec<String>,
+    /// Print what would become of each tensor, and write nothing
+    #[arg(long, env = "QWIP_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub(crate) dry_run: bool,
+    /// Read the result again and check it
+    #[arg(long, env = "QWIP_VERIFY", value_parser = FalseyValueParser::new())]
+    pub(crate) verify: bool,
+    /// Threads [default: one a core]
+    #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EditArgs {
+    /// The model; of a split one the first file
+    #[arg(value_name = "IN.gguf")]
+    pub(crate) input: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT.gguf")]
+    pub(crate) out: PathBuf,
+    /// Set a key; a new one needs its type: KEY=str:VALUE, int:, float: or bool:
+    #[arg(long, env = "QWIP_SET", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Take a key out
+    #[arg(long, env = "QWIP_REMOVE", value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
+    /// File with the chat template to put in
+    #[arg(long, env = "QWIP_CHAT_TEMPLATE", value_name = "FILE")]
+    pub(crate) chat_template: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

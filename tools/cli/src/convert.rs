@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use qwip_convert::{ConvertError, Options, OutputType, Progress};
+use qwip_convert::{ConvertError, FileType, Options, Progress};
 
 use crate::args::ConvertArgs;
 use crate::output::{Ending, usage};
@@ -12,7 +12,7 @@ use crate::progress::{Meter, Unit};
 use crate::{interrupt, output};
 
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
-    let ty: OutputType = args.ty.parse().map_err(|e: ConvertError| usage(format!("--type: {e}")))?;
+    let ty = qwip_convert::file_type(&args.ty).map_err(|e| usage(format!("--type: {e}")))?;
     if !args.checkpoint.exists() {
         bail!("{}: there is no such directory", args.checkpoint.display());
     }
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         &args.checkpoint,
         &out,
         &Options { ty, threads: None },
-        &mut Reporter { meter: None },
+        &mut Reporter::new("converting"),
     );
     drop(armed);
     let summary = match result {
@@ -45,21 +45,29 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 }
 
 /// The name of the directory and the type, in the current directory: `Qwen3-0.6B-q8_0.gguf`.
-fn default_name(checkpoint: &Path, ty: OutputType) -> anyhow::Result<PathBuf> {
+fn default_name(checkpoint: &Path, ty: FileType) -> anyhow::Result<PathBuf> {
     let full = std::path::absolute(checkpoint)?;
     match full.file_name() {
-        Some(name) => Ok(format!("{}-{}.gguf", name.to_string_lossy(), ty.name()).into()),
+        Some(name) => Ok(format!("{}-{}.gguf", name.to_string_lossy(), ty.name.to_lowercase()).into()),
         None => Err(usage("this directory has no name to call the file after: give one with -o OUT.gguf")),
     }
 }
 
-struct Reporter {
+/// Shows the progress of a conversion.
+pub(crate) struct Reporter {
+    what: &'static str,
     meter: Option<Meter>,
+}
+
+impl Reporter {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, meter: None }
+    }
 }
 
 impl Progress for Reporter {
     fn start(&mut self, total_bytes: u64) {
-        self.meter = Some(Meter::new("converting", total_bytes, Unit::Bytes));
+        self.meter = Some(Meter::new(self.what, total_bytes, Unit::Bytes));
     }
 
     fn advance(&mut self, bytes: u64, tensor: &str) {
@@ -87,8 +95,9 @@ mod tests {
 
     #[test]
     fn the_default_name_follows_the_directory() {
-        let name = default_name(Path::new("some/where/Qwen3-0.6B/"), OutputType::F16).unwrap();
+        let name = default_name(Path::new("some/where/Qwen3-0.6B/"), qwip_convert::file_type("f16").unwrap())
+            .unwrap();
         assert_eq!(name, Path::new("Qwen3-0.6B-f16.gguf"));
-        assert!(default_name(Path::new("/"), OutputType::F16).is_err());
+        assert!(default_name(Path::new("/"), qwip_convert::file_type("f16").unwrap()).is_err());
     }
 }

@@ -6,6 +6,7 @@ mod builtin;
 mod chat;
 mod convert;
 mod doctor;
+mod edit;
 mod eval;
 mod input;
 mod interrupt;
@@ -14,6 +15,7 @@ mod model_arg;
 mod npy;
 mod output;
 mod progress;
+mod quantize;
 mod run;
 mod show;
 mod synthetic;
@@ -50,6 +52,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Chat(args)) => chat::run(args)?,
         Some(Command::Run(args)) => run::run(args)?,
         Some(Command::Convert(args)) => convert::run(&args)?,
+        Some(Command::Quantize(args)) => quantize::run(&args)?,
+        Some(Command::Edit(args)) => edit::run(&args)?,
         Some(Command::Show(args)) => show::run(&args)?,
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,

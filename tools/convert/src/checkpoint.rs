@@ -5,6 +5,7 @@
 
 use crate::error::{Result, invalid, io_error};
 use crate::json::{Object, kind, quote};
+use qwip_quant::TensorType;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,32 +17,6 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// The limit of the safetensors library itself.
 const MAX_HEADER: u64 = 100_000_000;
-
-/// Number formats of weights that convert.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Float {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Float {
-    pub(crate) const fn bytes(self) -> usize {
-        match self {
-            Float::F32 => 4,
-            Float::F16 | Float::Bf16 => 2,
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Float> {
-        match name {
-            "F32" => Some(Float::F32),
-            "F16" => Some(Float::F16),
-            "BF16" => Some(Float::Bf16),
-            _ => None,
-        }
-    }
-}
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
@@ -58,15 +33,20 @@ pub(crate) struct Stored {
 
 impl Stored {
     /// The number format, if it is one that converts and the byte count agrees with the shape.
-    pub(crate) fn float(&self, name: &str) -> Result<Float> {
-        let Some(float) = Float::from_name(&self.dtype) else {
-            return invalid(format!(
-                "{} has the type {}, which does not convert (known: F32, F16, BF16)",
-                quote(name),
-                quote(&self.dtype)
-            ));
+    pub(crate) fn number_type(&self, name: &str) -> Result<TensorType> {
+        let ty = match self.dtype.as_str() {
+            "F32" => TensorType::F32,
+            "F16" => TensorType::F16,
+            "BF16" => TensorType::Bf16,
+            other => {
+                return invalid(format!(
+                    "{} has the type {}, which does not convert (known: F32, F16, BF16)",
+                    quote(name),
+                    quote(other)
+                ));
+            }
         };
-        let bytes = self.shape.iter().try_fold(float.bytes() as u64, |n, &d| n.checked_mul(d));
+        let bytes = self.shape.iter().try_fold(ty.block_bytes() as u64, |n, &d| n.checked_mul(d));
         if bytes != Some(self.len) {
             return invalid(format!(
                 "{}: shape {:?} of {} does not fill {} bytes",
@@ -76,7 +56,7 @@ impl Stored {
                 self.len
             ));
         }
-        Ok(float)
+        Ok(ty)
     }
 }
 

@@ -1,73 +1,46 @@
-//! Hugging Face checkpoint to GGUF, for Qwen1.5, Qwen2, Qwen2.5 and the dense Qwen3.
+//! Hugging Face checkpoint to GGUF, for Qwen1.5, Qwen2, Qwen2.5 and the dense Qwen3, and from one GGUF file to another
+//! with other types.
 //!
-//! [`convert`] checks the whole checkpoint before it writes a byte, then streams: a few MiB of weights are in memory
-//! at a time. The output appears under its name when it is complete, or not at all. Nothing is printed.
+//! [`convert`] and [`quantize`] check all they read before they write a byte, then stream: a few MiB of weights are in
+//! memory at a time. The output appears under its name when it is complete, or not at all. Nothing is printed.
 
 mod checkpoint;
 mod config;
 mod convert;
+mod edit;
 mod error;
 mod json;
 mod metadata;
 mod names;
 mod output;
 mod pre;
+pub mod quantize;
+mod source;
+mod stream;
 mod vocab;
 
+pub use edit::Edit;
 pub use error::ConvertError;
 pub use output::OutputFile;
-use qwip_quant::types::FileType;
+use qwip_quant::types::FILE_TYPES;
+pub use qwip_quant::types::FileType;
 use std::path::Path;
-use std::str::FromStr;
 
-/// What the weights become. Norms and biases are F32 in every case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OutputType {
-    /// 32 bits; exact for every source.
-    F32,
-    /// 16 bits with 11 significant; weights beyond 65504 become infinite, which a note reports.
-    F16,
-    /// 16 bits with 8 significant; exact for the checkpoints as they are released.
-    Bf16,
-    /// 8.5 bits.
-    Q8_0,
-    /// 4.5 bits; the output matrix, or the embeddings that stand in for it, Q6_K or Q8_0.
-    Q4_0,
+/// The mixes of types that can be written, in the order of their ids.
+pub fn file_types() -> impl Iterator<Item = FileType> {
+    FILE_TYPES.into_iter().filter(|ty| ty.base.is_decodable())
 }
 
-impl OutputType {
-    /// Every type, in order of size.
-    pub const ALL: [OutputType; 5] =
-        [OutputType::F32, OutputType::F16, OutputType::Bf16, OutputType::Q8_0, OutputType::Q4_0];
-
-    /// As people write it: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            OutputType::F32 => "f32",
-            OutputType::F16 => "f16",
-            OutputType::Bf16 => "bf16",
-            OutputType::Q8_0 => "q8_0",
-            OutputType::Q4_0 => "q4_0",
-        }
-    }
-
-    /// The label of such files: its id is `general.file_type`, its base the type of ordinary matrices.
-    fn label(self) -> FileType {
-        FileType::from_name(self.name()).expect("GGUF has a label for each of them")
-    }
-}
-
-impl FromStr for OutputType {
-    type Err = ConvertError;
-
-    /// Reads a name in upper or lower case; the error lists the names.
-    fn from_str(text: &str) -> Result<OutputType, ConvertError> {
-        match Self::ALL.iter().find(|ty| ty.name().eq_ignore_ascii_case(text)) {
-            Some(ty) => Ok(*ty),
-            None => {
-                let known = Self::ALL.map(OutputType::name).join(", ");
-                error::invalid(format!("unknown output type {} (known: {known})", json::quote(text)))
-            }
+/// A mix by its name, in upper or lower case, such as `q4_k_m`.
+///
+/// # Errors
+/// There is no such mix, or none that can be written; the message lists those that can.
+pub fn file_type(name: &str) -> Result<FileType, ConvertError> {
+    match FileType::from_name(name).filter(|found| file_types().any(|ty| ty == *found)) {
+        Some(ty) => Ok(ty),
+        None => {
+            let known: Vec<String> = file_types().map(|ty| ty.name.to_lowercase()).collect();
+            error::invalid(format!("unknown output type {} (known: {})", json::quote(name), known.join(", ")))
         }
     }
 }
@@ -75,8 +48,8 @@ impl FromStr for OutputType {
 /// What [`convert`] may be told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What the weights become.
-    pub ty: OutputType,
+    /// What the matrices become; norms and biases are F32 in every case.
+    pub ty: FileType,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
 }

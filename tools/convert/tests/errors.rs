@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Copy, Log, fixture, run};
-use qwip_convert::{ConvertError, Options, OutputType, convert};
+use common::{Copy, Log, fixture, named, run};
+use qwip_convert::{ConvertError, Options, convert, file_type, file_types};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn missing_files() {
 #[test]
 fn folders_that_are_not_there() {
     let run = |dir: &Path, out: &Path| {
-        let options = Options { ty: OutputType::F16, threads: None };
+        let options = Options { ty: named("F16"), threads: None };
         convert(dir, out, &options, &mut Log::default()).unwrap_err().to_string()
     };
     let root = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ fn a_header_with_any_byte_changed() {
         bytes[at] ^= 1 << (at % 8);
         copy.write("model.safetensors", bytes);
         // Padding and metadata may change freely; nothing may panic or leave a file.
-        match copy.convert(OutputType::F32) {
+        match copy.convert(named("F32")) {
             Ok(_) => fs::remove_file(copy.out()).unwrap(),
             Err(e) => {
                 refused += 1;
@@ -193,14 +193,14 @@ fn tensors_that_disagree_with_the_configuration() {
 #[test]
 fn tensors_that_may_be_left_out() {
     let copy = Copy::of("qwen2-yarn");
-    copy.convert(OutputType::Q4_0).unwrap();
+    copy.convert(named("Q4_0")).unwrap();
     let without = fs::read(copy.out()).unwrap();
     edit_tensors(&copy, |t| {
         let embeddings = t["model.embed_tokens.weight"].clone();
         t.insert("lm_head.weight".into(), embeddings);
         t.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), (Dtype::F32, vec![8], vec![0; 32]));
     });
-    let (summary, _) = copy.convert(OutputType::Q4_0).unwrap();
+    let (summary, _) = copy.convert(named("Q4_0")).unwrap();
     assert!(without == fs::read(copy.out()).unwrap());
     assert_eq!(summary.notes.len(), 2, "{:?}", summary.notes);
     assert!(summary.notes[0].contains("lm_head.weight") && summary.notes[0].contains("tied"));
@@ -397,7 +397,7 @@ fn words_that_the_runtime_splits_otherwise() {
     expect(&lower, &["normalizer must be NFC"]);
 
     let none = edit(|t| t["normalizer"] = Value::Null);
-    let (summary, _) = none.convert(OutputType::Q8_0).unwrap();
+    let (summary, _) = none.convert(named("Q8_0")).unwrap();
     assert_eq!(summary.notes, ["tokenizer.json does not normalise text, but the model will get NFC"]);
 }
 
@@ -408,7 +408,7 @@ fn cancelled_at_every_question() {
     let mut cancelled = 0;
     loop {
         let mut log = Log { cancel_at: Some(cancelled), ..Log::default() };
-        let options = Options { ty: OutputType::Q8_0, threads: Some(1) };
+        let options = Options { ty: named("Q8_0"), threads: Some(1) };
         match convert(&copy.dir(), &copy.out(), &options, &mut log) {
             Err(ConvertError::Cancelled) => {}
             Err(e) => panic!("{e}"),
@@ -427,15 +427,15 @@ fn cancelled_at_every_question() {
 fn an_output_that_is_no_file_is_refused_before_the_checkpoint_is_read() {
     let copy = Copy::of("qwen2-yarn");
     copy.remove("config.json");
-    let message = run(&copy.dir(), Path::new("/dev/null"), OutputType::F16).err().unwrap();
+    let message = run(&copy.dir(), Path::new("/dev/null"), named("F16")).err().unwrap();
     assert_eq!(message.to_string(), "/dev/null is a device or a pipe, not a file");
 }
 
 #[test]
 fn names_of_types() {
-    for ty in OutputType::ALL {
-        assert_eq!(ty.name().to_uppercase().parse::<OutputType>().unwrap(), ty);
+    for ty in file_types() {
+        assert_eq!(file_type(&ty.name.to_lowercase()).unwrap(), ty);
     }
-    let message = "q5_k_m".parse::<OutputType>().unwrap_err().to_string();
-    assert_eq!(message, "unknown output type \"q5_k_m\" (known: f32, f16, bf16, q8_0, q4_0)");
+    let message = file_type("iq2_xxs").unwrap_err().to_string();
+    assert!(message.starts_with("unknown output type \"iq2_xxs\" (known: f32, f16, q4_0, "), "{message}");
 }

@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::{Copy, FIXTURES, fixture, run};
-use qwip_convert::OutputType;
+use common::{Copy, FIXTURES, fixture, named, run};
 use qwip_quant::gguf::Gguf;
 use serde_json::{Value, json};
 use std::fs;
@@ -18,7 +17,7 @@ impl Converted {
     fn from(dir: &Path) -> Converted {
         let out = tempfile::tempdir().unwrap();
         let path = out.path().join("model.gguf");
-        run(dir, &path, OutputType::Q8_0).unwrap();
+        run(dir, &path, named("Q8_0")).unwrap();
         let bytes = fs::read(&path).unwrap();
         let gguf = Gguf::parse(&bytes).unwrap();
         Converted { bytes, gguf }

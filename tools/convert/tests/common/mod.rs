@@ -1,7 +1,7 @@
 //! What the test files share: the fixtures, copies of them to damage, and a progress that counts.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use qwip_convert::{ConvertError, Options, OutputType, Progress, Summary, convert};
+use qwip_convert::{ConvertError, FileType, Options, Progress, Summary, convert};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ pub(crate) const FIXTURES: [(&str, &str); 6] = [
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
+}
+
+/// A mix by its name.
+pub(crate) fn named(name: &str) -> FileType {
+    qwip_convert::file_type(name).unwrap()
 }
 
 #[derive(Default)]
@@ -51,7 +56,7 @@ impl Progress for Log {
     }
 }
 
-pub(crate) fn run(dir: &Path, out: &Path, ty: OutputType) -> Result<(Summary, Log), ConvertError> {
+pub(crate) fn run(dir: &Path, out: &Path, ty: FileType) -> Result<(Summary, Log), ConvertError> {
     let mut log = Log::default();
     let summary = convert(dir, out, &Options { ty, threads: Some(2) }, &mut log)?;
     Ok((summary, log))
@@ -104,13 +109,13 @@ impl Copy {
         self.write(file, value.to_string());
     }
 
-    pub(crate) fn convert(&self, ty: OutputType) -> Result<(Summary, Log), ConvertError> {
+    pub(crate) fn convert(&self, ty: FileType) -> Result<(Summary, Log), ConvertError> {
         run(&self.dir(), &self.out(), ty)
     }
 
     /// Converts, expects an error, and checks what holds for every error: one line, nothing left behind.
     pub(crate) fn error(&self) -> String {
-        let message = self.convert(OutputType::Q8_0).err().expect("the conversion should fail").to_string();
+        let message = self.convert(named("Q8_0")).err().expect("the conversion should fail").to_string();
         assert!(!message.contains('\n') && message.len() < 500, "{message:?}");
         assert_eq!(self.left_behind(), Vec::<String>::new(), "after: {message}");
         message

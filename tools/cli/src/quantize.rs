@@ -1,0 +1,171 @@
+//! `qwip quantize`: a GGUF file with its matrices in other types.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use qwip_convert::quantize::{Options, Plan, Step, tensor_type};
+use qwip_convert::{ConvertError, FileType, file_type};
+
+use crate::args::QuantizeArgs;
+use crate::convert::Reporter;
+use crate::edit::edits;
+use crate::interrupt;
+use crate::output::{self, Ending, usage};
+
+/// The words of the call: `IN [OUT] TYPE [THREADS]`.
+#[derive(PartialEq, Debug)]
+struct Words {
+    input: PathBuf,
+    out: Option<PathBuf>,
+    /// `None` is `copy`.
+    ty: Option<FileType>,
+    threads: Option<usize>,
+}
+
+pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
+    let Words { input, out, ty, threads } = words(&args.words)?;
+    let named = |flag: &str, name: &Option<String>| match name {
+        Some(name) => tensor_type(name).map(Some).map_err(|e| usage(format!("{flag}: {e}"))),
+        None => Ok(None),
+    };
+    let by_name =
+        |text: &String| text.parse().map_err(|e: ConvertError| usage(format!("--tensor-type: {e}")));
+    let options = Options {
+        ty,
+        tensor_types: args.tensor_type.iter().map(by_name).collect::<anyhow::Result<_>>()?,
+        output_tensor: named("--output-tensor-type", &args.output_tensor_type)?,
+        token_embedding: named("--token-embedding-type", &args.token_embedding_type)?,
+        leave_output: args.leave_output_tensor,
+        pure: args.pure,
+        allow_requantize: args.allow_requantize,
+        keep_split: args.keep_split,
+        edits: edits(&args.override_kv, "--override-kv")?,
+        threads: args.threads.or(threads),
+    };
+    let started = Instant::now();
+    let plan = Plan::new(&input, options)?;
+    let out = match out {
+        Some(out) => out,
+        None => default_name(&input, ty),
+    };
+    if args.dry_run {
+        return table(&plan, &out);
+    }
+    let armed = interrupt::arm();
+    let mut result = plan.write(&out, &mut Reporter::new("quantizing"));
+    if args.verify && result.is_ok() {
+        let checked = plan.verify(&out, &mut Reporter::new("checking"));
+        result = result.and_then(|summary| checked.map(|()| summary));
+    }
+    drop(armed);
+    let summary = match result {
+        Err(ConvertError::Cancelled) => return Err(Ending::Interrupted.into()),
+        other => other?,
+    };
+    let names: Vec<String> = plan.files(&out).iter().map(|file| file.display().to_string()).collect();
+    output::line(format_args!(
+        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight), {:.1} s{}",
+        names.join(", "),
+        output::count(summary.parameters),
+        summary.tensors,
+        output::bytes(summary.bytes),
+        summary.bits_per_weight,
+        started.elapsed().as_secs_f64(),
+        if args.verify { ", checked" } else { "" }
+    ))
+}
+
+/// Reads the words. A type is a name or a number of digits only, so that `7b.gguf` is a file.
+fn words(words: &[String]) -> anyhow::Result<Words> {
+    let ty = |word: &str| match word {
+        _ if word.eq_ignore_ascii_case("copy") => Some(None),
+        _ => FileType::from_name(word).or_else(|| FileType::from_id(word.parse().ok()?)).map(Some),
+    };
+    let (input, out, word, threads) = match words {
+        [input, word] => (input, None, word, None),
+        [input, word, threads] if ty(word).is_some() && threads.parse::<usize>().is_ok() => {
+            (input, None, word, Some(threads))
+        }
+        [input, out, word] => (input, Some(out), word, None),
+        [input, out, word, threads] => (input, Some(out), word, Some(threads)),
+        _ => return Err(usage("quantize takes IN.gguf [OUT.gguf] TYPE [THREADS]")),
+    };
+    let ty = match ty(word) {
+        Some(Some(found)) => Some(file_type(found.name).map_err(|e| usage(e.to_string()))?),
+        Some(None) => None,
+        None => return Err(usage(file_type(word).map_or_else(|e| e.to_string(), |_| String::new()))),
+    };
+    let threads = match threads.map(|t| (t, t.parse::<usize>())) {
+        None => None,
+        Some((_, Ok(threads))) if threads > 0 => Some(threads),
+        Some((word, _)) => return Err(usage(format!("{word:?} is no number of threads"))),
+    };
+    Ok(Words { input: input.into(), out: out.map(PathBuf::from), ty, threads })
+}
+
+/// `ggml-model-TYPE.gguf` beside the input, as llama-quantize has it.
+fn default_name(input: &Path, ty: Option<FileType>) -> PathBuf {
+    input.with_file_name(format!("ggml-model-{}.gguf", ty.map_or("COPY", |ty| ty.name)))
+}
+
+/// What would be done.
+fn table(plan: &Plan, out: &Path) -> anyhow::Result<()> {
+    let longest = plan.steps().iter().map(|step| step.name.len()).max().unwrap_or(0);
+    for Step { name, dims, from, to, bytes, .. } in plan.steps() {
+        let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
+        let change = if from == to { format!("{from:>17}") } else { format!("{from:>7} -> {to:<6}") };
+        output::line(format_args!(
+            "{:longest$}  {:>16}  {change}  {:>10}",
+            output::visible(name),
+            dims.join(" x "),
+            output::bytes(*bytes)
+        ))?;
+    }
+    let summary = plan.summary();
+    output::line(format_args!(
+        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight); nothing was written",
+        out.display(),
+        output::count(summary.parameters),
+        summary.tensors,
+        output::bytes(summary.bytes),
+        summary.bits_per_weight
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Words> {
+        words(&text.split(' ').map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn types_may_come_in_any_case_and_as_numbers() {
+        let q4_k_m = FileType::from_name("Q4_K_M");
+        for text in ["in.gguf q4_k_m", "in.gguf Q4_K_M", "in.gguf 15", "in.gguf q4_k"] {
+            assert_eq!(read(text).unwrap().ty, q4_k_m, "{text}");
+        }
+        assert_eq!(read("in.gguf out.gguf COPY").unwrap().ty, None);
+    }
+
+    #[test]
+    fn a_name_that_begins_with_a_digit_is_a_file() {
+        let found = read("in.gguf 7b-chat.gguf q8_0 4").unwrap();
+        assert_eq!((found.out, found.threads), (Some("7b-chat.gguf".into()), Some(4)));
+        assert_eq!(read("in.gguf q8_0 4").unwrap().out, None);
+    }
+
+    #[test]
+    fn wrong_words_are_named() {
+        for (text, part) in [
+            ("in.gguf", "takes IN.gguf"),
+            ("in.gguf q4_z", "unknown output type \"q4_z\""),
+            ("in.gguf out.gguf q8_0 many", "\"many\" is no number of threads"),
+            ("in.gguf iq2_xxs", "unknown output type"),
+        ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

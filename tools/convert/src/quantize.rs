@@ -1,0 +1,375 @@
+//! A GGUF file with its matrices in other types.
+//!
+//! [`Plan::new`] decides what becomes of every tensor, [`Plan::write`] does it.
+
+use crate::edit::{Changes, Edit, changes};
+use crate::error::{ConvertError, Result, gguf_error, invalid};
+use crate::json::quote;
+use crate::output::OutputFile;
+use crate::source::Source;
+use crate::stream::{Job, Stream};
+use crate::{Progress, Summary};
+use qwip_quant::TensorType;
+use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer, split};
+use qwip_quant::mix::{self, Facts, Mix};
+use qwip_quant::types::{FileType, check_row};
+use regex::Regex;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are checked at once.
+const VERIFY_BYTES: usize = 4 << 20;
+
+/// What [`Plan::new`] may be told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The mix; `None` leaves every type as it is, to merge the files of a split model.
+    pub ty: Option<FileType>,
+    /// Types by name, in place of the mix's; the first that fits counts.
+    pub tensor_types: Vec<ByName>,
+    /// The type of `output.weight`, or of the embeddings that stand in for it.
+    pub output_tensor: Option<TensorType>,
+    /// The type of `token_embd.weight`.
+    pub token_embedding: Option<TensorType>,
+    /// Leave `output.weight` as it is.
+    pub leave_output: bool,
+    /// The mix's base type for every matrix.
+    pub pure: bool,
+    /// Quantize what is quantized already.
+    pub allow_requantize: bool,
+    /// As many files as the model came in.
+    pub keep_split: bool,
+    /// Changes to the metadata.
+    pub edits: Vec<Edit>,
+    /// How many threads encode; `None` is one a core.
+    pub threads: Option<usize>,
+}
+
+/// A type for tensors in whose name an expression is found.
+#[derive(Clone, Debug)]
+pub struct ByName {
+    name: Regex,
+    ty: TensorType,
+}
+
+impl std::str::FromStr for ByName {
+    type Err = ConvertError;
+
+    /// Reads `EXPRESSION=TYPE`; the expression is taken in lower case, as names of tensors are.
+    fn from_str(text: &str) -> Result<ByName> {
+        let wrong = |e: String| ConvertError::Invalid(format!("{}: {e}", quote(text)));
+        let Some((name, ty)) = text.rsplit_once('=') else { return Err(wrong("there is no = in it".into())) };
+        let name = Regex::new(&name.to_lowercase())
+            .map_err(|e| wrong(e.to_string().lines().last().unwrap_or_default().to_string()))?;
+        Ok(ByName { name, ty: tensor_type(ty)? })
+    }
+}
+
+/// A type by its name, in upper or lower case, such as `q6_k`.
+///
+/// # Errors
+/// There is no such type, or none that can be written; the message lists those that can.
+pub fn tensor_type(name: &str) -> Result<TensorType> {
+    let known = || TensorType::ALL.into_iter().filter(|ty| ty.is_decodable());
+    match known().find(|ty| ty.name().eq_ignore_ascii_case(name)) {
+        Some(ty) => Ok(ty),
+        None => {
+            let known: Vec<&str> = known().map(TensorType::name).collect();
+            invalid(format!("unknown tensor type {} (known: {})", quote(name), known.join(", ")))
+        }
+    }
+}
+
+/// What becomes of a tensor.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// Its sizes; `dims[0]` is contiguous.
+    pub dims: Vec<u64>,
+    /// Its type in the input.
+    pub from: TensorType,
+    /// Its type in the output.
+    pub to: TensorType,
+    /// Its bytes in the output.
+    pub bytes: u64,
+    /// The file that it comes from.
+    shard: usize,
+}
+
+/// A quantization that has been checked and can begin.
+pub struct Plan {
+    source: Source,
+    options: Options,
+    changes: Changes,
+    steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Opens `input`, the only or the first file of a model, and decides about its tensors.
+    ///
+    /// # Errors
+    /// It is no GGUF file or a damaged one; a tensor's rows do not fit the type that it was to get by name; a tensor is
+    /// quantized already, and that is not allowed; a type cannot be read or written.
+    pub fn new(input: &Path, options: Options) -> Result<Plan> {
+        let source = Source::open(input)?;
+        let changes = changes(&options.edits, source.header())?;
+        let tensors = source.shards.iter().enumerate();
+        let mut tensors: Vec<(usize, &TensorInfo)> =
+            tensors.flat_map(|(shard, s)| s.header.tensors.iter().map(move |t| (shard, t))).collect();
+        tensors.sort_by(|a, b| mix::order(&a.1.name, &b.1.name));
+        let mut chooser = Chooser::new(source.header(), &tensors, &options)?;
+        let mut steps = Vec::with_capacity(tensors.len());
+        for (shard, t) in tensors {
+            let to = chooser.choose(t)?;
+            let (name, dims, from) = (t.name.clone(), t.dims.clone(), t.ty);
+            if from != to && from.is_quantized() && !options.allow_requantize {
+                return invalid(format!(
+                    "{name} is {from} already, and quantizing it again to {to} loses more (--allow-requantize does it \
+                     all the same)"
+                ));
+            }
+            for ty in [from, to] {
+                if from != to && !ty.is_decodable() {
+                    return invalid(format!("{name}: type {ty} is not supported (from {from} to {to})"));
+                }
+            }
+            let row = usize::try_from(t.cols()).ok().and_then(|cols| to.row_bytes(cols));
+            match row.and_then(|row| t.rows().checked_mul(row as u64)) {
+                Some(bytes) => steps.push(Step { name, dims, from, to, bytes, shard }),
+                None => return invalid(format!("{name}: rows of {} do not fit {to}", t.cols())),
+            }
+        }
+        if options.keep_split {
+            steps.sort_by_key(|step| step.shard);
+        }
+        Ok(Plan { source, options, changes, steps })
+    }
+
+    /// What becomes of every tensor, in the order in which they are written.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// What [`Plan::write`] would say.
+    pub fn summary(&self) -> Summary {
+        let parameters: u64 = self.steps.iter().map(|s| s.dims.iter().product::<u64>()).sum();
+        let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
+        Summary {
+            tensors: self.steps.len(),
+            parameters,
+            bytes,
+            bits_per_weight: bytes as f64 * 8.0 / parameters.max(1) as f64,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The files that [`Plan::write`] makes of `out`: itself, or with `keep_split` `PREFIX-00001-of-0000N.gguf` and so on.
+    pub fn files(&self, out: &Path) -> Vec<PathBuf> {
+        let count = self.source.shards.len();
+        if !self.options.keep_split || count == 1 {
+            return vec![out.to_path_buf()];
+        }
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = name.strip_suffix(".gguf").unwrap_or(&name);
+        (1..=count).map(|no| out.with_file_name(format!("{prefix}-{no:05}-of-{count:05}.gguf"))).collect()
+    }
+
+    /// Writes the output. It appears when it is complete, or not at all; of several files those that are complete when
+    /// a later one cannot be renamed stay.
+    ///
+    /// # Errors
+    /// `out` is one of the input's files or cannot be written; a weight is infinite or not a number; the progress said
+    /// stop.
+    pub fn write(&self, out: &Path, progress: &mut dyn Progress) -> Result<Summary> {
+        let files = self.files(out);
+        for file in &files {
+            OutputFile::check(file)?;
+            if let Some(same) = self.source.shards.iter().find(|s| same_file(&s.path, file)) {
+                return invalid(format!(
+                    "{} is the input: give the output another name",
+                    same.path.display()
+                ));
+            }
+        }
+        let mut summary = self.summary();
+        let mut stream = Stream::new(self.options.threads)?;
+        progress.start(summary.bytes);
+        let mut complete = Vec::new();
+        for (no, _) in files.iter().enumerate() {
+            let writer = self.writer(no, files.len())?;
+            let output = OutputFile::create(&files[no])?;
+            let path = output.part().to_path_buf();
+            let mut data = writer.start(output).map_err(gguf_error(&path))?;
+            for step in self.steps.iter().filter(|step| files.len() == 1 || step.shard == no) {
+                let shard = &self.source.shards[step.shard];
+                let Some(t) = shard.header.tensor(&step.name) else {
+                    return invalid(format!("{} is gone", step.name));
+                };
+                let (name, from, to) = (step.name.as_str(), step.from, step.to);
+                let job = Job { name, rows: t.rows(), cols: t.cols() as usize, from, to };
+                let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
+                let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
+                if overflowed > 0 {
+                    let note = format!("{name}: {overflowed} weights are too large for F16");
+                    progress.note(&note);
+                    summary.notes.push(note);
+                }
+            }
+            complete.push(data.finish().map_err(gguf_error(&path))?);
+        }
+        complete.into_iter().try_for_each(OutputFile::finish)?;
+        Ok(summary)
+    }
+
+    /// Reads what [`Plan::write`] has written to `out` and checks that it is a model of the planned tensors, every one
+    /// with finite scales and numbers.
+    ///
+    /// # Errors
+    /// The first thing that is not so; a file cannot be read; the progress said stop.
+    pub fn verify(&self, out: &Path, progress: &mut dyn Progress) -> Result<()> {
+        let files = self.files(out);
+        progress.start(self.summary().bytes);
+        let written = Source::open(&files[0])?;
+        let mut buffer = Vec::new();
+        for step in &self.steps {
+            let found = written.shards.iter().find_map(|s| s.header.tensor(&step.name).map(|t| (s, t)));
+            let Some((shard, t)) = found.filter(|(_, t)| (t.ty, &t.dims) == (step.to, &step.dims)) else {
+                return invalid(format!("{}: {} is not as it was written", files[0].display(), step.name));
+            };
+            let cols = t.cols() as usize;
+            let row_bytes = (t.len / t.rows().max(1)) as usize;
+            let slab_rows = (VERIFY_BYTES / row_bytes.max(1)).max(1) as u64;
+            for row in (0..t.rows()).step_by(slab_rows as usize) {
+                if progress.cancelled() {
+                    return Err(ConvertError::Cancelled);
+                }
+                buffer.resize(slab_rows.min(t.rows() - row) as usize * row_bytes, 0);
+                shard.read(t, row * row_bytes as u64, &mut buffer)?;
+                if step.to.is_decodable() {
+                    let bad =
+                        buffer.chunks_exact(row_bytes).find_map(|bytes| check_row(t.ty, bytes, cols).err());
+                    if let Some(e) = bad {
+                        return invalid(format!("{}: {}: {e}", shard.path.display(), step.name));
+                    }
+                }
+                progress.advance(buffer.len() as u64, &step.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The header of a file of the output.
+    fn writer(&self, no: usize, count: usize) -> Result<Writer> {
+        let mut writer = Writer::new();
+        let first = &self.source.shards[0];
+        if no == 0 {
+            for (key, value) in &first.header.metadata {
+                let goes = self.changes.iter().any(|(changed, to)| changed == key && to.is_none());
+                if !key.starts_with("split.") && !goes {
+                    writer.set(key, Set::from_value(value, &first.start).map_err(gguf_error(&first.path))?);
+                }
+            }
+            for (key, value) in &self.changes {
+                if let Some(value) = value {
+                    writer.set(key, value.clone());
+                }
+            }
+            if self.steps.iter().any(|step| step.to.is_quantized()) {
+                writer.set("general.quantization_version", 2u32);
+            }
+            if let Some(ty) = self.options.ty {
+                writer.set("general.file_type", ty.id);
+            }
+        }
+        if count > 1 {
+            let too_many = |_| ConvertError::Invalid(format!("{count} files are too many"));
+            writer.set(split::NO_KEY, u16::try_from(no).map_err(too_many)?);
+            writer.set(split::COUNT_KEY, u16::try_from(count).map_err(too_many)?);
+            writer.set(split::TENSORS_KEY, i32::try_from(self.steps.len()).map_err(too_many)?);
+        }
+        for step in self.steps.iter().filter(|step| count == 1 || step.shard == no) {
+            writer.tensor(&step.name, &step.dims, step.to).map_err(gguf_error(&first.path))?;
+        }
+        Ok(writer)
+    }
+}
+
+/// Chooses the type of each tensor, in the order of [`mix::order`].
+struct Chooser<'a> {
+    options: &'a Options,
+    mix: Option<Mix>,
+    tied: bool,
+}
+
+impl<'a> Chooser<'a> {
+    fn new(header: &Gguf, tensors: &[(usize, &TensorInfo)], options: &'a Options) -> Result<Self> {
+        let tied = !tensors.iter().any(|(_, t)| t.name == "output.weight");
+        let values = tensors.iter().filter(|(_, t)| mix::is_value(&t.name)).count() as u64;
+        let mix = match options.ty {
+            Some(ty) => {
+                let (layers, shared_heads) = layers_and_shared_heads(header)?;
+                Some(Mix::new(ty, Facts { layers, shared_heads, values, tied, imatrix: false }))
+            }
+            None => None,
+        };
+        Ok(Self { options, mix, tied })
+    }
+
+    /// What becomes of a tensor.
+    fn choose(&mut self, t: &TensorInfo) -> Result<TensorType> {
+        let options = self.options;
+        let (Some(mix), Some(file_type)) = (&mut self.mix, options.ty) else { return Ok(t.ty) };
+        let output = t.name == "output.weight";
+        if !mix::is_quantizable(&t.name, &t.dims) || (output && options.leave_output) {
+            return Ok(t.ty);
+        }
+        let wanted = mix.choose(&t.name, &t.dims);
+        let embedding = t.name == "token_embd.weight";
+        let named = if output || (embedding && self.tied) { options.output_tensor } else { None };
+        if let Some(ty) = named.or(options.token_embedding.filter(|_| embedding)) {
+            return match t.cols().is_multiple_of(ty.block_len() as u64) {
+                true => Ok(ty),
+                false => invalid(format!(
+                    "{}: rows of {} are not a multiple of the {ty} block of {}",
+                    t.name,
+                    t.cols(),
+                    ty.block_len()
+                )),
+            };
+        }
+        let by_name = options.tensor_types.iter().find(|by| by.name.is_match(&t.name));
+        let wanted = match by_name {
+            Some(by) => by.ty,
+            None if options.pure => file_type.base,
+            None => wanted,
+        };
+        Ok(mix::fallback(wanted, t.cols()))
+    }
+}
+
+/// The number of layers, and how many query heads share a key/value head in the first one.
+fn layers_and_shared_heads(header: &Gguf) -> Result<(u64, u64)> {
+    let wrong = |e: qwip_quant::gguf::Error| ConvertError::Invalid(e.to_string());
+    let Some(arch) = header.str("general.architecture").map_err(wrong)? else {
+        return invalid("the file has no general.architecture: it is no model");
+    };
+    let number = |key: &str| {
+        let key = format!("{arch}.{key}");
+        // Some models have a number for each layer.
+        match header.array(&key) {
+            Ok(Some(_)) => Ok(None),
+            _ => header.u64(&key).map_err(wrong),
+        }
+    };
+    let Some(layers) = number("block_count")? else {
+        return invalid(format!("the file has no {}.block_count: it is no model", quote(arch)));
+    };
+    let heads = number("attention.head_count")?.unwrap_or(1);
+    let shared = number("attention.head_count_kv")?.filter(|kv| *kv > 0).map_or(1, |kv| heads / kv);
+    Ok((layers, shared))
+}
+
+/// Whether both names lead to one file that exists.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
