@@ -12,4 +12,4 @@ pub mod limits;
 pub mod mix;
 pub mod types;
 
-pub use types::{TensorType, TypeError, decode_row, encode_row, unpack_groups};
+pub use types::{TensorType, TypeError, decode_row, encode_row, encode_row_searched, unpack_groups};

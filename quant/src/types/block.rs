@@ -32,6 +32,33 @@ pub(crate) trait Block: Sized {
 
     /// The block that is nearest to `x` `[LEN]`, all finite, by the plain rule of the format.
     fn encode(x: &[f32]) -> Self;
+
+    /// What weighs the errors of [`Block::encode_weighted`]; `None` if there is no such way.
+    const SPREAD: Option<Spread> = None;
+    /// Whether it is better than [`Block::encode`] also when all columns are of equal importance.
+    const PLAIN: bool = false;
+
+    /// As `encode`, with a weight for the error of each element; `greedy` if the weights are to be trusted.
+    fn encode_weighted(x: &[f32], _w: &[f32], _greedy: bool) -> Self {
+        Self::encode(x)
+    }
+}
+
+/// How the importance q of a column and an element x make the weight of an error (reference: llama.cpp's quantizers,
+/// whose makers found that large elements should count for more than their column says).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Spread {
+    /// q * sqrt(mean square of the row + x^2).
+    Row,
+    /// q * sqrt(factor * mean square of the block + x^2).
+    Block(f32),
+    /// q.
+    Flat,
+}
+
+/// The first `N` of some elements.
+pub(crate) fn array<const N: usize>(x: &[f32]) -> [f32; N] {
+    std::array::from_fn(|i| x[i])
 }
 
 /// The `N` bytes at `at`.

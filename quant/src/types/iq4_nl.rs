@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
-use super::search::{inverse, nearest_entries, table_scale};
+use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::search::{inverse, nearest_entries, squares, table_scale};
 
 /// What the codes of IQ4_NL and IQ4_XS stand for: steps that are finer near zero.
 pub const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
@@ -17,10 +17,19 @@ pub struct Iq4Nl {
     pub qs: [u8; 16],
 }
 
+impl Iq4Nl {
+    /// The nearest codes for a scale.
+    fn with_scale(x: &[f32; 32], d: f32) -> Self {
+        let q = nearest_entries(x, inverse(d), &IQ4_VALUES);
+        Self { d: f16::from_f32(d), qs: pack_nibbles(&q) }
+    }
+}
+
 impl Block for Iq4Nl {
     const LEN: usize = 32;
     const BYTES: usize = 18;
     const GROUP: usize = 32;
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
@@ -43,9 +52,12 @@ impl Block for Iq4Nl {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let x = std::array::from_fn(|i| x[i]);
-        let d = table_scale(&x, &IQ4_VALUES);
-        let q = nearest_entries(&x, inverse(d), &IQ4_VALUES);
-        Self { d: f16::from_f32(d), qs: pack_nibbles(&q) }
+        let x = array(x);
+        Self::with_scale(&x, table_scale(&x, &squares(&x), &IQ4_VALUES))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        let x = array(x);
+        Self::with_scale(&x, table_scale(&x, &array(w), &IQ4_VALUES))
     }
 }

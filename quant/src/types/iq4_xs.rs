@@ -2,9 +2,9 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Spread, field, half_at, nibbles, pack_nibbles};
 use super::iq4_nl::IQ4_VALUES;
-use super::search::{inverse, nearest_entries, nearest_in, signed_max, table_scale};
+use super::search::{inverse, nearest_entries, nearest_in, signed_max, squares, table_scale};
 
 /// A block of 256 elements: `d * (ls - 32) * IQ4_VALUES[q]`, 32 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +19,29 @@ pub struct Iq4Xs {
     pub qs: [u8; 128],
 }
 
+impl Iq4Xs {
+    /// The nearest codes for the scales of the groups, once those are rounded.
+    fn with_scales(x: &[f32], scales: &[f32; 8]) -> Self {
+        let d = -signed_max(scales) / 32.0;
+        let mut block = Self { d: f16::from_f32(d), scales_h: 0, scales_l: [0; 4], qs: [0; 128] };
+        for (b, (x, qs)) in x.as_chunks::<32>().0.iter().zip(block.qs.as_chunks_mut::<16>().0).enumerate() {
+            let ls = nearest_in(inverse(d) * scales[b], -32.0, 31.0);
+            // The scale before it is rounded to a half float, as in the reference quantizer.
+            let id = inverse(d * ls);
+            *qs = pack_nibbles(&nearest_entries(x, id, &IQ4_VALUES));
+            let stored = (ls + 32.0) as u8;
+            block.scales_l[b / 2] |= (stored & 15) << (4 * (b % 2));
+            block.scales_h |= u16::from(stored >> 4) << (2 * b);
+        }
+        block
+    }
+}
+
 impl Block for Iq4Xs {
     const LEN: usize = 256;
     const BYTES: usize = 136;
     const GROUP: usize = 32;
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let scales_h = u16::from_le_bytes(field(bytes, 2));
@@ -55,19 +74,17 @@ impl Block for Iq4Xs {
     fn encode(x: &[f32]) -> Self {
         let mut scales = [0f32; 8];
         for (scale, x) in scales.iter_mut().zip(x.as_chunks::<32>().0) {
-            *scale = table_scale(x, &IQ4_VALUES);
+            *scale = table_scale(x, &squares(x), &IQ4_VALUES);
         }
-        let d = -signed_max(&scales) / 32.0;
-        let mut block = Self { d: f16::from_f32(d), scales_h: 0, scales_l: [0; 4], qs: [0; 128] };
-        for (b, (x, qs)) in x.as_chunks::<32>().0.iter().zip(block.qs.as_chunks_mut::<16>().0).enumerate() {
-            let ls = nearest_in(inverse(d) * scales[b], -32.0, 31.0);
-            // The scale before it is rounded to a half float, as in the reference quantizer.
-            let id = inverse(d * ls);
-            *qs = pack_nibbles(&nearest_entries(x, id, &IQ4_VALUES));
-            let stored = (ls + 32.0) as u8;
-            block.scales_l[b / 2] |= (stored & 15) << (4 * (b % 2));
-            block.scales_h |= u16::from(stored >> 4) << (2 * b);
+        Self::with_scales(x, &scales)
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        let mut scales = [0f32; 8];
+        let groups = x.as_chunks::<32>().0.iter().zip(w.as_chunks::<32>().0);
+        for (scale, (x, w)) in scales.iter_mut().zip(groups) {
+            *scale = table_scale(x, w, &IQ4_VALUES);
         }
-        block
+        Self::with_scales(x, &scales)
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
-use super::search::{AffineSearch, affine, nearest_in};
+use super::block::{Block, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::search::{AffineSearch, affine, multiples, nearest_in};
 
 /// A block of 256 elements: `d * (scales & 15) * q - dmin * (scales >> 4)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,42 @@ fn four_bits(v: &[f32; 16]) -> (f16, [u8; 16]) {
     (f16::from_f32(max / 15.0), v.map(|v| nearest_in(inverse * v, 0.0, 15.0) as u8))
 }
 
+impl Q2K {
+    /// Chooses scale and minimum of each group, rounds them to what is stored, and then chooses the codes anew.
+    fn choose(
+        x: &[f32],
+        search: &AffineSearch,
+        weigh: impl Fn(usize, &[f32; 16]) -> [f32; 16],
+        round: impl Fn(&[f32; 16], &[f32; 16]) -> (f16, [u8; 16]),
+    ) -> Self {
+        let mut codes = [0; 256];
+        let (mut scales, mut mins, mut weights) = ([0f32; 16], [0f32; 16], [0f32; 16]);
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
+            let w = weigh(j, x);
+            let found = affine(x, &w, search);
+            (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
+            weights[j] = w.iter().sum();
+        }
+        let (d, sc) = round(&scales, &weights);
+        let (dmin, mn) = round(&mins, &weights);
+        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
+            let scale = d.to_f32() * f32::from(sc[j]);
+            let min = dmin.to_f32() * f32::from(mn[j]);
+            if scale != 0.0 {
+                *codes = x.map(|x| nearest_in((x + min) / scale, 0.0, 3.0) as u8);
+            }
+        }
+        Self { scales: std::array::from_fn(|j| sc[j] | mn[j] << 4), qs: pack_two_bit_codes(&codes), d, dmin }
+    }
+}
+
 impl Block for Q2K {
     const LEN: usize = 256;
     const BYTES: usize = 84;
     const GROUP: usize = 16;
     const HAS_MIN: bool = true;
+    const SPREAD: Option<Spread> = Some(Spread::Block(1.0));
 
     fn read(bytes: &[u8]) -> Self {
         let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
@@ -59,23 +90,20 @@ impl Block for Q2K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 3.0, first: -0.5, steps: 15, absolute: true };
-        let mut codes = [0; 256];
-        let (mut scales, mut mins) = ([0f32; 16], [0f32; 16]);
-        let groups = x.as_chunks::<16>().0;
-        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
-            let found = affine(x, &x.map(f32::abs), &search);
-            (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
-        }
-        let (d, sc) = four_bits(&scales);
-        let (dmin, mn) = four_bits(&mins);
-        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
-            let scale = d.to_f32() * f32::from(sc[j]);
-            let min = dmin.to_f32() * f32::from(mn[j]);
-            if scale != 0.0 {
-                *codes = x.map(|x| nearest_in((x + min) / scale, 0.0, 3.0) as u8);
-            }
-        }
-        Self { scales: std::array::from_fn(|j| sc[j] | mn[j] << 4), qs: pack_two_bit_codes(&codes), d, dmin }
+        let search = AffineSearch { nmax: 3.0, first: -0.5, step: 0.1, steps: 15, absolute: true };
+        Self::choose(x, &search, |_, x| x.map(f32::abs), |v, _| four_bits(v))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        let groups = w.as_chunks::<16>().0;
+        Self::choose(
+            x,
+            &AffineSearch::fine(3.0),
+            |j, _| groups[j],
+            |v, w| {
+                let (d, codes) = multiples(v, w, 15.0);
+                (f16::from_f32(d), codes.map(|code| code as u8))
+            },
+        )
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
-use super::search::{nearest_in, signed_max, three_bits};
+use super::block::{Block, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::search::{nearest_in, signed_max, symmetric, three_bits, weighted};
 
 /// A block of 256 elements: `d * (S - 32) * (q - 4)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,46 @@ fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
     })
 }
 
+impl Q3K {
+    /// Chooses the scale of each group, rounds it to what is stored, and then chooses the codes anew.
+    fn choose(
+        x: &[f32],
+        group: impl Fn(usize, &[f32; 16]) -> (f32, [f32; 16]),
+        inverse: impl Fn(&[f32; 16]) -> f32,
+    ) -> Self {
+        let mut q = [0; 256];
+        let mut scales = [0f32; 16];
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let (scale, codes) = group(j, x);
+            (scales[j], *q) = (scale, codes.map(|code| (code + 4.0) as u8));
+        }
+        // Of the scale of the scales; infinite if that is zero.
+        let inverse = inverse(&scales);
+        let (d, sc) = if inverse.is_infinite() {
+            (f16::ZERO, [0; 16])
+        } else {
+            (
+                f16::from_f32(1.0 / inverse),
+                scales.map(|s| (nearest_in(inverse * s, -32.0, 31.0) + 32.0) as u8),
+            )
+        };
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let scale = d.to_f32() * (f32::from(sc[j]) - 32.0);
+            if scale != 0.0 {
+                *q = x.map(|x| (nearest_in(x / scale, -4.0, 3.0) + 4.0) as u8);
+            }
+        }
+        let hmask = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 2) << j));
+        Self { hmask, qs: pack_two_bit_codes(&q.map(|q| q & 3)), scales: pack_scales(&sc), d }
+    }
+}
+
 impl Block for Q3K {
     const LEN: usize = 256;
     const BYTES: usize = 110;
     const GROUP: usize = 16;
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let d = half_at(bytes, 108);
@@ -69,28 +105,16 @@ impl Block for Q3K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let mut q = [0; 256];
-        let mut scales = [0f32; 16];
-        let groups = x.as_chunks::<16>().0;
-        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
-            let (scale, codes) = three_bits(x);
-            (scales[j], *q) = (scale, codes.map(|code| (code + 4.0) as u8));
-        }
-        let max = signed_max(&scales);
-        let (d, sc) = if max == 0.0 {
-            (f16::ZERO, [0; 16])
-        } else {
-            let inverse = -32.0 / max;
-            let stored = scales.map(|s| (nearest_in(inverse * s, -32.0, 31.0) + 32.0) as u8);
-            (f16::from_f32(1.0 / inverse), stored)
-        };
-        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
-            let scale = d.to_f32() * (f32::from(sc[j]) - 32.0);
-            if scale != 0.0 {
-                *q = x.map(|x| (nearest_in(x / scale, -4.0, 3.0) + 4.0) as u8);
-            }
-        }
-        let hmask = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 2) << j));
-        Self { hmask, qs: pack_two_bit_codes(&q.map(|q| q & 3)), scales: pack_scales(&sc), d }
+        Self::choose(x, |_, x| three_bits(x), |scales| -32.0 / signed_max(scales))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], greedy: bool) -> Self {
+        let groups = w.as_chunks::<16>().0;
+        let weights: [f32; 16] = std::array::from_fn(|j| groups[j].iter().sum());
+        Self::choose(
+            x,
+            |j, x| weighted(x, &groups[j], 4.0, greedy),
+            |scales| 1.0 / symmetric(scales, &weights, 32.0).0,
+        )
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
-use super::search::{inverse, signed_max};
+use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::search::{inverse, signed_max, weighted};
 
 /// A block of 32 elements: `d * (q - 8)`.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ impl Block for Q4_0 {
     const LEN: usize = 32;
     const BYTES: usize = 18;
     const GROUP: usize = 32;
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
@@ -45,5 +47,10 @@ impl Block for Q4_0 {
         let id = inverse(d);
         let q = std::array::from_fn(|i| ((x[i] * id + 8.5) as u8).min(15));
         Self { d: f16::from_f32(d), qs: pack_nibbles(&q) }
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], greedy: bool) -> Self {
+        let (d, codes) = weighted::<32>(&array(x), &array(w), 8.0, greedy);
+        Self { d: f16::from_f32(d), qs: pack_nibbles(&codes.map(|code| (code + 8.0) as u8)) }
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
-use super::search::{inverse, range};
+use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::search::{AffineSearch, affine, inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ impl Block for Q4_1 {
     const BYTES: usize = 20;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qs: field(bytes, 4) }
@@ -50,5 +52,11 @@ impl Block for Q4_1 {
         let id = inverse(d);
         let q = std::array::from_fn(|i| (((x[i] - min) * id + 0.5) as u8).min(15));
         Self { d: f16::from_f32(d), m: f16::from_f32(min), qs: pack_nibbles(&q) }
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        let found = affine::<32>(&array(x), &array(w), &AffineSearch::fine(15.0));
+        let qs = pack_nibbles(&found.codes.map(|code| code as u8));
+        Self { d: f16::from_f32(found.scale), m: f16::from_f32(-found.min), qs }
     }
 }

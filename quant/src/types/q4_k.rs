@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Spread, field, half_at};
 use super::search::AffineSearch;
 use super::six_bit::{self, Groups};
 
@@ -19,11 +19,22 @@ pub struct Q4K {
     pub qs: [u8; 128],
 }
 
+impl Q4K {
+    fn pack(Groups { d, dmin, scales, codes }: Groups) -> Self {
+        let qs = std::array::from_fn(|k| {
+            let low = 64 * (k / 32) + k % 32;
+            codes[low] | codes[low + 32] << 4
+        });
+        Self { d, dmin, scales, qs }
+    }
+}
+
 impl Block for Q4K {
     const LEN: usize = 256;
     const BYTES: usize = 144;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
@@ -57,12 +68,11 @@ impl Block for Q4K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 15.0, first: -1.0, steps: 20, absolute: false };
-        let Groups { d, dmin, scales, codes } = six_bit::encode(x, &search);
-        let qs = std::array::from_fn(|k| {
-            let low = 64 * (k / 32) + k % 32;
-            codes[low] | codes[low + 32] << 4
-        });
-        Self { d, dmin, scales, qs }
+        let search = AffineSearch { nmax: 15.0, first: -1.0, step: 0.1, steps: 20, absolute: false };
+        Self::pack(six_bit::encode(x, &search))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        Self::pack(six_bit::encode_weighted(x, w, 15.0))
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
-use super::search::{inverse, signed_max};
+use super::block::{Block, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
+use super::search::{inverse, signed_max, weighted};
 
 /// A block of 32 elements: `d * (q - 16)`.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ impl Block for Q5_0 {
     const LEN: usize = 32;
     const BYTES: usize = 22;
     const GROUP: usize = 32;
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qh: u32::from_le_bytes(field(bytes, 2)), qs: field(bytes, 6) }
@@ -49,6 +51,12 @@ impl Block for Q5_0 {
         let id = inverse(d);
         let q = std::array::from_fn(|i| ((x[i] * id + 16.5) as u8).min(31));
         let (qs, qh) = split_fifth_bits(&q);
+        Self { d: f16::from_f32(d), qh, qs }
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], greedy: bool) -> Self {
+        let (d, codes) = weighted::<32>(&array(x), &array(w), 16.0, greedy);
+        let (qs, qh) = split_fifth_bits(&codes.map(|code| (code + 16.0) as u8));
         Self { d: f16::from_f32(d), qh, qs }
     }
 }

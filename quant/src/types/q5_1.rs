@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
-use super::search::{inverse, range};
+use super::block::{Block, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
+use super::search::{AffineSearch, affine, inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ impl Block for Q5_1 {
     const BYTES: usize = 24;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         let qh = u32::from_le_bytes(field(bytes, 4));
@@ -57,5 +59,11 @@ impl Block for Q5_1 {
         let q = std::array::from_fn(|i| (((x[i] - min) * id + 0.5) as u8).min(31));
         let (qs, qh) = split_fifth_bits(&q);
         Self { d: f16::from_f32(d), m: f16::from_f32(min), qh, qs }
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        let found = affine::<32>(&array(x), &array(w), &AffineSearch::fine(31.0));
+        let (qs, qh) = split_fifth_bits(&found.codes.map(|code| code as u8));
+        Self { d: f16::from_f32(found.scale), m: f16::from_f32(-found.min), qh, qs }
     }
 }

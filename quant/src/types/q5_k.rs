@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Spread, field, half_at};
 use super::search::AffineSearch;
 use super::six_bit::{self, Groups};
 
@@ -21,11 +21,23 @@ pub struct Q5K {
     pub qs: [u8; 128],
 }
 
+impl Q5K {
+    fn pack(Groups { d, dmin, scales, codes }: Groups) -> Self {
+        let qh = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (codes[32 * j + l] >> 4) << j));
+        let qs = std::array::from_fn(|k| {
+            let low = 64 * (k / 32) + k % 32;
+            (codes[low] & 15) | (codes[low + 32] & 15) << 4
+        });
+        Self { d, dmin, scales, qh, qs }
+    }
+}
+
 impl Block for Q5K {
     const LEN: usize = 256;
     const BYTES: usize = 176;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
@@ -61,13 +73,11 @@ impl Block for Q5K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let search = AffineSearch { nmax: 31.0, first: -0.5, steps: 15, absolute: false };
-        let Groups { d, dmin, scales, codes } = six_bit::encode(x, &search);
-        let qh = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (codes[32 * j + l] >> 4) << j));
-        let qs = std::array::from_fn(|k| {
-            let low = 64 * (k / 32) + k % 32;
-            (codes[low] & 15) | (codes[low + 32] & 15) << 4
-        });
-        Self { d, dmin, scales, qh, qs }
+        let search = AffineSearch { nmax: 31.0, first: -0.5, step: 0.1, steps: 15, absolute: false };
+        Self::pack(six_bit::encode(x, &search))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
+        Self::pack(six_bit::encode_weighted(x, w, 31.0))
     }
 }

@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
-use super::search::{NEGLIGIBLE, nearest_in, signed_max, symmetric};
+use super::block::{Block, Spread, field, half_at};
+use super::search::{NEGLIGIBLE, nearest_in, signed_max, squares, symmetric, weighted};
 
 /// A block of 256 elements: `d * scale * (q - 32)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +32,40 @@ impl Q6K {
     }
 }
 
+impl Q6K {
+    /// Chooses the scale of each group, rounds it to what is stored, and then chooses the codes anew.
+    fn choose(x: &[f32], group: impl Fn(usize, &[f32; 16]) -> (f32, [f32; 16])) -> Self {
+        let mut block = Self { ql: [0; 128], qh: [0; 64], scales: [0; 16], d: f16::ZERO };
+        let mut q = [0; 256];
+        let mut scales = [0f32; 16];
+        let groups = x.as_chunks::<16>().0;
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let (scale, codes) = group(j, x);
+            (scales[j], *q) = (scale, codes.map(|code| (code + 32.0) as u8));
+        }
+        let max = signed_max(&scales);
+        if max.abs() < NEGLIGIBLE {
+            return block;
+        }
+        let inverse = -128.0 / max;
+        block.d = f16::from_f32(1.0 / inverse);
+        block.scales = scales.map(|s| nearest_in(inverse * s, -128.0, 127.0) as i8);
+        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
+            let scale = block.d.to_f32() * f32::from(block.scales[j]);
+            if scale != 0.0 {
+                *q = x.map(|x| (nearest_in(x / scale, -32.0, 31.0) + 32.0) as u8);
+            }
+        }
+        block.pack(&q);
+        block
+    }
+}
+
 impl Block for Q6K {
     const LEN: usize = 256;
     const BYTES: usize = 210;
     const GROUP: usize = 16;
+    const SPREAD: Option<Spread> = Some(Spread::Flat);
 
     fn read(bytes: &[u8]) -> Self {
         let scales = field::<16>(bytes, 192).map(|s| s as i8);
@@ -73,28 +103,11 @@ impl Block for Q6K {
     }
 
     fn encode(x: &[f32]) -> Self {
-        let mut block = Self { ql: [0; 128], qh: [0; 64], scales: [0; 16], d: f16::ZERO };
-        let mut q = [0; 256];
-        let mut scales = [0f32; 16];
-        let groups = x.as_chunks::<16>().0;
-        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
-            let (scale, codes) = symmetric(x, 32.0);
-            (scales[j], *q) = (scale, codes.map(|code| (code + 32.0) as u8));
-        }
-        let max = signed_max(&scales);
-        if max.abs() < NEGLIGIBLE {
-            return block;
-        }
-        let inverse = -128.0 / max;
-        block.d = f16::from_f32(1.0 / inverse);
-        block.scales = scales.map(|s| nearest_in(inverse * s, -128.0, 127.0) as i8);
-        for (j, (x, q)) in groups.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
-            let scale = block.d.to_f32() * f32::from(block.scales[j]);
-            if scale != 0.0 {
-                *q = x.map(|x| (nearest_in(x / scale, -32.0, 31.0) + 32.0) as u8);
-            }
-        }
-        block.pack(&q);
-        block
+        Self::choose(x, |_, x| symmetric(x, &squares(x), 32.0))
+    }
+
+    fn encode_weighted(x: &[f32], w: &[f32], greedy: bool) -> Self {
+        let groups = w.as_chunks::<16>().0;
+        Self::choose(x, |j, x| weighted(x, &groups[j], 32.0, greedy))
     }
 }

@@ -40,15 +40,18 @@ struct Fit {
 }
 
 impl Fit {
-    /// With the squares of `x` as weights.
-    fn of<const N: usize>(x: &[f32; N], l: &[f32; N]) -> Self {
+    fn of<const N: usize>(x: &[f32; N], w: &[f32; N], l: &[f32; N]) -> Self {
         let (mut xl, mut ll) = (0.0, 0.0);
         for i in 0..N {
-            let w = x[i] * x[i];
-            xl += w * x[i] * l[i];
-            ll += w * l[i] * l[i];
+            xl += w[i] * x[i] * l[i];
+            ll += w[i] * l[i] * l[i];
         }
         Self { xl, ll }
+    }
+
+    /// Whether the gain is more than that of `other`.
+    fn beats(self, other: Self) -> bool {
+        self.ll > 0.0 && other.ll > 0.0 && self.xl * self.xl * other.ll > other.xl * other.xl * self.ll
     }
 
     fn scale(self) -> f32 {
@@ -56,22 +59,26 @@ impl Fit {
     }
 }
 
-/// Chooses the scale for 16 codes in `-nmax..nmax` around zero: tries the one that makes the extreme element fit
-/// and 18 others close to it, with the squares of `x` as weights. Returns the codes too, since they stand if the
-/// scale is later rounded to zero.
-pub(crate) fn symmetric(x: &[f32; 16], nmax: f32) -> (f32, [f32; 16]) {
+/// The weights that take the place of importance where there is none: the squares.
+pub(crate) fn squares<const N: usize>(x: &[f32; N]) -> [f32; N] {
+    x.map(|v| v * v)
+}
+
+/// Chooses the scale for codes in `-nmax..nmax` around zero, whose errors weigh `w`: tries the one that makes the extreme
+/// element fit and 18 others close to it. Returns the codes too, since they stand if the scale is later rounded to zero.
+pub(crate) fn symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], nmax: f32) -> (f32, [f32; N]) {
     let max = signed_max(x);
     if max.abs() < NEGLIGIBLE {
-        return (0.0, [-nmax; 16]);
+        return (0.0, [-nmax; N]);
     }
     let codes_for = |iscale: f32| x.map(|v| nearest_in(iscale * v, -nmax, nmax - 1.0));
     let mut codes = codes_for(-nmax / max);
-    let fit = Fit::of(x, &codes);
+    let fit = Fit::of(x, w, &codes);
     let mut scale = fit.scale();
     let mut best = scale * fit.xl;
     for k in (-9..=9).filter(|&k| k != 0) {
         let trial = codes_for(-(nmax + 0.1 * k as f32) / max);
-        let fit = Fit::of(x, &trial);
+        let fit = Fit::of(x, w, &trial);
         if fit.ll > 0.0 && fit.xl * fit.xl > best * fit.ll {
             codes = trial;
             scale = fit.scale();
@@ -79,6 +86,88 @@ pub(crate) fn symmetric(x: &[f32; 16], nmax: f32) -> (f32, [f32; 16]) {
         }
     }
     (scale, codes)
+}
+
+/// Moves one code by one step at a time, the one whose step promises most, while that lowers the error; returns the
+/// best scale for the codes. (I. Kawrakow's way, ik_llama.cpp 295: nearly the best codes there are.)
+pub(crate) fn ascend<const N: usize>(x: &[f32; N], w: &[f32; N], nmax: f32, codes: &mut [f32; N]) -> f32 {
+    let mut fit = Fit::of(x, w, codes);
+    // Each step lowers the error, so there is an end; the bound is for sums that are rounded.
+    for _ in 0..8 * N {
+        let scale = fit.scale();
+        let mut promise = 0.0;
+        let mut step = None;
+        for i in 0..N {
+            let gradient = w[i] * (x[i] - scale * codes[i]);
+            let delta = if (gradient > 0.0) == (scale > 0.0) { 1.0 } else { -1.0 };
+            let new = codes[i] + delta;
+            if gradient.abs() > promise && new >= -nmax && new <= nmax - 1.0 {
+                promise = gradient.abs();
+                step = Some((i, delta));
+            }
+        }
+        let Some((i, delta)) = step else { break };
+        let moved =
+            Fit { xl: fit.xl + w[i] * x[i] * delta, ll: fit.ll + w[i] * (2.0 * codes[i] * delta + 1.0) };
+        if !moved.beats(fit) {
+            break;
+        }
+        codes[i] += delta;
+        fit = moved;
+    }
+    fit.scale()
+}
+
+/// [`symmetric`], and then with `greedy` [`ascend`].
+pub(crate) fn weighted<const N: usize>(
+    x: &[f32; N],
+    w: &[f32; N],
+    nmax: f32,
+    greedy: bool,
+) -> (f32, [f32; N]) {
+    let (mut scale, mut codes) = symmetric(x, w, nmax);
+    if greedy && scale != 0.0 {
+        scale = ascend(x, w, nmax, &mut codes);
+    }
+    (scale, codes)
+}
+
+/// Numbers that are not negative as multiples, up to `nmax`, of a scale: tries the one that makes the largest fit and 8
+/// others close to it, and then moves one multiple at a time while that lowers the error. Errors weigh `w`.
+pub(crate) fn multiples<const N: usize>(v: &[f32; N], w: &[f32; N], nmax: f32) -> (f32, [f32; N]) {
+    let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
+    if max < NEGLIGIBLE {
+        return (0.0, [0.0; N]);
+    }
+    let codes_for = |iscale: f32| v.map(|v| nearest_in(iscale * v, 0.0, nmax));
+    let mut codes = codes_for(nmax / max);
+    let mut fit = Fit::of(v, w, &codes);
+    for k in (-4..=4).filter(|&k| k != 0) {
+        let trial = codes_for((nmax + 0.1 * k as f32) / max);
+        let found = Fit::of(v, w, &trial);
+        if found.beats(fit) {
+            (codes, fit) = (trial, found);
+        }
+    }
+    for _ in 0..5 {
+        let mut changed = false;
+        for i in 0..N {
+            let without =
+                Fit { xl: fit.xl - w[i] * v[i] * codes[i], ll: fit.ll - w[i] * codes[i] * codes[i] };
+            if without.xl <= 0.0 || without.ll <= 0.0 {
+                continue;
+            }
+            let new = nearest_in(v[i] * without.ll / without.xl, 0.0, nmax);
+            let moved = Fit { xl: without.xl + w[i] * v[i] * new, ll: without.ll + w[i] * new * new };
+            if new != codes[i] && moved.beats(fit) {
+                (codes[i], fit, changed) = (new, moved, true);
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    (fit.scale(), codes)
 }
 
 /// Chooses the scale for 16 codes in `-4..4` by moving one code at a time while that lowers the error, and
@@ -89,7 +178,7 @@ pub(crate) fn three_bits(x: &[f32; 16]) -> (f32, [f32; 16]) {
         return (0.0, [-4.0; 16]);
     }
     let mut codes = x.map(|v| nearest_in(-4.0 / max * v, -4.0, 3.0));
-    let mut fit = Fit::of(x, &codes);
+    let mut fit = Fit::of(x, &squares(x), &codes);
     for _ in 0..5 {
         let mut changed = false;
         for (l, &v) in codes.iter_mut().zip(x) {
@@ -121,12 +210,20 @@ pub(crate) fn three_bits(x: &[f32; 16]) -> (f32, [f32; 16]) {
 pub(crate) struct AffineSearch {
     /// Largest code.
     pub(crate) nmax: f32,
-    /// The first range tried is `nmax + first` codes, and each further one is 0.1 wider.
+    /// The first range tried is `nmax + first` codes, and each further one is `step` wider.
     pub(crate) first: f32,
-    /// How many steps of 0.1 follow the first one.
+    pub(crate) step: f32,
+    /// How many steps follow the first one.
     pub(crate) steps: u32,
     /// Whether errors count by their magnitude rather than by their square.
     pub(crate) absolute: bool,
+}
+
+impl AffineSearch {
+    /// A finer search, for weights that are to be trusted.
+    pub(crate) const fn fine(nmax: f32) -> Self {
+        Self { nmax, first: -0.9, step: 0.05, steps: 36, absolute: false }
+    }
 }
 
 /// A group as `scale * code - min`, with `min` not negative.
@@ -163,7 +260,7 @@ pub(crate) fn affine<const N: usize>(x: &[f32; N], w: &[f32; N], search: &Affine
     let mut best = error(&codes, scale, min);
     for k in 0..=search.steps {
         // The minimum is the best one so far, so that each success shifts the ranges that follow.
-        let trial = codes_for((search.first + 0.1 * k as f32 + nmax) / (max - min), min);
+        let trial = codes_for((search.first + search.step * k as f32 + nmax) / (max - min), min);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0, 0.0, 0.0);
         for i in 0..N {
             sum_l += w[i] * trial[i];
@@ -202,9 +299,8 @@ pub(crate) fn nearest_entries(x: &[f32; 32], id: f32, table: &[i8; 16]) -> [u8; 
 }
 
 /// The scale for 32 codes that stand for the entries of a rising `table` whose first entry is its most extreme:
-/// first with the extreme element at the positive end, then at 15 places near the negative end, with the
-/// squares of `x` as weights.
-pub(crate) fn table_scale(x: &[f32; 32], table: &[i8; 16]) -> f32 {
+/// first with the extreme element at the positive end, then at 15 places near the negative end. Errors weigh `w`.
+pub(crate) fn table_scale(x: &[f32; 32], w: &[f32; 32], table: &[i8; 16]) -> f32 {
     let max = signed_max(x);
     if max.abs() < NEGLIGIBLE {
         return 0.0;
@@ -212,10 +308,10 @@ pub(crate) fn table_scale(x: &[f32; 32], table: &[i8; 16]) -> f32 {
     let first = f32::from(table[0]);
     let fit = |id: f32| {
         let (mut xl, mut ll) = (0.0, 0.0);
-        for (&v, index) in x.iter().zip(nearest_entries(x, id, table)) {
-            let (w, l) = (v * v, f32::from(table[usize::from(index & 15)]));
-            xl += w * l * v;
-            ll += w * l * l;
+        for (i, index) in nearest_entries(x, id, table).into_iter().enumerate() {
+            let l = f32::from(table[usize::from(index & 15)]);
+            xl += w[i] * l * x[i];
+            ll += w[i] * l * l;
         }
         Fit { xl, ll }
     };

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::search::{AffineSearch, affine, nearest_in};
+use super::search::{AffineSearch, affine, multiples, nearest_in};
 
 /// Scales and minima of the 8 groups, 6 bits each: the first four lie in the low bits of their own byte, the
 /// last four are put together from nibbles and the bits left over.
@@ -35,19 +35,47 @@ pub(crate) struct Groups {
     pub(crate) codes: [u8; 256],
 }
 
-/// Chooses scale and minimum of each group of `x` `[256]`, rounds them to what is stored, and then chooses the
-/// codes anew for the rounded ones. An element weighs its magnitude and the root mean square of its group.
+/// Chooses scale and minimum of each group of `x` `[256]`, rounds them to what is stored, and then chooses the codes anew
+/// for the rounded ones. An element weighs its magnitude and the root mean square of its group.
 pub(crate) fn encode(x: &[f32], search: &AffineSearch) -> Groups {
+    let weigh = |_: usize, x: &[f32; 32]| {
+        let rms = (x.iter().fold(0.0, |sum, x| sum + x * x) / 32.0).sqrt();
+        x.map(|v| rms + v.abs())
+    };
+    choose(x, search, weigh, |v, _| six_bits(v))
+}
+
+/// As [`encode`], with a weight for each element; scales and minima weigh what their groups do.
+pub(crate) fn encode_weighted(x: &[f32], w: &[f32], nmax: f32) -> Groups {
+    let groups = w.as_chunks::<32>().0;
+    choose(
+        x,
+        &AffineSearch::fine(nmax),
+        |j, _| groups[j],
+        |v, w| {
+            let (d, codes) = multiples(v, w, 63.0);
+            (f16::from_f32(d), codes.map(|code| code as u8))
+        },
+    )
+}
+
+fn choose(
+    x: &[f32],
+    search: &AffineSearch,
+    weigh: impl Fn(usize, &[f32; 32]) -> [f32; 32],
+    round: impl Fn(&[f32; 8], &[f32; 8]) -> (f16, [u8; 8]),
+) -> Groups {
     let mut codes = [0; 256];
-    let (mut scales, mut mins) = ([0f32; 8], [0f32; 8]);
+    let (mut scales, mut mins, mut weights) = ([0f32; 8], [0f32; 8], [0f32; 8]);
     let groups = x.as_chunks::<32>().0;
     for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<32>().0).enumerate() {
-        let rms = (x.iter().fold(0.0, |sum, x| sum + x * x) / 32.0).sqrt();
-        let found = affine(x, &x.map(|v| rms + v.abs()), search);
+        let w = weigh(j, x);
+        let found = affine(x, &w, search);
         (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
+        weights[j] = w.iter().sum();
     }
-    let (d, sc) = six_bits(&scales);
-    let (dmin, mn) = six_bits(&mins);
+    let (d, sc) = round(&scales, &weights);
+    let (dmin, mn) = round(&mins, &weights);
     for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<32>().0).enumerate() {
         let scale = d.to_f32() * f32::from(sc[j]);
         let min = dmin.to_f32() * f32::from(mn[j]);

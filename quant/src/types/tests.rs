@@ -408,3 +408,62 @@ proptest::proptest! {
         }
     }
 }
+
+/// Numbers with heavy tails, and every 37th column much larger.
+fn rough(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let mut value = |i: usize| {
+        let (a, b) = (uniform() - 0.5, uniform());
+        a / (0.05 + b) * if i % 37 == 5 { 10.0 } else { 0.3 }
+    };
+    (0..len).map(&mut value).collect()
+}
+
+/// Sums of squared errors as shares of those by the plain rule, means over rows: searched; weighted by importance, and
+/// searched with it.
+fn errors(ty: TensorType) -> [f64; 2] {
+    const COLS: usize = 512;
+    let importance: Vec<f32> = rough(99, COLS).iter().map(|v| v * v + 0.01).collect();
+    const ROWS: u64 = 40;
+    let mut sums = [0.0; 2];
+    for seed in 0..ROWS {
+        let x = rough(seed + 1, COLS);
+        let mut bytes = vec![0; ty.row_bytes(COLS).unwrap()];
+        let mut decoded = vec![0.0; COLS];
+        let mut error = |bytes: &[u8], w: &dyn Fn(usize) -> f32| {
+            decode_row(ty, bytes, &mut decoded).unwrap();
+            (0..COLS)
+                .map(|i| f64::from(w(i)) * f64::from(x[i] - decoded[i]) * f64::from(x[i] - decoded[i]))
+                .sum::<f64>()
+        };
+        encode_row(ty, &x, &mut bytes).unwrap();
+        let plain = [error(&bytes, &|_| 1.0), error(&bytes, &|i| importance[i])];
+        encode_row_searched(ty, &x, None, &mut bytes).unwrap();
+        sums[0] += error(&bytes, &|_| 1.0) / plain[0];
+        encode_row_searched(ty, &x, Some(&importance), &mut bytes).unwrap();
+        sums[1] += error(&bytes, &|i| importance[i]) / plain[1];
+    }
+    sums.map(|sum| sum / ROWS as f64)
+}
+
+#[test]
+fn a_search_lowers_the_error_and_importance_lowers_it_more() {
+    for ty in TensorType::ALL.into_iter().filter(|ty| ty.is_decodable() && ty.is_quantized()) {
+        let [searched, with_importance] = errors(ty);
+        println!("{ty}: {searched:.4} {with_importance:.4}");
+        assert!(searched <= 1.0, "{ty}: {searched}");
+        match ty {
+            Q8_0 | Mxfp4 => assert_eq!((searched, with_importance), (1.0, 1.0), "{ty}"),
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 => assert!(searched < 1.0 && with_importance < searched, "{ty}"),
+            _ => assert!(searched == 1.0 && with_importance < 0.98, "{ty}: {with_importance}"),
+        }
+    }
+    let wrong = encode_row_searched(Q4_0, &[0.0; 32], Some(&[1.0; 31]), &mut [0; 18]);
+    assert_eq!(wrong, Err(TypeError::Importance { cols: 32, found: 31 }));
+}

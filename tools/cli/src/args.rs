@@ -230,9 +230,12 @@ pub(crate) struct ConvertArgs {
     /// The file to write [default: the directory's name and the type, in the current directory]
     #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
     pub(crate) out: Option<PathBuf>,
-    /// How matrices are stored: f32, f16, bf16, q8_0, ...
+    /// How matrices are stored: f32, f16, bf16, q8_0, q4_k_m, ...
     #[arg(long = "type", env = "QWIP_TYPE", value_name = "TYPE", default_value = "f16")]
     pub(crate) ty: String,
+    /// The bytes of llama.cpp's quantizer, in place of codes with less error
+    #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
+    pub(crate) reference: bool,
 }
 
 #[derive(Args, Debug)]
@@ -258,6 +261,12 @@ pub(crate) struct QuantizeArgs {
     /// Quantize what is quantized already, which loses more
     #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
     pub(crate) allow_requantize: bool,
+    /// Importance matrix: columns that matter more lose less
+    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE", conflicts_with = "reference")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// The bytes of llama.cpp's quantizer, in place of codes with less error
+    #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
+    pub(crate) reference: bool,
     /// As many files as the model came in
     #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
     pub(crate) keep_split: bool,

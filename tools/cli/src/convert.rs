@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let result = qwip_convert::convert(
         &args.checkpoint,
         &out,
-        &Options { ty, threads: None },
+        &Options { ty, reference: args.reference, threads: None },
         &mut Reporter::new("converting"),
     );
     drop(armed);

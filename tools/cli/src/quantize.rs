@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use qwip_convert::quantize::{Options, Plan, Step, tensor_type};
+use anyhow::{Context, anyhow};
+use qwip_convert::quantize::{Imatrix, Options, Plan, Step, tensor_type};
 use qwip_convert::{ConvertError, FileType, file_type};
 
 use crate::args::QuantizeArgs;
@@ -38,6 +39,8 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         leave_output: args.leave_output_tensor,
         pure: args.pure,
         allow_requantize: args.allow_requantize,
+        reference: args.reference,
+        imatrix: args.imatrix.as_deref().map(imatrix).transpose()?,
         keep_split: args.keep_split,
         edits: edits(&args.override_kv, "--override-kv")?,
         threads: args.threads.or(threads),
@@ -101,6 +104,13 @@ fn words(words: &[String]) -> anyhow::Result<Words> {
         Some((word, _)) => return Err(usage(format!("{word:?} is no number of threads"))),
     };
     Ok(Words { input: input.into(), out: out.map(PathBuf::from), ty, threads })
+}
+
+/// Reads an importance matrix, of which the name goes into the output.
+fn imatrix(path: &Path) -> anyhow::Result<(Imatrix, String)> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let imatrix = Imatrix::parse(&bytes).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+    Ok((imatrix, path.display().to_string()))
 }
 
 /// `ggml-model-TYPE.gguf` beside the input, as llama-quantize has it.

@@ -6,7 +6,7 @@ use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
-use crate::stream::{Job, Stream};
+use crate::stream::{Encoder, Job, Stream};
 use crate::vocab::Vocab;
 use crate::{Options, Progress, Summary, metadata};
 use qwip_quant::TensorType;
@@ -65,7 +65,8 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let mut data = writer.start(output).map_err(gguf_error(&path))?;
     for t in &plan {
         let Planned { rows, cols, from, to, .. } = *t;
-        let job = Job { name: &t.expected.name, rows, cols, from, to };
+        let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
+        let job = Job { name: &t.expected.name, rows, cols, from, to, encoder };
         let mut read = |at, bytes: &mut [u8]| checkpoint.read(&t.stored, at, bytes);
         let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
         if overflowed > 0 {

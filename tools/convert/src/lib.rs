@@ -50,6 +50,8 @@ pub fn file_type(name: &str) -> Result<FileType, ConvertError> {
 pub struct Options {
     /// What the matrices become; norms and biases are F32 in every case.
     pub ty: FileType,
+    /// The codes of llama.cpp's quantizer, bit by bit, in place of codes with less error.
+    pub reference: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
 }

@@ -7,10 +7,11 @@ use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
 use crate::output::OutputFile;
 use crate::source::Source;
-use crate::stream::{Job, Stream};
+use crate::stream::{Encoder, Job, Stream};
 use crate::{Progress, Summary};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer, split};
+pub use qwip_quant::imatrix::Imatrix;
 use qwip_quant::mix::{self, Facts, Mix};
 use qwip_quant::types::{FileType, check_row};
 use regex::Regex;
@@ -36,6 +37,10 @@ pub struct Options {
     pub pure: bool,
     /// Quantize what is quantized already.
     pub allow_requantize: bool,
+    /// The codes of llama.cpp's quantizer without an importance matrix, bit by bit, in place of codes with less error.
+    pub reference: bool,
+    /// How much the columns of each tensor matter, and the name of the file that says so.
+    pub imatrix: Option<(Imatrix, String)>,
     /// As many files as the model came in.
     pub keep_split: bool,
     /// Changes to the metadata.
@@ -142,7 +147,12 @@ impl Plan {
         if options.keep_split {
             steps.sort_by_key(|step| step.shard);
         }
-        Ok(Plan { source, options, changes, steps })
+        let plan = Plan { source, options, changes, steps };
+        // An importance matrix of another model is an error before anything is written.
+        for t in plan.source.shards.iter().flat_map(|s| &s.header.tensors) {
+            plan.importance(t)?;
+        }
+        Ok(plan)
     }
 
     /// What becomes of every tensor, in the order in which they are written.
@@ -206,7 +216,12 @@ impl Plan {
                     return invalid(format!("{} is gone", step.name));
                 };
                 let (name, from, to) = (step.name.as_str(), step.from, step.to);
-                let job = Job { name, rows: t.rows(), cols: t.cols() as usize, from, to };
+                let importance = self.importance(t)?;
+                let encoder = match self.options.reference {
+                    true => Encoder::Reference,
+                    false => Encoder::Searched(importance.as_deref()),
+                };
+                let job = Job { name, rows: t.rows(), cols: t.cols() as usize, from, to, encoder };
                 let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
                 let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
                 if overflowed > 0 {
@@ -258,6 +273,12 @@ impl Plan {
         Ok(())
     }
 
+    /// The importance of a tensor's columns, if it is known.
+    fn importance(&self, t: &TensorInfo) -> Result<Option<Vec<f32>>> {
+        let Some((imatrix, file)) = &self.options.imatrix else { return Ok(None) };
+        imatrix.weights(&t.name, &t.dims).map_err(|e| ConvertError::Invalid(format!("{file}: {e}")))
+    }
+
     /// The header of a file of the output.
     fn writer(&self, no: usize, count: usize) -> Result<Writer> {
         let mut writer = Writer::new();
@@ -279,6 +300,14 @@ impl Plan {
             }
             if let Some(ty) = self.options.ty {
                 writer.set("general.file_type", ty.id);
+            }
+            if let Some((imatrix, file)) = &self.options.imatrix {
+                writer.set("quantize.imatrix.file", file.as_str());
+                if let Some(dataset) = imatrix.datasets.first() {
+                    writer.set("quantize.imatrix.dataset", dataset.as_str());
+                }
+                writer.set("quantize.imatrix.entries_count", imatrix.entries.len() as u32);
+                writer.set("quantize.imatrix.chunks_count", imatrix.chunks);
             }
         }
         if count > 1 {
@@ -308,7 +337,10 @@ impl<'a> Chooser<'a> {
         let mix = match options.ty {
             Some(ty) => {
                 let (layers, shared_heads) = layers_and_shared_heads(header)?;
-                Some(Mix::new(ty, Facts { layers, shared_heads, values, tied, imatrix: false }))
+                Some(Mix::new(
+                    ty,
+                    Facts { layers, shared_heads, values, tied, imatrix: options.imatrix.is_some() },
+                ))
             }
             None => None,
         };

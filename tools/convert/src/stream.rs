@@ -4,7 +4,7 @@ use crate::Progress;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::output::OutputFile;
 use qwip_quant::gguf::DataWriter;
-use qwip_quant::{TensorType, decode_row, encode_row};
+use qwip_quant::{TensorType, decode_row, encode_row, encode_row_searched};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,16 @@ pub(crate) struct Job<'a> {
     pub(crate) cols: usize,
     pub(crate) from: TensorType,
     pub(crate) to: TensorType,
+    pub(crate) encoder: Encoder<'a>,
+}
+
+/// How codes are chosen.
+#[derive(Clone, Copy)]
+pub(crate) enum Encoder<'a> {
+    /// As llama.cpp does without an importance matrix, bit by bit.
+    Reference,
+    /// With less error where there is a way, and with the importance of each column, `[matrices, cols]`, where it is known.
+    Searched(Option<&'a [f32]>),
 }
 
 /// Reads bytes of a tensor, from the given one of them on.
@@ -76,7 +86,8 @@ impl Stream {
             } else {
                 self.encoded.resize(rows * encoded_row, 0);
                 let (source, encoded) = (&self.source, &mut self.encoded);
-                self.pool.install(|| recode(job, source, source_row, encoded, encoded_row, &overflowed))?;
+                self.pool
+                    .install(|| recode(job, row, source, source_row, encoded, encoded_row, &overflowed))?;
                 &self.encoded
             };
             out.write(bytes).map_err(gguf_error(path))?;
@@ -87,9 +98,10 @@ impl Stream {
     }
 }
 
-/// Decodes and encodes whole rows, in groups spread over the threads of the pool.
+/// Decodes and encodes whole rows, the first of which is `first`, in groups spread over the threads of the pool.
 fn recode(
     job: &Job,
+    first: u64,
     source: &[u8],
     source_row: usize,
     encoded: &mut [u8],
@@ -98,22 +110,37 @@ fn recode(
 ) -> Result<()> {
     let group = (GROUP_ELEMENTS / job.cols).max(1);
     let groups = source.par_chunks(group * source_row).zip(encoded.par_chunks_mut(group * encoded_row));
-    groups.try_for_each_init(
+    groups.enumerate().try_for_each_init(
         || vec![0f32; job.cols],
-        |values, (source, encoded)| {
+        |values, (index, (source, encoded))| {
             let rows = source.chunks_exact(source_row).zip(encoded.chunks_exact_mut(encoded_row));
-            for (source, encoded) in rows {
+            for (row, (source, encoded)) in rows.enumerate() {
                 let named = |e| ConvertError::Invalid(format!("{}: {e}", job.name));
                 decode_row(job.from, source, values).map_err(named)?;
                 if job.to == TensorType::F16 {
                     let lost = values.iter().filter(|v| v.is_finite() && v.abs() >= F16_OVERFLOW).count();
                     overflowed.fetch_add(lost as u64, Ordering::Relaxed);
                 }
-                encode_row(job.to, values, encoded).map_err(named)?;
+                match job.encoder {
+                    Encoder::Reference => encode_row(job.to, values, encoded),
+                    Encoder::Searched(importance) => {
+                        let row = first + (index * group + row) as u64;
+                        let importance = importance.map(|all| importance_of(job, row, all));
+                        encode_row_searched(job.to, values, importance, encoded)
+                    }
+                }
+                .map_err(named)?;
             }
             Ok(())
         },
     )
+}
+
+/// The importance of the columns that a row meets: those of its matrix.
+fn importance_of<'a>(job: &Job, row: u64, all: &'a [f32]) -> &'a [f32] {
+    let matrices = (all.len() / job.cols).max(1) as u64;
+    let matrix = (row / (job.rows / matrices).max(1)).min(matrices - 1) as usize;
+    &all[matrix * job.cols..(matrix + 1) * job.cols]
 }
 
 /// The smallest magnitude that rounds to infinity: half a step above the largest F16 number.

@@ -19,7 +19,7 @@ fn model() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn options(ty: &str) -> Options {
-    Options { ty: Some(named(ty)), threads: Some(2), ..Options::default() }
+    Options { ty: Some(named(ty)), reference: true, threads: Some(2), ..Options::default() }
 }
 
 fn refusal(input: &Path, out: &Path, options: Options) -> String {
