@@ -46,7 +46,7 @@ pub mod sample;
 pub mod session;
 pub mod tokenizer;
 
-pub use backend::VerbTimes;
+pub use backend::{Importance, VerbTimes};
 pub use error::{Error, Result};
 pub use file::{ModelFile, OpenOptions};
 pub use generate::{FinishReason, GenerateOptions, Generated, generate};

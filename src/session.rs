@@ -11,7 +11,7 @@ use qwip_cpu::ops::Cpu;
 
 use qwip_quant::limits;
 
-use crate::backend::{Batch, Buffers, CpuBackend, LogitRows, Timed, VerbTimes};
+use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvCache, KvType};
 use crate::model::{Config, Model, RopeFrequencies};
@@ -78,6 +78,7 @@ pub struct Session {
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
+    importance: Option<Importance>,
 }
 
 impl Session {
@@ -110,6 +111,7 @@ impl Session {
             tokens: Vec::new(),
             buffers: Buffers::default(),
             verb_times: None,
+            importance: None,
             model,
             cpu,
         })
@@ -148,6 +150,17 @@ impl Session {
     /// What each verb took since [`Session::time_verbs`]; `None` if that was not called.
     pub fn verb_times(&self) -> Option<&VerbTimes> {
         self.verb_times.as_ref()
+    }
+
+    /// From now on sums the squares of what meets the columns of the layers' matrices, starting at 0. A call that fails
+    /// adds whole slices only.
+    pub fn observe_importance(&mut self) {
+        self.importance = Some(Importance::default());
+    }
+
+    /// What was seen since [`Session::observe_importance`]; `None` if that was not called.
+    pub fn importance(&self) -> Option<&Importance> {
+        self.importance.as_ref()
     }
 
     /// Bytes of the key/value pages held.
@@ -285,9 +298,14 @@ impl Session {
             cancel.flag(),
             &mut check_and_hand_out,
         );
-        match &mut self.verb_times {
-            None => self.model.forward(&mut backend, batch)?,
-            Some(times) => self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?,
+        match (&mut self.verb_times, &mut self.importance) {
+            (None, None) => self.model.forward(&mut backend, batch)?,
+            (Some(times), _) => self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?,
+            (None, Some(importance)) => {
+                let mut seen = Importance::default();
+                self.model.forward(&mut Observed { backend: &mut backend, seen: &mut seen }, batch)?;
+                importance.add(seen);
+            }
         }
         self.kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);

@@ -104,6 +104,17 @@ impl<'a> CpuBackend<'a> {
         rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
         CpuBackend { cpu, file, config, kv, b: buffers, start, n, cancel, sink }
     }
+
+    /// What the last projection was given, `[n, cols]`.
+    pub(crate) fn input(&self) -> &[f32] {
+        self.b.input.x()
+    }
+
+    /// Makes RMSNorm(x; norm, eps) the input.
+    pub(crate) fn load_normed(&mut self, norm: &[f32], eps: f32) -> Result<()> {
+        ops::norm::rms_norm_rows(self.cpu, &self.b.x, norm, eps, &mut self.b.input, Some(self.cancel))?;
+        Ok(())
+    }
 }
 
 impl Backend for CpuBackend<'_> {

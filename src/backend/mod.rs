@@ -4,9 +4,12 @@
 //! the verbs work on them in order; a model file only says which weights take part.
 
 mod cpu;
+mod observed;
 mod timed;
 
 pub use cpu::{Buffers, CpuBackend, LogitSink};
+pub use observed::Importance;
+pub(crate) use observed::Observed;
 pub(crate) use timed::Timed;
 pub use timed::VerbTimes;
 

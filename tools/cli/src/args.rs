@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// Make a smaller GGUF file of a GGUF file
     Quantize(QuantizeArgs),
+    /// Find out which columns of a model's matrices matter for a text, for `quantize --imatrix`
+    Imatrix(ImatrixArgs),
     /// Change the metadata or the chat template of a GGUF file
     Edit(EditArgs),
     /// Say what is in a model file
@@ -282,6 +284,26 @@ pub(crate) struct QuantizeArgs {
     /// Threads [default: one a core]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImatrixArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text to read; it should be of the kind that the model will meet
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "TEXT")]
+    pub(crate) file: PathBuf,
+    /// The importance matrix to write
+    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
+    pub(crate) out: PathBuf,
+    /// Chunks of the text to read [default: all]
+    #[arg(long, env = "QWIP_CHUNKS", value_name = "N")]
+    pub(crate) chunks: Option<usize>,
+    /// Go on where a stopped run has left off
+    #[arg(long, env = "QWIP_RESUME", value_parser = FalseyValueParser::new())]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
 }
 
 #[derive(Args, Debug)]

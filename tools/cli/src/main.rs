@@ -8,6 +8,7 @@ mod convert;
 mod doctor;
 mod edit;
 mod eval;
+mod imatrix;
 mod input;
 mod interrupt;
 mod machine;
@@ -53,6 +54,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Run(args)) => run::run(args)?,
         Some(Command::Convert(args)) => convert::run(&args)?,
         Some(Command::Quantize(args)) => quantize::run(&args)?,
+        Some(Command::Imatrix(args)) => imatrix::run(&args)?,
         Some(Command::Edit(args)) => edit::run(&args)?,
         Some(Command::Show(args)) => show::run(&args)?,
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,

@@ -1,0 +1,102 @@
+//! Watches what meets the columns of the weight matrices, for an importance matrix.
+
+use std::collections::BTreeMap;
+
+use super::{Backend, Batch, CpuBackend, HeadNorms};
+use crate::error::Result;
+use crate::model::{Linear, Weight};
+
+/// Sums of the squares of the activations that met each column, by the name of the weight.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Importance {
+    entries: BTreeMap<String, Columns>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Columns {
+    sums: Vec<f64>, // [cols]
+    rows: u64,
+}
+
+impl Importance {
+    /// Name, sums of squares `[cols]` and number of rows of activations of each weight, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f64], u64)> {
+        self.entries.iter().map(|(name, columns)| (name.as_str(), columns.sums.as_slice(), columns.rows))
+    }
+
+    /// Adds rows of activations, `[n, cols]`, that met a weight.
+    fn see(&mut self, weight: &Weight, x: &[f32]) {
+        let columns = self
+            .entries
+            .entry(weight.name.clone())
+            .or_insert_with(|| Columns { sums: vec![0.0; weight.cols], rows: 0 });
+        for row in x.chunks_exact(weight.cols) {
+            for (sum, x) in columns.sums.iter_mut().zip(row) {
+                *sum += f64::from(*x) * f64::from(*x);
+            }
+            columns.rows += 1;
+        }
+    }
+
+    /// Adds what was seen elsewhere.
+    pub(crate) fn add(&mut self, other: Importance) {
+        for (name, more) in other.entries {
+            match self.entries.get_mut(&name) {
+                None => {
+                    self.entries.insert(name, more);
+                }
+                Some(columns) => {
+                    columns.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| *sum += more);
+                    columns.rows += more.rows;
+                }
+            }
+        }
+    }
+}
+
+/// A backend that is watched. The output matrix is not: its importance matters to no mix, and it would have to be
+/// computed for every token.
+pub(crate) struct Observed<'a, 'b> {
+    pub(crate) backend: &'a mut CpuBackend<'b>,
+    pub(crate) seen: &'a mut Importance,
+}
+
+impl Backend for Observed<'_, '_> {
+    fn embed(&mut self, table: &Weight, batch: &Batch<'_>) -> Result<()> {
+        self.backend.embed(table, batch)
+    }
+
+    fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
+        self.backend.norm_project(norm, eps, outs)?;
+        outs.iter().for_each(|out| self.seen.see(&out.weight, self.backend.input()));
+        Ok(())
+    }
+
+    fn rope_store(&mut self, layer: usize, norms: Option<HeadNorms<'_>>, eps: f32) -> Result<()> {
+        self.backend.rope_store(layer, norms, eps)
+    }
+
+    fn attend(&mut self, layer: usize) -> Result<()> {
+        self.backend.attend(layer)
+    }
+
+    fn project_add(&mut self, w: &Linear) -> Result<()> {
+        self.backend.project_add(w)?;
+        self.seen.see(&w.weight, self.backend.input());
+        Ok(())
+    }
+
+    fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
+        // Once more for us: afterwards the input of the down projection has taken its place.
+        self.backend.load_normed(norm, eps)?;
+        self.seen.see(&gate.weight, self.backend.input());
+        self.seen.see(&up.weight, self.backend.input());
+        self.backend.gated_mlp(norm, eps, gate, up, down)?;
+        self.seen.see(&down.weight, self.backend.input());
+        Ok(())
+    }
+
+    fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()> {
+        self.backend.logits(norm, eps, w, batch)
+    }
+}

@@ -1,0 +1,135 @@
+//! `qwip imatrix`: which columns of a model's matrices matter for a text.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use qwip::Session;
+use qwip::quant::imatrix::{Entry, Imatrix};
+use qwip::tokenizer::Special;
+use qwip_convert::OutputFile;
+
+use crate::args::ImatrixArgs;
+use crate::output::{self, Ending, usage};
+use crate::progress::{Meter, Unit};
+use crate::{input, interrupt, model_arg};
+
+/// Tokens of a chunk unless the caller chooses.
+const CHUNK: usize = 512;
+
+pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
+    OutputFile::check(&args.out)?;
+    let mut compute = args.compute.clone();
+    let size = *compute.ctx_size.get_or_insert(CHUNK);
+    let opened = model_arg::Opened::new(&model_arg::choose(&args.model)?, &compute)?;
+    let tokenizer = opened.tokenizer()?;
+    let tokens = tokenizer.encode(&input::read(&args.file)?, Special::Parse);
+    let source = args.file.display().to_string();
+    let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
+    let all = tokens.len() / size;
+    if all == 0 {
+        bail!("{source} has {} tokens, fewer than the {size} of a chunk (-c)", tokens.len());
+    }
+    let chunks = args.chunks.unwrap_or(all).min(all);
+    let mut found = match args.resume {
+        true => resumed(&args.out, size, &source)?,
+        false => Imatrix { datasets: vec![source.clone()], chunk_size: size as u32, ..Imatrix::default() },
+    };
+    let done = found.chunks as usize;
+    if done >= chunks {
+        return output::line(format_args!(
+            "{}: {done} chunks, as many as there are to read",
+            args.out.display()
+        ));
+    }
+    let mut session = opened.session(Some(size))?;
+    session.observe_importance();
+    let armed = interrupt::arm();
+    let mut meter = Meter::new("reading", (chunks * size) as u64, Unit::Tokens);
+    meter.advance((done * size) as u64, "");
+    let mut stopped = false;
+    for chunk in tokens.chunks_exact(size).take(chunks).skip(done) {
+        let mut chunk = chunk.to_vec();
+        if let Some(bos) = bos {
+            chunk[0] = bos;
+        }
+        session.truncate(0);
+        let before = session.importance().cloned();
+        match session.extend(&chunk, interrupt::flag(), &mut |_| {}) {
+            Ok(()) => {}
+            Err(qwip::Error::Cancelled) => {
+                // What the chunk added before it was stopped does not count.
+                stopped = true;
+                add(&mut found, before.as_ref());
+                break;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        found.chunks += 1;
+        meter.advance(size as u64, &format!("chunk {} of {chunks}", found.chunks));
+    }
+    drop(meter);
+    drop(armed);
+    if !stopped {
+        add(&mut found, session.importance());
+    }
+    if found.chunks as usize == done {
+        return Err(Ending::Interrupted.into());
+    }
+    let written =
+        found.write(OutputFile::create(&args.out)?).map_err(|e| anyhow!("{}: {e}", args.out.display()))?;
+    written.finish()?;
+    report(&found, &session, args)?;
+    if stopped {
+        output::note(format_args!(
+            "qwip: stopped after {} of {chunks} chunks; --resume goes on",
+            found.chunks
+        ));
+        return Err(Ending::Interrupted.into());
+    }
+    Ok(())
+}
+
+/// What an earlier run has left.
+fn resumed(path: &Path, size: usize, source: &str) -> anyhow::Result<Imatrix> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let found = Imatrix::parse(&bytes).map_err(|e| anyhow!("{shown}: {e}"))?;
+    if found.chunk_size as usize != size {
+        return Err(usage(format!(
+            "{shown} has chunks of {} tokens, not of {size}: give -c",
+            found.chunk_size
+        )));
+    }
+    if found.datasets != [source] {
+        return Err(usage(format!(
+            "{shown} comes from {:?}, not from {source:?}",
+            found.datasets.join(", ")
+        )));
+    }
+    Ok(found)
+}
+
+fn add(to: &mut Imatrix, seen: Option<&qwip::Importance>) {
+    for (name, sums, rows) in seen.into_iter().flat_map(|seen| seen.iter()) {
+        let entry = to
+            .entries
+            .entry(name.to_string())
+            .or_insert_with(|| Entry { sums: vec![0.0; sums.len()], counts: vec![0.0] });
+        entry.sums.iter_mut().zip(sums).for_each(|(to, more)| *to = (f64::from(*to) + more) as f32);
+        entry.counts[0] += rows as f32;
+    }
+}
+
+/// What the matrix covers.
+fn report(found: &Imatrix, session: &Session, args: &ImatrixArgs) -> anyhow::Result<()> {
+    let columns: usize = found.entries.values().map(|entry| entry.sums.len()).sum();
+    let idle = found.entries.values().flat_map(|entry| &entry.sums).filter(|sum| **sum == 0.0).count();
+    output::line(format_args!(
+        "{}: {} chunks of {} tokens, {} matrices in {} layers, {columns} columns, {idle} of them never met anything",
+        args.out.display(),
+        found.chunks,
+        found.chunk_size,
+        found.entries.len(),
+        session.model().config().layers
+    ))
+}
