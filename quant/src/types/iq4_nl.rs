@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, field, half_at, nibbles, pack_nibbles};
 use super::search::{inverse, nearest_entries, table_scale};
 
 /// What the codes of IQ4_NL and IQ4_XS stand for: steps that are finer near zero.
@@ -26,11 +26,6 @@ impl Block for Iq4Nl {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         for (code, q) in codes.iter_mut().zip(nibbles(&self.qs)) {
             *code = IQ4_VALUES[usize::from(q)];
@@ -40,6 +35,13 @@ impl Block for Iq4Nl {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Iq4Nl {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, field, half_at, nibbles, pack_nibbles};
 use super::iq4_nl::IQ4_VALUES;
 use super::search::{inverse, nearest_entries, nearest_in, signed_max, table_scale};
 
@@ -29,13 +29,6 @@ impl Block for Iq4Xs {
         Self { d: half_at(bytes, 0), scales_h, scales_l: field(bytes, 4), qs: field(bytes, 8) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.scales_h.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.scales_l);
-        bytes[8..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         let d = self.d.to_f32();
         for (b, (codes, qs)) in codes.chunks_exact_mut(32).zip(self.qs.as_chunks::<16>().0).enumerate() {
@@ -50,6 +43,15 @@ impl Block for Iq4Xs {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Iq4Xs {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.scales_h.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.scales_l);
+        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::block::{Block, Encode, field, half_at, pack_two_bit_codes, two_bit_codes};
 use super::search::{AffineSearch, affine, nearest_in};
 
 /// A block of 256 elements: `d * (scales & 15) * q - dmin * (scales >> 4)`, 16 elements to a group.
@@ -36,13 +36,6 @@ impl Block for Q2K {
         Self { scales: field(bytes, 0), qs: field(bytes, 16), d, dmin }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..16].copy_from_slice(&self.scales);
-        bytes[16..80].copy_from_slice(&self.qs);
-        bytes[80..82].copy_from_slice(&self.d.to_le_bytes());
-        bytes[82..].copy_from_slice(&self.dmin.to_le_bytes());
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
         for (code, q) in codes.iter_mut().zip(two_bit_codes(&self.qs)) {
             *code = q as i8;
@@ -56,6 +49,15 @@ impl Block for Q2K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
+    }
+}
+
+impl Encode for Q2K {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..16].copy_from_slice(&self.scales);
+        bytes[16..80].copy_from_slice(&self.qs);
+        bytes[80..82].copy_from_slice(&self.d.to_le_bytes());
+        bytes[82..].copy_from_slice(&self.dmin.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {

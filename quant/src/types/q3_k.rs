@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::block::{Block, Encode, field, half_at, pack_two_bit_codes, two_bit_codes};
 use super::search::{nearest_in, signed_max, three_bits};
 
 /// A block of 256 elements: `d * (S - 32) * (q - 4)`, 16 elements to a group.
@@ -44,13 +44,6 @@ impl Block for Q3K {
         Self { hmask: field(bytes, 0), qs: field(bytes, 32), scales: field(bytes, 96), d }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..32].copy_from_slice(&self.hmask);
-        bytes[32..96].copy_from_slice(&self.qs);
-        bytes[96..108].copy_from_slice(&self.scales);
-        bytes[108..].copy_from_slice(&self.d.to_le_bytes());
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         let low = two_bit_codes(&self.qs);
         for (j, (codes, low)) in codes.chunks_exact_mut(32).zip(low.chunks_exact(32)).enumerate() {
@@ -66,6 +59,15 @@ impl Block for Q3K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q3K {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..32].copy_from_slice(&self.hmask);
+        bytes[32..96].copy_from_slice(&self.qs);
+        bytes[96..108].copy_from_slice(&self.scales);
+        bytes[108..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {

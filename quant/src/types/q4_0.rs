@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, field, half_at, nibbles, pack_nibbles};
 use super::search::{inverse, signed_max};
 
 /// A block of 32 elements: `d * (q - 8)`.
@@ -23,11 +23,6 @@ impl Block for Q4_0 {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         for (code, q) in codes.iter_mut().zip(nibbles(&self.qs)) {
             *code = q as i8 - 8;
@@ -37,6 +32,13 @@ impl Block for Q4_0 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q4_0 {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.qs);
     }
 
     /// The element of largest magnitude, with its sign, becomes code 0, so that one end of the range is exact.

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, field, half_at, nibbles, pack_nibbles};
 use super::search::{inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
@@ -26,12 +26,6 @@ impl Block for Q4_1 {
         Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qs: field(bytes, 4) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
         for (code, q) in codes.iter_mut().zip(nibbles(&self.qs)) {
             *code = q as i8;
@@ -42,6 +36,14 @@ impl Block for Q4_1 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.m.is_finite()
+    }
+}
+
+impl Encode for Q4_1 {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Encode, field, half_at};
 use super::search::AffineSearch;
 use super::six_bit::{self, Groups};
 
@@ -30,13 +30,6 @@ impl Block for Q4K {
         Self { d, dmin, scales: field(bytes, 4), qs: field(bytes, 16) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
-        bytes[4..16].copy_from_slice(&self.scales);
-        bytes[16..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
         for (codes, qs) in codes.chunks_exact_mut(64).zip(self.qs.chunks_exact(32)) {
             for l in 0..32 {
@@ -54,6 +47,15 @@ impl Block for Q4K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
+    }
+}
+
+impl Encode for Q4K {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
+        bytes[4..16].copy_from_slice(&self.scales);
+        bytes[16..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
+use super::block::{Block, Encode, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
 use super::search::{inverse, signed_max};
 
 /// A block of 32 elements: `d * (q - 16)`.
@@ -25,12 +25,6 @@ impl Block for Q5_0 {
         Self { d: half_at(bytes, 0), qh: u32::from_le_bytes(field(bytes, 2)), qs: field(bytes, 6) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..6].copy_from_slice(&self.qh.to_le_bytes());
-        bytes[6..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         let mut q = nibbles(&self.qs);
         add_fifth_bits(&mut q, self.qh);
@@ -42,6 +36,14 @@ impl Block for Q5_0 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q5_0 {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..6].copy_from_slice(&self.qh.to_le_bytes());
+        bytes[6..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
+use super::block::{Block, Encode, add_fifth_bits, field, half_at, nibbles, split_fifth_bits};
 use super::search::{inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
@@ -29,13 +29,6 @@ impl Block for Q5_1 {
         Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qh, qs: field(bytes, 8) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.qh.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
         let mut q = nibbles(&self.qs);
         add_fifth_bits(&mut q, self.qh);
@@ -48,6 +41,15 @@ impl Block for Q5_1 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.m.is_finite()
+    }
+}
+
+impl Encode for Q5_1 {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.qh.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Encode, field, half_at};
 use super::search::AffineSearch;
 use super::six_bit::{self, Groups};
 
@@ -32,14 +32,6 @@ impl Block for Q5K {
         Self { d, dmin, scales: field(bytes, 4), qh: field(bytes, 16), qs: field(bytes, 48) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
-        bytes[4..16].copy_from_slice(&self.scales);
-        bytes[16..48].copy_from_slice(&self.qh);
-        bytes[48..].copy_from_slice(&self.qs);
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
         for (pair, (codes, qs)) in codes.chunks_exact_mut(64).zip(self.qs.chunks_exact(32)).enumerate() {
             for l in 0..32 {
@@ -58,6 +50,16 @@ impl Block for Q5K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
+    }
+}
+
+impl Encode for Q5K {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
+        bytes[4..16].copy_from_slice(&self.scales);
+        bytes[16..48].copy_from_slice(&self.qh);
+        bytes[48..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

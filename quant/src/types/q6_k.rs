@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Encode, field, half_at};
 use super::search::{NEGLIGIBLE, nearest_in, signed_max, symmetric};
 
 /// A block of 256 elements: `d * scale * (q - 32)`, 16 elements to a group.
@@ -42,13 +42,6 @@ impl Block for Q6K {
         Self { ql: field(bytes, 0), qh: field(bytes, 128), scales, d: half_at(bytes, 208) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..128].copy_from_slice(&self.ql);
-        bytes[128..192].copy_from_slice(&self.qh);
-        bytes[192..208].copy_from_slice(&self.scales.map(|s| s as u8));
-        bytes[208..].copy_from_slice(&self.d.to_le_bytes());
-    }
-
     /// In each half of 128, byte l of 32 high bits serves the elements l, l + 32, l + 64 and l + 96, whose low
     /// bits are the low and then the high nibbles of 64 bytes.
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -70,6 +63,15 @@ impl Block for Q6K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q6K {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..128].copy_from_slice(&self.ql);
+        bytes[128..192].copy_from_slice(&self.qh);
+        bytes[192..208].copy_from_slice(&self.scales.map(|s| s as u8));
+        bytes[208..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {
