@@ -79,6 +79,9 @@ impl Mix {
             let fits = dims[0].is_multiple_of(base.block_len() as u64);
             return if !fits || matches!(base, Q8_0 | Mxfp4) { Q8_0 } else { Q6K };
         }
+        if name == "token_embd.weight" && matches!(mix, "TQ1_0" | "TQ2_0" | "Q2_0") {
+            return Q4K;
+        }
         if mix == "MXFP4_MOE" {
             return if dims.len() > 2 { Mxfp4 } else { Q8_0 };
         }
@@ -154,14 +157,16 @@ fn matters(i: u64, n: u64) -> bool {
 
 /// What stands in for `ty` in rows of `cols` elements that its blocks do not divide; F16 if nothing else does.
 pub fn fallback(ty: TensorType, cols: u64) -> TensorType {
-    use TensorType::{F16, Iq4Nl, Iq4Xs, Q2K, Q3K, Q4_0, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    use TensorType::{
+        F16, Iq4Nl, Iq4Xs, Q2_0, Q2K, Q3K, Q4_0, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Tq1_0, Tq2_0,
+    };
     let fits = |ty: TensorType| cols.is_multiple_of(ty.block_len() as u64);
     if fits(ty) {
         return ty;
     }
     let smaller = match ty {
         Iq4Xs => Iq4Nl,
-        Q2K | Q3K => Q4_0,
+        Q2K | Q3K | Tq1_0 | Tq2_0 | Q2_0 => Q4_0,
         Q4K => Q5_0,
         Q5K => Q5_1,
         Q6K => Q8_0,

@@ -15,20 +15,24 @@ pub(crate) trait Block: Sized {
     const GROUP: usize;
     /// Whether groups have a minimum.
     const HAS_MIN: bool = false;
-    /// A magnitude that no block can hold, small enough for the sums of products in the searches to stay finite.
-    const LIMIT: f32 = (1u32 << 30) as f32;
 
     /// Reads the fields from `bytes` `[BYTES]`.
     fn read(bytes: &[u8]) -> Self;
-
-    /// Writes the fields to `bytes` `[BYTES]`.
-    fn write(&self, bytes: &mut [u8]);
 
     /// Spells out `codes` `[LEN]`, `scales` `[LEN / GROUP]` and, if the type has them, `mins` `[LEN / GROUP]`.
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]);
 
     /// Whether every scale in the block is a finite number.
     fn is_finite(&self) -> bool;
+}
+
+/// A block type that can also be made from numbers.
+pub(crate) trait Encode: Block {
+    /// A magnitude that no block can hold, small enough for the sums of products in the searches to stay finite.
+    const LIMIT: f32 = (1u32 << 30) as f32;
+
+    /// Writes the fields to `bytes` `[BYTES]`.
+    fn write(&self, bytes: &mut [u8]);
 
     /// The block that is nearest to `x` `[LEN]`, all finite, by the plain rule of the format.
     fn encode(x: &[f32]) -> Self;
@@ -101,7 +105,12 @@ pub(crate) fn split_fifth_bits(q: &[u8; 32]) -> ([u8; 16], u32) {
     (pack_nibbles(&q.map(|q| q & 15)), high)
 }
 
-/// The 2-bit codes of 256 elements in the order of Q2_K and Q3_K: in each half of 128, byte l of 32 holds the
+/// The `N` little-endian words at `at`.
+pub(crate) fn words_at<const N: usize>(bytes: &[u8], at: usize) -> [u16; N] {
+    std::array::from_fn(|i| u16::from_le_bytes(field(bytes, at + 2 * i)))
+}
+
+/// The 2-bit codes of 256 elements in the order of Q2_K, Q3_K and TQ2_0: in each half of 128, byte l of 32 holds the
 /// elements l, l + 32, l + 64 and l + 96, lowest bits first.
 pub(crate) fn two_bit_codes(qs: &[u8; 64]) -> [u8; 256] {
     let mut q = [0; 256];

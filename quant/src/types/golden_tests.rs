@@ -5,9 +5,10 @@ use super::*;
 use TensorType::*;
 
 /// First four values, the one in the middle, the last, the sum and the sum of squares of the block whose byte i is
-/// (37 i + 11) mod 256, with the first half float set to 1/16, the second to 1/32, and the exponent of MXFP4 to 120.
+/// (37 i + 11) mod 256, with the first half float set to 1/16, the second to 1/32, the exponent of MXFP4 to 120 and the
+/// scales of NVFP4 to 1/2, 9/32, 1 and 7/1024.
 #[rustfmt::skip]
-const GOLDEN: [(TensorType, [f64; 8]); 13] = [
+const GOLDEN: [(TensorType, [f64; 8]); 18] = [
     (Q4_0, [-0.1875, 0.125, 0.4375, -0.25, -0.1875, 0.0, -1.3125, 2.51953]),
     (Q4_1, [0.96875, 0.28125, 0.59375, 0.90625, 0.59375, 0.78125, 16.3125, 10.85938]),
     (Q5_0, [0.5625, -0.125, 0.1875, -0.5, 0.875, 0.0625, 0.9375, 10.26172]),
@@ -21,6 +22,11 @@ const GOLDEN: [(TensorType, [f64; 8]); 13] = [
     (Iq4Nl, [-2.1875, 1.5625, 7.0625, -3.0625, -2.1875, 0.0625, -16.0625, 524.58203]),
     (Iq4Xs, [4.0625, -0.0625, -4.3125, 5.1875, -36.5625, -1.0, -687.8125, 949184.98828]),
     (Mxfp4, [0.0, 0.0234375, -0.0078125, -0.046875, 0.01171875, 0.0234375, 0.09765625, 0.01735]),
+    (Nvfp4, [-6.0, 2.0, -0.5, -4.0, -12.0, 0.0068359375, -37.1123046875, 718.24756]),
+    (Tq1_0, [-0.0625, -0.0625, -0.0625, 0.0, 0.0, -0.0625, -0.125, 0.67969]),
+    (Tq2_0, [0.125, -0.0625, 0.0, 0.0625, 0.125, -0.0625, 8.0625, 1.51953]),
+    (Q1_0, [0.0625, -0.0625, 0.0625, -0.0625, 0.0625, 0.0625, 0.0, 0.5]),
+    (Q2_0, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0625, 1.875, 0.36719]),
 ];
 
 #[test]
@@ -30,8 +36,10 @@ fn golden_blocks_decode() {
         for (&at, bits) in half_fields(ty).iter().zip([0x2C00u16, 0x2800]) {
             block[at..at + 2].copy_from_slice(&bits.to_le_bytes());
         }
-        if ty == Mxfp4 {
-            block[0] = 120;
+        match ty {
+            Mxfp4 => block[0] = 120,
+            Nvfp4 => block[..4].copy_from_slice(&[0x38, 0x31, 0x40, 0x07]),
+            _ => {}
         }
         let mut out = vec![0.0; ty.block_len()];
         decode_row(ty, &block, &mut out).unwrap();
@@ -70,7 +78,7 @@ fn golden_values_encode() {
 
 /// What the reference quantizers make of the values in the test below: see tests/reference_blocks.py.
 #[rustfmt::skip]
-const REFERENCE_BLOCKS: [(TensorType, &str); 7] = [
+const REFERENCE_BLOCKS: [(TensorType, &str); 12] = [
     (
         TensorType::Q2K,
         "00bc44ce9922dd4600bb34ff7822de7798543468a47094dc6848bc38d83c7400226ae785f9710336be381a5edbb9 \
@@ -116,6 +124,32 @@ const REFERENCE_BLOCKS: [(TensorType, &str); 7] = [
         "f91af3cf04b1d68eb8a8f8684878f8c8c808c8b8e8481838d759b9b75adae9c638775508586629aa92859d68a8ae \
          66a498a08e6f739f7f714b63c1b3dc76575d96555a71cfb0c6615818186808f818a85868e87868c8381896c917f7 \
          f937f6e80b8a4a66ea8a85d97b9daa927685806587837c9ead957b9b959cd38174ae4bdc306c3c3f57c4a6cf",
+    ),
+    (
+        TensorType::Tq1_0,
+        "80807d80808080838076807d837d807d647fd4807f65b8809c2b809c80809c7f8080649b9c65a69c628080819c80 \
+         809d7f7f7f7fac4a",
+    ),
+    (
+        TensorType::Tq2_0,
+        "55551555555555955545551595155515515556555551525559545559555559555555551555956555155555955555 \
+         559555545059585258595155555559555558ac4a",
+    ),
+    (
+        TensorType::Nvfp4,
+        "003c3141000000000000000053f2463a6dc9e7d4042c7c240e5fddf55e133c7c332d6ebc3a2940371efc6560d076 \
+         6aec557195dfc757beb694bd2eed64faa9e63fdbe7a677596edd003d31410000000000000000bbae6e9aaf46def2 \
+         7e546beb757cfd59f114cea6670d06563a293e371c5ecbe6d233c7c3230e5fddf5e042c7fb544d7e9cd6a364f2b3 \
+         f7f1d9645e67",
+    ),
+    (
+        TensorType::Q1_0,
+        "4742ffffc71d893f127f346db72391141c716342ffffa02412b7dbb2f823f147e28eafe0",
+    ),
+    (
+        TensorType::Q2_0,
+        "9e4a55555555656551555555555554419665d04955559169555555550195151255555555ac4a5555555541485515 \
+         5555555585a254964c4995651555555555550559949555551455",
     ),
 ];
 

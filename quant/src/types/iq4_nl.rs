@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, Spread, array, field, half_at, nibbles, pack_nibbles};
 use super::search::{inverse, nearest_entries, squares, table_scale};
 
 /// What the codes of IQ4_NL and IQ4_XS stand for: steps that are finer near zero.
@@ -29,15 +29,9 @@ impl Block for Iq4Nl {
     const LEN: usize = 32;
     const BYTES: usize = 18;
     const GROUP: usize = 32;
-    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -49,6 +43,15 @@ impl Block for Iq4Nl {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Iq4Nl {
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

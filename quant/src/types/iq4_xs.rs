@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, Spread, field, half_at, nibbles, pack_nibbles};
 use super::iq4_nl::IQ4_VALUES;
 use super::search::{inverse, nearest_entries, nearest_in, signed_max, squares, table_scale};
 
@@ -41,18 +41,10 @@ impl Block for Iq4Xs {
     const LEN: usize = 256;
     const BYTES: usize = 136;
     const GROUP: usize = 32;
-    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let scales_h = u16::from_le_bytes(field(bytes, 2));
         Self { d: half_at(bytes, 0), scales_h, scales_l: field(bytes, 4), qs: field(bytes, 8) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.scales_h.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.scales_l);
-        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -69,6 +61,17 @@ impl Block for Iq4Xs {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Iq4Xs {
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.scales_h.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.scales_l);
+        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -5,9 +5,20 @@ pub mod file_type;
 mod floats;
 #[cfg(test)]
 mod golden_tests;
+mod grids;
+pub mod iq1_m;
+pub mod iq1_s;
+pub mod iq2_s;
+pub mod iq2_xs;
+pub mod iq2_xxs;
+pub mod iq3_s;
+pub mod iq3_xxs;
 pub mod iq4_nl;
 pub mod iq4_xs;
 pub mod mxfp4;
+pub mod nvfp4;
+pub mod q1_0;
+pub mod q2_0;
 pub mod q2_k;
 pub mod q3_k;
 pub mod q4_0;
@@ -20,11 +31,15 @@ pub mod q6_k;
 pub mod q8_0;
 mod search;
 mod six_bit;
+#[cfg(test)]
+mod small_tests;
 mod tensor_type;
 #[cfg(test)]
 mod tests;
+pub mod tq1_0;
+pub mod tq2_0;
 
-use block::{Block, Spread};
+use block::{Block, Encode, Spread};
 pub use file_type::{FILE_TYPES, FileType};
 pub use tensor_type::{REMOVED_IDS, TensorType};
 
@@ -35,6 +50,9 @@ pub enum TypeError {
     /// The type is known, but not one that can be computed with.
     #[error("type {0} is not supported")]
     Unsupported(TensorType),
+    /// Rows of the type can be read only: there is no encoder for it.
+    #[error("type {0} can be decoded, but not encoded")]
+    NotEncodable(TensorType),
     /// The type has no groups of codes.
     #[error("type {0} is not quantized")]
     NotQuantized(TensorType),
@@ -96,6 +114,26 @@ pub enum TypeError {
 macro_rules! with_block {
     ($ty:expr, $B:ident => $body:expr, $otherwise:expr) => {
         match $ty {
+            TensorType::Iq2Xxs => with_block!(@ $B = iq2_xxs::Iq2Xxs, $body),
+            TensorType::Iq2Xs => with_block!(@ $B = iq2_xs::Iq2Xs, $body),
+            TensorType::Iq2S => with_block!(@ $B = iq2_s::Iq2S, $body),
+            TensorType::Iq3Xxs => with_block!(@ $B = iq3_xxs::Iq3Xxs, $body),
+            TensorType::Iq3S => with_block!(@ $B = iq3_s::Iq3S, $body),
+            TensorType::Iq1S => with_block!(@ $B = iq1_s::Iq1S, $body),
+            TensorType::Iq1M => with_block!(@ $B = iq1_m::Iq1M, $body),
+            ty => with_encodable_block!(ty, $B => $body, $otherwise),
+        }
+    };
+    (@ $B:ident = $block:ty, $body:expr) => {{
+        type $B = $block;
+        $body
+    }};
+}
+
+/// The same for the quantized types that can be encoded, too.
+macro_rules! with_encodable_block {
+    ($ty:expr, $B:ident => $body:expr, $otherwise:expr) => {
+        match $ty {
             TensorType::Q4_0 => with_block!(@ $B = q4_0::Q4_0, $body),
             TensorType::Q4_1 => with_block!(@ $B = q4_1::Q4_1, $body),
             TensorType::Q5_0 => with_block!(@ $B = q5_0::Q5_0, $body),
@@ -109,13 +147,14 @@ macro_rules! with_block {
             TensorType::Iq4Nl => with_block!(@ $B = iq4_nl::Iq4Nl, $body),
             TensorType::Iq4Xs => with_block!(@ $B = iq4_xs::Iq4Xs, $body),
             TensorType::Mxfp4 => with_block!(@ $B = mxfp4::Mxfp4, $body),
+            TensorType::Nvfp4 => with_block!(@ $B = nvfp4::Nvfp4, $body),
+            TensorType::Tq1_0 => with_block!(@ $B = tq1_0::Tq1_0, $body),
+            TensorType::Tq2_0 => with_block!(@ $B = tq2_0::Tq2_0, $body),
+            TensorType::Q1_0 => with_block!(@ $B = q1_0::Q1_0, $body),
+            TensorType::Q2_0 => with_block!(@ $B = q2_0::Q2_0, $body),
             _ => $otherwise,
         }
     };
-    (@ $B:ident = $block:ty, $body:expr) => {{
-        type $B = $block;
-        $body
-    }};
 }
 
 /// Decodes a row of `ty` into `out`, whose length is the number of columns. For a quantized type every value is
@@ -137,7 +176,7 @@ pub fn decode_row(ty: TensorType, bytes: &[u8], out: &mut [f32]) -> Result<(), T
 /// Encodes a row `x` as `ty` into `out`, by the plain rule of the format (no importance weights).
 ///
 /// # Errors
-/// `ty` is not decodable, the lengths do not belong together, or the type is quantized and a value is not finite
+/// `ty` is not encodable, the lengths do not belong together, or the type is quantized and a value is not finite
 /// or so large that its scale is not. F16 turns what is too large into infinity.
 pub fn encode_row(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
     check_row_shape(ty, out.len(), x.len())?;
@@ -145,7 +184,11 @@ pub fn encode_row(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeE
         TensorType::F32 => floats::encode_f32(x, out),
         TensorType::F16 => floats::encode_f16(x, out),
         TensorType::Bf16 => floats::encode_bf16(x, out),
-        _ => with_block!(ty, B => encode_blocks::<B>(ty, x, out)?, return Err(TypeError::Unsupported(ty))),
+        _ => with_encodable_block!(
+            ty,
+            B => encode_blocks::<B>(ty, x, out)?,
+            return Err(TypeError::NotEncodable(ty))
+        ),
     }
     Ok(())
 }
@@ -166,7 +209,7 @@ pub fn encode_row_searched(
         return Err(TypeError::Importance { cols: x.len(), found });
     }
     encode_row(ty, x, out)?;
-    with_block!(ty, B => search_blocks::<B>(x, importance, out), {});
+    with_encodable_block!(ty, B => search_blocks::<B>(x, importance, out), {});
     Ok(())
 }
 
@@ -263,7 +306,7 @@ fn unpack_blocks<B: Block>(bytes: &[u8], codes: &mut [i8], scales: &mut [f32], m
     }
 }
 
-fn encode_blocks<B: Block>(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
+fn encode_blocks<B: Encode>(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<(), TypeError> {
     if let Some(column) = x.iter().position(|v| !v.is_finite() || v.abs() > B::LIMIT) {
         return Err(TypeError::NotFinite { ty, column });
     }
@@ -278,7 +321,7 @@ fn encode_blocks<B: Block>(ty: TensorType, x: &[f32], out: &mut [u8]) -> Result<
 }
 
 /// Puts better blocks in the place of those that the plain rule has made.
-fn search_blocks<B: Block>(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+fn search_blocks<B: Encode>(x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
     let Some(spread) = B::SPREAD.filter(|_| B::PLAIN || importance.is_some()) else { return };
     let mean_square = |x: &[f32]| x.iter().map(|v| v * v).sum::<f32>() / x.len().max(1) as f32;
     let of_row = mean_square(x);

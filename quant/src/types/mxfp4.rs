@@ -1,6 +1,6 @@
 //! MXFP4: 32 four-bit floats (E2M1) and one power of two.
 
-use super::block::{Block, field, nibbles, pack_nibbles};
+use super::block::{Block, Encode, field, nibbles, pack_nibbles};
 use super::search::signed_max;
 
 /// Twice the value of each four-bit float, which makes them integers.
@@ -31,7 +31,7 @@ fn exponent(amax: f32) -> u8 {
 }
 
 /// The code whose value is nearest to `x`; the first of equals.
-fn nearest_code(d: f32, x: f32) -> u8 {
+pub(super) fn nearest_code(d: f32, x: f32) -> u8 {
     let distances = E2M1_DOUBLED.map(|value| (d * f32::from(value) - x).abs());
     (1..16).fold(0, |best, q| if distances[q] < distances[best] { q } else { best }) as u8
 }
@@ -40,15 +40,9 @@ impl Block for Mxfp4 {
     const LEN: usize = 32;
     const BYTES: usize = 17;
     const GROUP: usize = 32;
-    const LIMIT: f32 = f32::MAX;
 
     fn read(bytes: &[u8]) -> Self {
         Self { e: bytes[0], qs: field(bytes, 1) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[0] = self.e;
-        bytes[1..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -60,6 +54,15 @@ impl Block for Mxfp4 {
 
     fn is_finite(&self) -> bool {
         self.e != 255
+    }
+}
+
+impl Encode for Mxfp4 {
+    const LIMIT: f32 = f32::MAX;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[0] = self.e;
+        bytes[1..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

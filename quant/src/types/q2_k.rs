@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::block::{Block, Encode, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
 use super::search::{AffineSearch, affine, multiples, nearest_in};
 
 /// A block of 256 elements: `d * (scales & 15) * q - dmin * (scales >> 4)`, 16 elements to a group.
@@ -60,18 +60,10 @@ impl Block for Q2K {
     const BYTES: usize = 84;
     const GROUP: usize = 16;
     const HAS_MIN: bool = true;
-    const SPREAD: Option<Spread> = Some(Spread::Block(1.0));
 
     fn read(bytes: &[u8]) -> Self {
         let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
         Self { scales: field(bytes, 0), qs: field(bytes, 16), d, dmin }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..16].copy_from_slice(&self.scales);
-        bytes[16..80].copy_from_slice(&self.qs);
-        bytes[80..82].copy_from_slice(&self.d.to_le_bytes());
-        bytes[82..].copy_from_slice(&self.dmin.to_le_bytes());
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
@@ -87,6 +79,17 @@ impl Block for Q2K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
+    }
+}
+
+impl Encode for Q2K {
+    const SPREAD: Option<Spread> = Some(Spread::Block(1.0));
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..16].copy_from_slice(&self.scales);
+        bytes[16..80].copy_from_slice(&self.qs);
+        bytes[80..82].copy_from_slice(&self.d.to_le_bytes());
+        bytes[82..].copy_from_slice(&self.dmin.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
+use super::block::{Block, Encode, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
 use super::search::{nearest_in, signed_max, symmetric, three_bits, weighted};
 
 /// A block of 256 elements: `d * (S - 32) * (q - 4)`, 16 elements to a group.
@@ -73,18 +73,10 @@ impl Block for Q3K {
     const LEN: usize = 256;
     const BYTES: usize = 110;
     const GROUP: usize = 16;
-    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let d = half_at(bytes, 108);
         Self { hmask: field(bytes, 0), qs: field(bytes, 32), scales: field(bytes, 96), d }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..32].copy_from_slice(&self.hmask);
-        bytes[32..96].copy_from_slice(&self.qs);
-        bytes[96..108].copy_from_slice(&self.scales);
-        bytes[108..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -102,6 +94,17 @@ impl Block for Q3K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q3K {
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..32].copy_from_slice(&self.hmask);
+        bytes[32..96].copy_from_slice(&self.qs);
+        bytes[96..108].copy_from_slice(&self.scales);
+        bytes[108..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {

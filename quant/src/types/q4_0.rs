@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, Spread, array, field, half_at, nibbles, pack_nibbles};
 use super::search::{inverse, signed_max, weighted};
 
 /// A block of 32 elements: `d * (q - 8)`.
@@ -18,16 +18,9 @@ impl Block for Q4_0 {
     const LEN: usize = 32;
     const BYTES: usize = 18;
     const GROUP: usize = 32;
-    const SPREAD: Option<Spread> = Some(Spread::Row);
-    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qs: field(bytes, 2) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -39,6 +32,16 @@ impl Block for Q4_0 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q4_0 {
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.qs);
     }
 
     /// The element of largest magnitude, with its sign, becomes code 0, so that one end of the range is exact.

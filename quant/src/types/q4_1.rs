@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, array, field, half_at, nibbles, pack_nibbles};
+use super::block::{Block, Encode, Spread, array, field, half_at, nibbles, pack_nibbles};
 use super::search::{AffineSearch, affine, inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
@@ -21,17 +21,9 @@ impl Block for Q4_1 {
     const BYTES: usize = 20;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
-    const SPREAD: Option<Spread> = Some(Spread::Row);
-    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qs: field(bytes, 4) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
@@ -44,6 +36,17 @@ impl Block for Q4_1 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.m.is_finite()
+    }
+}
+
+impl Encode for Q4_1 {
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

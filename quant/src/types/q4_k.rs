@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, field, half_at};
+use super::block::{Block, Encode, Spread, field, half_at};
 use super::search::AffineSearch;
 use super::six_bit::{self, Groups};
 
@@ -34,18 +34,10 @@ impl Block for Q4K {
     const BYTES: usize = 144;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
-    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
 
     fn read(bytes: &[u8]) -> Self {
         let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
         Self { d, dmin, scales: field(bytes, 4), qs: field(bytes, 16) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
-        bytes[4..16].copy_from_slice(&self.scales);
-        bytes[16..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
@@ -65,6 +57,17 @@ impl Block for Q4K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
+    }
+}
+
+impl Encode for Q4K {
+    const SPREAD: Option<Spread> = Some(Spread::Block(2.0));
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.dmin.to_le_bytes());
+        bytes[4..16].copy_from_slice(&self.scales);
+        bytes[16..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
+use super::block::{Block, Encode, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
 use super::search::{inverse, signed_max, weighted};
 
 /// A block of 32 elements: `d * (q - 16)`.
@@ -20,17 +20,9 @@ impl Block for Q5_0 {
     const LEN: usize = 32;
     const BYTES: usize = 22;
     const GROUP: usize = 32;
-    const SPREAD: Option<Spread> = Some(Spread::Row);
-    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         Self { d: half_at(bytes, 0), qh: u32::from_le_bytes(field(bytes, 2)), qs: field(bytes, 6) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..6].copy_from_slice(&self.qh.to_le_bytes());
-        bytes[6..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
@@ -44,6 +36,17 @@ impl Block for Q5_0 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q5_0 {
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..6].copy_from_slice(&self.qh.to_le_bytes());
+        bytes[6..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

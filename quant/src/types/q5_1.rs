@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
+use super::block::{Block, Encode, Spread, add_fifth_bits, array, field, half_at, nibbles, split_fifth_bits};
 use super::search::{AffineSearch, affine, inverse, range};
 
 /// A block of 32 elements: `d * q + m`.
@@ -23,19 +23,10 @@ impl Block for Q5_1 {
     const BYTES: usize = 24;
     const GROUP: usize = 32;
     const HAS_MIN: bool = true;
-    const SPREAD: Option<Spread> = Some(Spread::Row);
-    const PLAIN: bool = true;
 
     fn read(bytes: &[u8]) -> Self {
         let qh = u32::from_le_bytes(field(bytes, 4));
         Self { d: half_at(bytes, 0), m: half_at(bytes, 2), qh, qs: field(bytes, 8) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.qh.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
@@ -50,6 +41,18 @@ impl Block for Q5_1 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.m.is_finite()
+    }
+}
+
+impl Encode for Q5_1 {
+    const SPREAD: Option<Spread> = Some(Spread::Row);
+    const PLAIN: bool = true;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.m.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.qh.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.qs);
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, Spread, field, half_at};
+use super::block::{Block, Encode, Spread, field, half_at};
 use super::search::{NEGLIGIBLE, nearest_in, signed_max, squares, symmetric, weighted};
 
 /// A block of 256 elements: `d * scale * (q - 32)`, 16 elements to a group.
@@ -65,18 +65,10 @@ impl Block for Q6K {
     const LEN: usize = 256;
     const BYTES: usize = 210;
     const GROUP: usize = 16;
-    const SPREAD: Option<Spread> = Some(Spread::Flat);
 
     fn read(bytes: &[u8]) -> Self {
         let scales = field::<16>(bytes, 192).map(|s| s as i8);
         Self { ql: field(bytes, 0), qh: field(bytes, 128), scales, d: half_at(bytes, 208) }
-    }
-
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..128].copy_from_slice(&self.ql);
-        bytes[128..192].copy_from_slice(&self.qh);
-        bytes[192..208].copy_from_slice(&self.scales.map(|s| s as u8));
-        bytes[208..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     /// In each half of 128, byte l of 32 high bits serves the elements l, l + 32, l + 64 and l + 96, whose low
@@ -100,6 +92,17 @@ impl Block for Q6K {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q6K {
+    const SPREAD: Option<Spread> = Some(Spread::Flat);
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..128].copy_from_slice(&self.ql);
+        bytes[128..192].copy_from_slice(&self.qh);
+        bytes[192..208].copy_from_slice(&self.scales.map(|s| s as u8));
+        bytes[208..].copy_from_slice(&self.d.to_le_bytes());
     }
 
     fn encode(x: &[f32]) -> Self {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::block::{Block, field, half_at};
+use super::block::{Block, Encode, field, half_at};
 use super::search::{inverse, signed_max};
 
 /// A block of 32 elements: `d * q`.
@@ -23,11 +23,6 @@ impl Block for Q8_0 {
         Self { d: half_at(bytes, 0), qs: field::<32>(bytes, 2).map(|q| q as i8) }
     }
 
-    fn write(&self, bytes: &mut [u8]) {
-        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.qs.map(|q| q as u8));
-    }
-
     fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
         codes.copy_from_slice(&self.qs);
         scales[0] = self.d.to_f32();
@@ -35,6 +30,13 @@ impl Block for Q8_0 {
 
     fn is_finite(&self) -> bool {
         self.d.is_finite()
+    }
+}
+
+impl Encode for Q8_0 {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..2].copy_from_slice(&self.d.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.qs.map(|q| q as u8));
     }
 
     fn encode(x: &[f32]) -> Self {
@@ -48,7 +50,7 @@ impl Block for Q8_0 {
 ///
 /// Adds the largest number below a half and cuts off the fraction: a tie is carried over by the rounding of the
 /// sum, and nothing below one is. `f32::round` calls a function per element on machines without SSE4.1.
-fn round_away(x: f32) -> i32 {
+pub(super) fn round_away(x: f32) -> i32 {
     (x + 0.5f32.next_down().copysign(x)) as i32
 }
 

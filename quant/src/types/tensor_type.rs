@@ -3,7 +3,8 @@
 /// How the elements of a tensor are stored. The discriminant is the id in the file.
 ///
 /// All ids in use are listed, so that a file with a type that cannot be computed with gives an error that
-/// names it; [`TensorType::is_decodable`] says which ones this crate can read and write.
+/// names it; [`TensorType::is_decodable`] says which ones this crate can read, [`TensorType::is_encodable`] which ones
+/// it can write.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the variants are the names of the format")]
@@ -145,11 +146,13 @@ impl TensorType {
         (cols / self.block_len()).checked_mul(self.block_bytes())
     }
 
-    /// Elements that share one scale (16 or 32), for the quantized types that can be decoded.
+    /// Elements that share one scale (16 or 32), for the quantized types that can be decoded. Where a type has fewer
+    /// scales, neighbouring groups have the same.
     pub const fn group_len(self) -> Option<usize> {
         match self {
-            Q2K | Q3K | Q6K => Some(16),
-            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q4K | Q5K | Iq4Nl | Iq4Xs | Mxfp4 => Some(32),
+            Q2K | Q3K | Q6K | Iq2Xs | Iq2S | Iq1M | Nvfp4 => Some(16),
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q4K | Q5K | Iq4Nl | Iq4Xs | Mxfp4 | Iq2Xxs | Iq3Xxs | Iq3S
+            | Iq1S | Tq1_0 | Tq2_0 | Q1_0 | Q2_0 => Some(32),
             _ => None,
         }
     }
@@ -164,9 +167,14 @@ impl TensorType {
         self.block_len() > 1
     }
 
-    /// Whether rows of this type can be decoded and encoded here.
+    /// Whether rows of this type can be decoded here.
     pub const fn is_decodable(self) -> bool {
         self.group_len().is_some() || matches!(self, F32 | F16 | Bf16)
+    }
+
+    /// Whether rows of this type can be encoded here, too: all that can be decoded but those with codebooks.
+    pub const fn is_encodable(self) -> bool {
+        self.is_decodable() && !matches!(self, Iq2Xxs | Iq2Xs | Iq2S | Iq3Xxs | Iq3S | Iq1S | Iq1M)
     }
 }
 

@@ -117,8 +117,10 @@ fn parse(description: &str) -> anyhow::Result<(&'static Shape, TensorType)> {
         .iter()
         .find(|s| s.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| usage(format!("--synthetic: there is no shape '{name}' (known: {known})")))?;
-    let ty = TensorType::from_name(ty).filter(|ty| ty.is_decodable()).ok_or_else(|| {
-        usage(format!("--synthetic: '{ty}' is no type of weights (for instance {name}:q4_0)"))
+    let ty = TensorType::from_name(ty).filter(|ty| ty.is_encodable()).ok_or_else(|| {
+        usage(format!(
+            "--synthetic: '{ty}' is no type that weights can be written in (for instance {name}:q4_0)"
+        ))
     })?;
     Ok((shape, ty))
 }

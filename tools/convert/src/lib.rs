@@ -28,7 +28,7 @@ use std::path::Path;
 
 /// The mixes of types that can be written, in the order of their ids.
 pub fn file_types() -> impl Iterator<Item = FileType> {
-    FILE_TYPES.into_iter().filter(|ty| ty.base.is_decodable())
+    FILE_TYPES.into_iter().filter(|ty| ty.base.is_encodable())
 }
 
 /// A mix by its name, in upper or lower case, such as `q4_k_m`.

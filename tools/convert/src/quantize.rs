@@ -74,7 +74,7 @@ impl std::str::FromStr for ByName {
 /// # Errors
 /// There is no such type, or none that can be written; the message lists those that can.
 pub fn tensor_type(name: &str) -> Result<TensorType> {
-    let known = || TensorType::ALL.into_iter().filter(|ty| ty.is_decodable());
+    let known = || TensorType::ALL.into_iter().filter(|ty| ty.is_encodable());
     match known().find(|ty| ty.name().eq_ignore_ascii_case(name)) {
         Some(ty) => Ok(ty),
         None => {
@@ -133,10 +133,8 @@ impl Plan {
                      all the same)"
                 ));
             }
-            for ty in [from, to] {
-                if from != to && !ty.is_decodable() {
-                    return invalid(format!("{name}: type {ty} is not supported (from {from} to {to})"));
-                }
+            if from != to && !(from.is_decodable() && to.is_encodable()) {
+                return invalid(format!("{name}: {from} cannot be made {to} here"));
             }
             let row = usize::try_from(t.cols()).ok().and_then(|cols| to.row_bytes(cols));
             match row.and_then(|row| t.rows().checked_mul(row as u64)) {

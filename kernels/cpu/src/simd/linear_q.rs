@@ -105,6 +105,8 @@ pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize,
     const BYTES: usize;
     /// Parts of a block.
     const PARTS: usize;
+    /// So many tokens (1 or 4) are multiplied with blocks as they are unpacked, more with a panel.
+    const IN_PLACE: usize = 4;
     /// What all parts need.
     type Head;
 
@@ -168,12 +170,18 @@ pub(crate) fn linear_q<S, B, const R: usize, const G: usize, const M: usize, con
     let row_bytes = w.cols / block * B::BYTES;
     assert!(w.bytes.len() == w.rows * row_bytes, "{} bytes in blocks of {}", w.bytes.len(), B::BYTES);
     let job = Job::<S, B, R, G, M, L> { s, w, row_bytes, blocks: std::marker::PhantomData };
-    match x.only_tile() {
-        Some(tile) if tile.width == 1 => job.few(rows, tile.steps::<1>(), sink),
-        Some(tile) if tile.width == 2 => job.few(rows, tile.steps::<2>(), sink),
-        Some(tile) if tile.width == 4 => job.few(rows, tile.steps::<4>(), sink),
-        _ => job.many(rows, x, sink, scratch),
+    let only = x.only_tile();
+    if let Some(tile) = only.filter(|tile| tile.width == 1) {
+        return job.few(rows, tile.steps::<1>(), sink);
     }
+    if const { B::IN_PLACE >= 4 } {
+        match only {
+            Some(tile) if tile.width == 2 => return job.few(rows, tile.steps::<2>(), sink),
+            Some(tile) if tile.width == 4 => return job.few(rows, tile.steps::<4>(), sink),
+            _ => {}
+        }
+    }
+    job.many(rows, x, sink, scratch);
 }
 
 /// A matrix whose sizes fit its bytes.

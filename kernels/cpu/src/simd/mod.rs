@@ -226,6 +226,18 @@ pub(crate) unsafe fn install<
     own(TensorType::Iq4Nl, kernel::<S, Iq4Nl, R, 1, 0, 1>());
     own(TensorType::Iq4Xs, kernel::<S, Iq4Xs, R, 1, 0, 2>());
     own(TensorType::Mxfp4, kernel::<S, Mxfp4, R, 1, 0, 1>());
+    own(TensorType::Nvfp4, kernel::<S, Spelled<{ TensorType::Nvfp4.id() }, 64, 4>, R, 2, 0, 1>());
+    own(TensorType::Iq1S, kernel::<S, Spelled<{ TensorType::Iq1S.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Iq1M, kernel::<S, Spelled<{ TensorType::Iq1M.id() }, 256, 16>, R, 2, 0, 1>());
+    own(TensorType::Iq2Xxs, kernel::<S, Spelled<{ TensorType::Iq2Xxs.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Iq2Xs, kernel::<S, Spelled<{ TensorType::Iq2Xs.id() }, 256, 16>, R, 2, 0, 1>());
+    own(TensorType::Iq2S, kernel::<S, Spelled<{ TensorType::Iq2S.id() }, 256, 16>, R, 2, 0, 1>());
+    own(TensorType::Iq3Xxs, kernel::<S, Spelled<{ TensorType::Iq3Xxs.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Iq3S, kernel::<S, Spelled<{ TensorType::Iq3S.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Tq1_0, kernel::<S, Spelled<{ TensorType::Tq1_0.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Tq2_0, kernel::<S, Spelled<{ TensorType::Tq2_0.id() }, 256, 8>, R, 1, 0, 1>());
+    own(TensorType::Q1_0, kernel::<S, Spelled<{ TensorType::Q1_0.id() }, 128, 4>, R, 1, 0, 1>());
+    own(TensorType::Q2_0, kernel::<S, Spelled<{ TensorType::Q2_0.id() }, 64, 2>, R, 1, 0, 1>());
 }
 
 fn kernel<S: Simd, B, const R: usize, const G: usize, const M: usize, const L: usize>() -> LinearQFn

@@ -3,9 +3,10 @@
 
 use qwip_cpu::{ActsBuffer, Matrix, reference};
 use qwip_quant::TensorType;
+use qwip_quant::types::check_row;
 
 /// The types whose rows are groups of codes.
-pub(crate) const QUANTIZED: [TensorType; 13] = [
+pub(crate) const QUANTIZED: [TensorType; 25] = [
     TensorType::Q4_0,
     TensorType::Q4_1,
     TensorType::Q5_0,
@@ -19,6 +20,18 @@ pub(crate) const QUANTIZED: [TensorType; 13] = [
     TensorType::Iq4Nl,
     TensorType::Iq4Xs,
     TensorType::Mxfp4,
+    TensorType::Nvfp4,
+    TensorType::Iq1S,
+    TensorType::Iq1M,
+    TensorType::Iq2Xxs,
+    TensorType::Iq2Xs,
+    TensorType::Iq2S,
+    TensorType::Iq3Xxs,
+    TensorType::Iq3S,
+    TensorType::Tq1_0,
+    TensorType::Tq2_0,
+    TensorType::Q1_0,
+    TensorType::Q2_0,
 ];
 
 /// The types whose rows are plain floats.
@@ -69,7 +82,7 @@ impl Rng {
 /// How a matrix is filled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fill {
-    /// Encoded from ordinary numbers.
+    /// Encoded from ordinary numbers; of types without an encoder any bytes in which the scales are numbers.
     Encoded,
     /// Random bytes: every code, and scales of every size and sign, infinities and NaNs among them.
     Bytes,
@@ -98,7 +111,9 @@ fn half_fields(ty: TensorType) -> &'static [usize] {
         TensorType::Q2K => &[80, 82],
         TensorType::Q3K => &[108],
         TensorType::Q6K => &[208],
-        TensorType::Mxfp4 => &[],
+        TensorType::Tq1_0 => &[52],
+        TensorType::Tq2_0 => &[64],
+        TensorType::Mxfp4 | TensorType::Nvfp4 | TensorType::Iq1M => &[],
         _ => &[0],
     }
 }
@@ -107,6 +122,14 @@ pub(crate) fn weights(rng: &mut Rng, ty: TensorType, rows: usize, cols: usize, f
     let row = ty.row_bytes(cols).unwrap();
     let mut bytes = vec![0u8; rows * row];
     match fill {
+        Fill::Encoded if !ty.is_encodable() => {
+            for out in bytes.chunks_exact_mut(ty.block_bytes()) {
+                out.copy_from_slice(&rng.bytes(out.len()));
+                while check_row(ty, out, ty.block_len()).is_err() {
+                    out.copy_from_slice(&rng.bytes(out.len()));
+                }
+            }
+        }
         Fill::Encoded => {
             for out in bytes.chunks_exact_mut(row) {
                 let scale = 0.01 + rng.float().abs();
@@ -119,14 +142,26 @@ pub(crate) fn weights(rng: &mut Rng, ty: TensorType, rows: usize, cols: usize, f
         Fill::Extreme(byte) => {
             bytes.fill(byte);
             for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+                // Zero, the smallest denormal, ordinary and large, of both signs.
+                let scales =
+                    [0x0000u16, 0x0001, 0x8001, 0x03ff, 0x2a00, 0xaa00, 0x3c00, 0xbc00, 0x7bff, 0x8000];
                 for &at in half_fields(ty) {
-                    // Zero, the smallest denormal, ordinary and large, of both signs.
-                    let scales =
-                        [0x0000u16, 0x0001, 0x8001, 0x03ff, 0x2a00, 0xaa00, 0x3c00, 0xbc00, 0x7bff, 0x8000];
                     block[at..at + 2].copy_from_slice(&scales[rng.below(scales.len())].to_le_bytes());
                 }
-                if ty == TensorType::Mxfp4 {
-                    block[0] = [0, 1, 120, 127, 135, 254, 255][rng.below(7)];
+                match ty {
+                    TensorType::Mxfp4 => block[0] = [0, 1, 120, 127, 135, 254, 255][rng.below(7)],
+                    TensorType::Nvfp4 => {
+                        block[..4].fill_with(|| [0, 1, 7, 8, 0x38, 0x7e, 0x7f, 0x80, 0xff][rng.below(9)]);
+                    }
+                    TensorType::Iq1M => {
+                        // A nibble of the scale at the top of each of the last four words.
+                        let scale = scales[rng.below(scales.len())];
+                        for i in 0..4 {
+                            let nibble = (scale >> (4 * i)) as u8 & 15;
+                            block[49 + 2 * i] = block[49 + 2 * i] & 15 | nibble << 4;
+                        }
+                    }
+                    _ => {}
                 }
             }
         }

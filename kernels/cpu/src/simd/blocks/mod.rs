@@ -13,6 +13,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod spelled;
 
 pub(super) use iq4_nl::Iq4Nl;
 pub(super) use iq4_xs::Iq4Xs;
@@ -27,6 +28,7 @@ pub(super) use q5_1::Q5_1;
 pub(super) use q5_k::Q5K;
 pub(super) use q6_k::Q6K;
 pub(super) use q8_0::Q8_0;
+pub(super) use spelled::Spelled;
 
 use super::Simd;
 use super::linear_q::{Blocks, Narrow, Rows, Step, Wide};

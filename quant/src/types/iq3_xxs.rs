@@ -1,0 +1,44 @@
+//! IQ3_XXS: 256 codes as 64 entries of a codebook of 256, with 7 signs to two entries; 8 groups with a 4-bit scale.
+
+use half::f16;
+
+use super::block::{Block, field, half_at};
+use super::grids::{EVEN_SIGNS, iq3_xxs, signed};
+
+/// A block of 256 elements: `d * (s + 1/2) / 2 * code`, 32 elements to a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Iq3Xxs {
+    /// Scale of the scales.
+    pub d: f16,
+    /// Index of each 4 elements.
+    pub qs: [u8; 64],
+    /// For each group a word with four times 7 signs and, at its top, s.
+    pub signs: [u8; 32],
+}
+
+impl Block for Iq3Xxs {
+    const LEN: usize = 256;
+    const BYTES: usize = 98;
+    const GROUP: usize = 32;
+
+    fn read(bytes: &[u8]) -> Self {
+        Self { d: half_at(bytes, 0), qs: field(bytes, 2), signs: field(bytes, 66) }
+    }
+
+    fn unpack(&self, codes: &mut [i8], scales: &mut [f32], _mins: &mut [f32]) {
+        let d = self.d.to_f32();
+        let groups = codes.as_chunks_mut::<32>().0.iter_mut().zip(self.qs.as_chunks::<8>().0);
+        for (((codes, q), word), scale) in groups.zip(self.signs.as_chunks::<4>().0).zip(scales) {
+            let word = u32::from_le_bytes(*word);
+            for (k, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let signs = EVEN_SIGNS[(word >> (7 * k)) as usize & 127];
+                *codes = signed(iq3_xxs(q[2 * k], q[2 * k + 1]), signs);
+            }
+            *scale = d * (0.5 + (word >> 28) as f32) * 0.5;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+}
