@@ -106,12 +106,13 @@ impl Distance {
     /// `base` and `logits` are of one length, and `target` is a token below that.
     pub(super) fn of(base: &BaseRow, logits: &[f32], target: u32) -> Distance {
         let model = Softmax::of(logits);
-        let (mut top, mut greatest, mut kld) = (0, f32::NEG_INFINITY, 0.0);
+        let (mut top, mut kld) = (0, 0.0);
         for (i, (&code, &logit)) in base.codes.iter().zip(logits).enumerate() {
-            let log_p = base.log_prob(code);
-            if log_p > greatest {
-                (top, greatest) = (i, log_p);
+            // Log-probabilities of codes next to each other may round to the same f32.
+            if code > base.codes[top] {
+                top = i;
             }
+            let log_p = base.log_prob(code);
             if log_p > FLOOR {
                 let log_p = f64::from(log_p);
                 kld += libm::exp(log_p) * (log_p - model.log_prob(logit));
