@@ -117,6 +117,9 @@ pub enum Error {
     /// The chat template or a message list is at fault.
     #[error(transparent)]
     Chat(#[from] crate::chat::ChatError),
+    /// A text or a file of base log-probabilities cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::EvalError),
     /// The prompt and what was there before do not fit the context.
     #[error("the prompt needs {tokens} tokens, but the context holds {context} (raise it with -c)")]
     PromptTooLong {

@@ -10,6 +10,7 @@
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
 //! | [`tokenizer`] | text to token ids and back |
+//! | [`eval`] | perplexity, and how far a model is from a base model |
 //! | [`chat`] | prompts from a model's own template; thinking told from answers |
 //!
 //! The library never prints, never opens a socket, never exits the process.
@@ -38,6 +39,7 @@
 pub mod backend;
 pub mod chat;
 mod error;
+pub mod eval;
 pub mod file;
 pub mod generate;
 pub mod kv;

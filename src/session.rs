@@ -127,6 +127,11 @@ impl Session {
         &self.model
     }
 
+    /// The kernels and threads that it computes with.
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
     /// The tokens evaluated so far.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens

@@ -7,6 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::{KvType, Session};
 
+use crate::eval::EvalArgs;
+
 const AFTER_HELP: &str = "\
 MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
 first argument or follows -m, or stands in QWIP_MODEL. Every flag --some-name is also QWIP_SOME_NAME in the
@@ -368,32 +370,6 @@ pub(crate) struct TokenizeArgs {
     /// With --chat: whether the model is to think
     #[arg(long, env = "QWIP_THINK", value_enum, default_value_t = Think::Auto)]
     pub(crate) think: Think,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct EvalArgs {
-    #[command(subcommand)]
-    pub(crate) what: Eval,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Eval {
-    /// Write the logits after every token of a list: float32 [n_tokens, n_vocab]
-    Logits(LogitsArgs),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct LogitsArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Token ids, separated by commas or white space (`-`: standard input)
-    #[arg(long, env = "QWIP_TOKENS", value_name = "FILE")]
-    pub(crate) tokens: PathBuf,
-    /// The NumPy file to write
-    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.npy")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
 }
 
 #[derive(Args, Debug)]
