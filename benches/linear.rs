@@ -55,7 +55,7 @@ fn bench(c: &mut Criterion) {
                 let mut out = vec![0.0; n * ROWS];
                 group.bench_function(BenchmarkId::from_parameter(kernels.isa), |b| {
                     b.iter(|| {
-                        let mut jobs = [LinearJob { w, bias: None, add: false, out: &mut out }];
+                        let mut jobs = [LinearJob { w, scale: 1.0, bias: None, add: false, out: &mut out }];
                         linear(&cpu, &input, &mut jobs, None).expect("not cancelled");
                     });
                 });

@@ -157,34 +157,78 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     assert!(error.contains("batch is 4097") && error.contains("0 to 4096"), "{error}");
 }
 
+/// The model again with further F32 vectors, and with the bytes of its tensors as `edit` returns them.
+fn copy(
+    model: &Model,
+    extra: &[(&str, &[f32])],
+    edit: impl Fn(&str, &[u8]) -> Vec<u8>,
+) -> Result<Model, qwip::Error> {
+    let (file, mut writer) = (model.file(), Writer::new());
+    let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
+    for (key, value) in &file.header().metadata {
+        writer.set(key, Set::from_value(value, bytes).expect("a value"));
+    }
+    for tensor in file.tensors() {
+        writer.tensor(&tensor.info.name, &tensor.info.dims, tensor.info.ty).expect("a tensor");
+    }
+    for (name, values) in extra {
+        writer.tensor(name, &[values.len() as u64], TensorType::F32).expect("a tensor");
+    }
+    let mut out = writer.start(Vec::new()).expect("a header");
+    for tensor in file.tensors() {
+        out.write(&edit(&tensor.info.name, file.tensor_bytes(tensor))).expect("data");
+    }
+    for (_, values) in extra {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        out.write(&bytes).expect("data");
+    }
+    let bytes = Bytes::Owned(out.finish().expect("a file"));
+    Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
+}
+
+#[test]
+fn the_factor_of_a_matrix_multiplies_its_product_but_not_the_bias() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let name = "qwen2-gqa";
+    let good = load(dir.path(), name, OutputType::F32);
+    // Matrices four times as large with factors of a quarter: no rounding differs.
+    let large = ["blk.0.attn_k.weight", "blk.0.ffn_up.weight", "blk.1.ffn_down.weight"];
+    let (quarter, seven): (&[f32], &[f32]) = (&[0.25], &[7.0]);
+    let extra = [
+        ("blk.0.attn_k.scale", quarter),
+        ("blk.0.attn_k.input_scale", seven),
+        ("blk.0.ffn_up.scale", quarter),
+        ("blk.1.ffn_down.scale", quarter),
+    ];
+    let edited = copy(&good, &extra, |name, bytes| match large.contains(&name) {
+        true => {
+            let values = bytes.as_chunks::<4>().0.iter();
+            values.flat_map(|b| (4.0 * f32::from_le_bytes(*b)).to_le_bytes()).collect()
+        }
+        false => bytes.to_vec(),
+    });
+    let edited = Arc::new(edited.expect("a model with factors"));
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let run = |model: &Arc<Model>| logits(model, &cpu, KvType::F32, &tokens(name), 9);
+    assert!(run(&edited) == run(&good));
+    let error = copy(&good, &[("blk.0.attn_k.scale", &[1.0; 2][..])], |_, bytes| bytes.to_vec());
+    assert!(error.expect_err("one factor a matrix").to_string().contains("shape [2], expected [1]"));
+}
+
 #[test]
 fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let good = load(dir.path(), "qwen2-gqa", "f16");
     let with = |names: &[&str]| {
-        let (file, mut writer) = (good.file(), Writer::new());
-        let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
-        for (key, value) in &file.header().metadata {
-            writer.set(key, Set::from_value(value, bytes).expect("a value"));
-        }
-        for tensor in file.tensors() {
-            writer.tensor(&tensor.info.name, &tensor.info.dims, tensor.info.ty).expect("a tensor");
-        }
-        for name in names {
-            writer.tensor(name, &[16], TensorType::F32).expect("a tensor");
-        }
-        let mut out = writer.start(Vec::new()).expect("a header");
-        file.tensors().for_each(|tensor| out.write(file.tensor_bytes(tensor)).expect("data"));
-        names.iter().for_each(|_| out.write(&[0; 64]).expect("data"));
-        let bytes = Bytes::Owned(out.finish().expect("a file"));
-        Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
+        let extra: Vec<(&str, &[f32])> = names.iter().map(|&name| (name, &[0.0; 16][..])).collect();
+        copy(&good, &extra, |_, bytes| bytes.to_vec())
     };
     let layers = good.config().layers;
     for name in [
         "blk.200.attn_q.weight",
         "blk.0.attn_q_norm.weight",
         "rope_freqs.weight",
-        "output.scale",
+        "output.weight.scale",
         "token_embd_norm.weight",
     ] {
         let error = with(&["v.blk.0.attn_q.weight", name, "blk.9.x"]).expect_err(name).to_string();

@@ -117,6 +117,11 @@ impl<'a> CpuBackend<'a> {
     }
 }
 
+/// A projection into `out`, or added to what is there.
+fn job<'a>(file: &'a ModelFile, w: &'a Linear, add: bool, out: &'a mut [f32]) -> LinearJob<'a> {
+    LinearJob { w: w.weight.matrix(file), scale: w.scale, bias: w.bias.as_deref(), add, out }
+}
+
 impl Backend for CpuBackend<'_> {
     fn embed(&mut self, table: &Weight, batch: &Batch<'_>) -> Result<()> {
         let width = table.cols;
@@ -137,11 +142,8 @@ impl Backend for CpuBackend<'_> {
         resize(&mut b.k, self.n * wk.weight.rows)?;
         resize(&mut b.v, self.n * wv.weight.rows)?;
         let file = self.file;
-        let mut jobs = [
-            LinearJob { w: wq.weight.matrix(file), bias: wq.bias.as_deref(), add: false, out: &mut b.q },
-            LinearJob { w: wk.weight.matrix(file), bias: wk.bias.as_deref(), add: false, out: &mut b.k },
-            LinearJob { w: wv.weight.matrix(file), bias: wv.bias.as_deref(), add: false, out: &mut b.v },
-        ];
+        let mut jobs =
+            [job(file, wq, false, &mut b.q), job(file, wk, false, &mut b.k), job(file, wv, false, &mut b.v)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         Ok(())
     }
@@ -188,8 +190,7 @@ impl Backend for CpuBackend<'_> {
     fn project_add(&mut self, w: &Linear) -> Result<()> {
         let b = &mut *self.b;
         b.input.load(self.cpu, &b.o, w.weight.cols, Some(self.cancel))?;
-        let mut jobs =
-            [LinearJob { w: w.weight.matrix(self.file), bias: w.bias.as_deref(), add: true, out: &mut b.x }];
+        let mut jobs = [job(self.file, w, true, &mut b.x)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         Ok(())
     }
@@ -199,15 +200,7 @@ impl Backend for CpuBackend<'_> {
         ops::norm::rms_norm_rows(self.cpu, &b.x, norm, eps, &mut b.input, Some(self.cancel))?;
         resize(&mut b.gate, self.n * gate.weight.rows)?;
         resize(&mut b.up, self.n * up.weight.rows)?;
-        let mut jobs = [
-            LinearJob {
-                w: gate.weight.matrix(file),
-                bias: gate.bias.as_deref(),
-                add: false,
-                out: &mut b.gate,
-            },
-            LinearJob { w: up.weight.matrix(file), bias: up.bias.as_deref(), add: false, out: &mut b.up },
-        ];
+        let mut jobs = [job(file, gate, false, &mut b.gate), job(file, up, false, &mut b.up)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         ops::silu::silu_mul_load(
             self.cpu,
@@ -217,8 +210,7 @@ impl Backend for CpuBackend<'_> {
             &mut b.input,
             Some(self.cancel),
         )?;
-        let mut jobs =
-            [LinearJob { w: down.weight.matrix(file), bias: down.bias.as_deref(), add: true, out: &mut b.x }];
+        let mut jobs = [job(file, down, true, &mut b.x)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         Ok(())
     }
@@ -235,12 +227,7 @@ impl Backend for CpuBackend<'_> {
         for x in wanted.chunks(LOGIT_ROWS * width) {
             resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
-            let mut jobs = [LinearJob {
-                w: w.weight.matrix(self.file),
-                bias: w.bias.as_deref(),
-                add: false,
-                out: &mut b.logits,
-            }];
+            let mut jobs = [job(self.file, w, false, &mut b.logits)];
             ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
             (self.sink)(&b.logits)?;
         }

@@ -36,12 +36,14 @@ impl Weight {
     }
 }
 
-/// A projection: a matrix and, for some, a bias.
+/// A projection: a matrix and, for some, a factor and a bias.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// The matrix.
     pub weight: Weight,
-    /// Added to the product; `[rows]`.
+    /// Multiplies the product; 1 if the file has none.
+    pub scale: f32,
+    /// Added to that; `[rows]`.
     pub bias: Option<Vec<f32>>,
 }
 
@@ -110,7 +112,10 @@ impl<'a> Loader<'a> {
         Ok(out)
     }
 
-    /// A projection `{name}.weight`, with `{name}.bias` if the file has one.
+    /// A projection `{name}.weight`, with the factor `{name}.scale` and `{name}.bias` if the file has them.
+    ///
+    /// NVFP4 files have such factors, because the scales in its blocks span few powers of two. Their `input_scale`
+    /// serves machines that compute with activations of the same type, which this is not.
     pub(super) fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
         let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
         let bias_name = format!("{name}.bias");
@@ -118,7 +123,16 @@ impl<'a> Loader<'a> {
             true => Some(self.vector(&bias_name, rows)?),
             false => None,
         };
-        Ok(Linear { weight, bias })
+        let scale_name = format!("{name}.scale");
+        let scale = match self.has(&scale_name) {
+            true => self.vector(&scale_name, 1)?[0],
+            false => 1.0,
+        };
+        let input_scale = format!("{name}.input_scale");
+        if self.has(&input_scale) {
+            self.vector(&input_scale, 1)?;
+        }
+        Ok(Linear { weight, scale, bias })
     }
 
     /// The query, key and value projections, stored apart or as one tensor whose rows are q, then k, then v.
@@ -137,7 +151,7 @@ impl<'a> Loader<'a> {
                 self.linear(&format!("{prefix}.attn_v"), kv, cols)?,
             ]);
         }
-        let Linear { weight, bias } = self.linear(&fused, q + 2 * kv, cols)?;
+        let Linear { weight, scale, bias } = self.linear(&fused, q + 2 * kv, cols)?;
         let row_bytes = (weight.end - weight.start) / weight.rows;
         let slice = |first: usize, rows: usize| Linear {
             weight: Weight {
@@ -146,6 +160,7 @@ impl<'a> Loader<'a> {
                 end: weight.start + (first + rows) * row_bytes,
                 ..weight.clone()
             },
+            scale,
             bias: bias.as_ref().map(|b| b[first..first + rows].to_vec()),
         };
         Ok([slice(0, q), slice(q, kv), slice(q + kv, kv)])

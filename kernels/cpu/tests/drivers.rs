@@ -35,10 +35,11 @@ fn linear_is_the_same_for_all_threads_and_splits() {
     let mut rng = Rng(31);
     let (cols, n) = (256, 19);
     let shapes = [
-        (TensorType::Q4_0, 300, true, false),
-        (TensorType::Q4K, 65, false, true),
-        (TensorType::F16, 48, true, true),
-        (TensorType::Q6K, 1, false, false),
+        (TensorType::Q4_0, 300, 1.0, true, false),
+        (TensorType::Q4K, 65, 1.0, false, true),
+        (TensorType::Nvfp4, 70, 0.3, true, true),
+        (TensorType::F16, 48, -2.7, true, true),
+        (TensorType::Q6K, 1, 1.0, false, false),
     ];
     let x = rng.activations(n * cols);
     let quantized = Quantized::new(&x, cols);
@@ -49,7 +50,7 @@ fn linear_is_the_same_for_all_threads_and_splits() {
     let expected: Vec<Vec<f32>> = shapes
         .iter()
         .enumerate()
-        .map(|(i, &(ty, rows, bias, add))| {
+        .map(|(i, &(ty, rows, scale, bias, add))| {
             let w = matrix(ty, rows, cols, &bytes[i]);
             let mut out = vec![0.0; n * rows];
             match ty.group_len() {
@@ -57,7 +58,7 @@ fn linear_is_the_same_for_all_threads_and_splits() {
                 None => reference::linear::linear_f(&w, 0..rows, &x, n, &mut out),
             }
             for (y, residual) in out.chunks_exact_mut(rows).zip(residuals[i].chunks_exact(rows)) {
-                reference::linear::epilogue(y, bias.then_some(&biases[i]), add.then_some(residual));
+                reference::linear::epilogue(y, scale, bias.then_some(&biases[i]), add.then_some(residual));
             }
             out
         })
@@ -74,9 +75,10 @@ fn linear_is_the_same_for_all_threads_and_splits() {
                     .iter_mut()
                     .enumerate()
                     .map(|(i, out)| {
-                        let (ty, rows, bias, add) = shapes[i];
+                        let (ty, rows, scale, bias, add) = shapes[i];
                         LinearJob {
                             w: matrix(ty, rows, cols, &bytes[i]),
+                            scale,
                             bias: bias.then_some(&biases[i]),
                             add,
                             out: &mut out[t * rows..(t + run) * rows],
@@ -106,7 +108,7 @@ fn many_jobs_and_matrices_of_decode_size() {
         let mut acts = Activations::new();
         acts.load(&cpu, &x, cols, None).unwrap();
         let mut outs = vec![vec![f32::NAN; rows]; 21];
-        let jobs = outs.iter_mut().map(|out| LinearJob { w, bias: None, add: false, out });
+        let jobs = outs.iter_mut().map(|out| LinearJob { w, scale: 1.0, bias: None, add: false, out });
         linear(&cpu, &acts, &mut jobs.collect::<Vec<_>>(), None).unwrap();
         for out in &outs {
             assert_same(out, &expected, &format!("{cpu:?}"));
@@ -252,7 +254,7 @@ fn a_set_flag_cancels_every_driver() {
         assert_eq!(acts.load(&cpu, &x, 32, cancel), Err(Cancelled));
         acts.load(&cpu, &x, 32, None).unwrap();
         let mut out = vec![0.0; 128];
-        let jobs = &mut [LinearJob { w, bias: None, add: false, out: &mut out }];
+        let jobs = &mut [LinearJob { w, scale: 1.0, bias: None, add: false, out: &mut out }];
         assert_eq!(linear(&cpu, &acts, jobs, cancel), Err(Cancelled));
         assert_eq!(norm::rms_norm_rows(&cpu, &x, &[1.0; 32], 1e-6, &mut acts, cancel), Err(Cancelled));
         assert_eq!(norm::rms_norm_heads(&cpu, &mut x, &[1.0; 32], 1e-6, cancel), Err(Cancelled));

@@ -10,9 +10,11 @@ use std::ops::Range;
 pub struct LinearJob<'a> {
     /// The weights, `[rows, cols]`; cols are those of the activations.
     pub w: Matrix<'a>,
-    /// Added to every token's product.
+    /// Multiplies every token's product.
+    pub scale: f32,
+    /// Added to that.
     pub bias: Option<&'a [f32]>, // [rows]
-    /// Residual: add the product to what `out` holds instead of replacing it.
+    /// Residual: add the result to what `out` holds instead of replacing it.
     pub add: bool,
     /// The result.
     pub out: &'a mut [f32], // [n, rows]
@@ -21,8 +23,8 @@ pub struct LinearJob<'a> {
 /// Jobs that share a region; more take several.
 const JOBS: usize = 8;
 
-/// Computes `out = x w^T (+ bias)` or `out = out + (x w^T (+ bias))` for every job, in one region for up to
-/// eight jobs. Allocates nothing once the workers' buffers have grown to size.
+/// Computes `out = scale * (x w^T) (+ bias)` or `out = out + (scale * (x w^T) (+ bias))` for every job, in one region
+/// for up to eight jobs. Allocates nothing once the workers' buffers have grown to size.
 ///
 /// # Errors
 /// If cancelled; part of the outputs is then computed and part is not.
@@ -42,6 +44,7 @@ pub fn supports(cpu: &Cpu, ty: qwip_quant::TensorType) -> bool {
 /// A job as the workers see it.
 struct Part<'a> {
     w: Matrix<'a>,
+    scale: f32,
     bias: Option<&'a [f32]>,
     add: bool,
     out: SharedOut<'a, f32>,
@@ -61,7 +64,7 @@ fn linear_region(
     let mut parts: [Option<Part>; JOBS] = [const { None }; JOBS];
     let mut items = 0;
     for (part, job) in parts.iter_mut().zip(jobs) {
-        let LinearJob { w, bias, add, out } = job;
+        let LinearJob { w, scale, bias, add, out } = job;
         let name = w.ty.name();
         assert!(supports(cpu, w.ty), "no kernel for {name}");
         assert_eq!(w.cols, x.cols(), "columns of the matrix, activations");
@@ -69,7 +72,8 @@ fn linear_region(
         assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias of {} rows", w.rows);
         let chunk = chunk_rows(w, x.n(), cpu.pool.threads());
         items += w.rows.div_ceil(chunk);
-        *part = Some(Part { w: *w, bias: *bias, add: *add, out: SharedOut::new(out), chunk, end: items });
+        let out = SharedOut::new(out);
+        *part = Some(Part { w: *w, scale: *scale, bias: *bias, add: *add, out, chunk, end: items });
     }
     cpu.pool.run(items, cancel, &|worker, item| {
         let mut first = 0;
@@ -124,14 +128,16 @@ impl Part<'_> {
             // SAFETY: kernels hand over each result of the given rows once; that nobody else uses them is the
             // caller's promise.
             let out = unsafe { self.out.slice(at..at + y.len()) };
-            match (self.bias.map(|bias| &bias[row..row + y.len()]), self.add) {
-                (None, false) => out.iter_mut().zip(y).for_each(|(out, y)| *out = *y),
-                (None, true) => out.iter_mut().zip(y).for_each(|(out, y)| *out += *y),
+            // Nearly always 1, by which a product is exact.
+            let y = y.iter().map(|y| self.scale * y);
+            match (self.bias.map(|bias| &bias[row..row + out.len()]), self.add) {
+                (None, false) => out.iter_mut().zip(y).for_each(|(out, y)| *out = y),
+                (None, true) => out.iter_mut().zip(y).for_each(|(out, y)| *out += y),
                 (Some(bias), false) => {
-                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out = *y + *bias);
+                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out = y + *bias);
                 }
                 (Some(bias), true) => {
-                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out += *y + *bias);
+                    out.iter_mut().zip(y).zip(bias).for_each(|((out, y), bias)| *out += y + *bias);
                 }
             }
         };

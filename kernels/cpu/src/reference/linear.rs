@@ -73,9 +73,11 @@ pub fn linear_f(w: &Matrix, rows: Range<usize>, x: &[f32], n: usize, out: &mut [
     }
 }
 
-/// What follows the chain of an output: bias, then residual. `y [rows]`; `bias [rows]`; `residual [rows]`.
-pub fn epilogue(y: &mut [f32], bias: Option<&[f32]>, residual: Option<&[f32]>) {
+/// What follows the chain of an output: the factor of the matrix (1 if it has none), then bias, then residual.
+/// `y [rows]`; `bias [rows]`; `residual [rows]`.
+pub fn epilogue(y: &mut [f32], scale: f32, bias: Option<&[f32]>, residual: Option<&[f32]>) {
     for i in 0..y.len() {
+        y[i] *= scale;
         if let Some(bias) = bias {
             y[i] += bias[i];
         }
