@@ -190,7 +190,7 @@ fn copy(
 fn the_factor_of_a_matrix_multiplies_its_product_but_not_the_bias() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let name = "qwen2-gqa";
-    let good = load(dir.path(), name, OutputType::F32);
+    let good = load(dir.path(), name, "f32");
     // Matrices four times as large with factors of a quarter: no rounding differs.
     let large = ["blk.0.attn_k.weight", "blk.0.ffn_up.weight", "blk.1.ffn_down.weight"];
     let (quarter, seven): (&[f32], &[f32]) = (&[0.25], &[7.0]);
