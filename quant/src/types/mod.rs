@@ -1,5 +1,6 @@
 //! The element types of tensors: their sizes, and rows of them to and from f32.
 
+mod affine;
 mod block;
 pub mod file_type;
 mod floats;

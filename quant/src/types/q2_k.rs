@@ -2,8 +2,9 @@
 
 use half::f16;
 
+use super::affine::Groups;
 use super::block::{Block, Encode, Spread, field, half_at, pack_two_bit_codes, two_bit_codes};
-use super::search::{AffineSearch, affine, multiples, nearest_in};
+use super::search::AffineSearch;
 
 /// A block of 256 elements: `d * (scales & 15) * q - dmin * (scales >> 4)`, 16 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -18,40 +19,10 @@ pub struct Q2K {
     pub dmin: f16,
 }
 
-/// Numbers that are not negative as multiples, 0..16, of a 15th of the largest.
-fn four_bits(v: &[f32; 16]) -> (f16, [u8; 16]) {
-    let max = v.iter().fold(0.0f32, |m, &v| m.max(v));
-    let inverse = if max > 0.0 { 15.0 / max } else { 0.0 };
-    (f16::from_f32(max / 15.0), v.map(|v| nearest_in(inverse * v, 0.0, 15.0) as u8))
-}
-
 impl Q2K {
-    /// Chooses scale and minimum of each group, rounds them to what is stored, and then chooses the codes anew.
-    fn choose(
-        x: &[f32],
-        search: &AffineSearch,
-        weigh: impl Fn(usize, &[f32; 16]) -> [f32; 16],
-        round: impl Fn(&[f32; 16], &[f32; 16]) -> (f16, [u8; 16]),
-    ) -> Self {
-        let mut codes = [0; 256];
-        let (mut scales, mut mins, mut weights) = ([0f32; 16], [0f32; 16], [0f32; 16]);
-        let groups = x.as_chunks::<16>().0;
-        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
-            let w = weigh(j, x);
-            let found = affine(x, &w, search);
-            (scales[j], mins[j], *codes) = (found.scale, found.min, found.codes.map(|l| l as u8));
-            weights[j] = w.iter().sum();
-        }
-        let (d, sc) = round(&scales, &weights);
-        let (dmin, mn) = round(&mins, &weights);
-        for (j, (x, codes)) in groups.iter().zip(codes.as_chunks_mut::<16>().0).enumerate() {
-            let scale = d.to_f32() * f32::from(sc[j]);
-            let min = dmin.to_f32() * f32::from(mn[j]);
-            if scale != 0.0 {
-                *codes = x.map(|x| nearest_in((x + min) / scale, 0.0, 3.0) as u8);
-            }
-        }
-        Self { scales: std::array::from_fn(|j| sc[j] | mn[j] << 4), qs: pack_two_bit_codes(&codes), d, dmin }
+    fn pack(Groups { d, dmin, scales, mins, codes }: Groups<16>) -> Self {
+        let scales = std::array::from_fn(|j| scales[j] | mins[j] << 4);
+        Self { scales, qs: pack_two_bit_codes(&codes), d, dmin }
     }
 }
 
@@ -94,19 +65,10 @@ impl Encode for Q2K {
 
     fn encode(x: &[f32]) -> Self {
         let search = AffineSearch { nmax: 3.0, first: -0.5, step: 0.1, steps: 15, absolute: true };
-        Self::choose(x, &search, |_, x| x.map(f32::abs), |v, _| four_bits(v))
+        Self::pack(Groups::plain::<16>(x, &search, 15.0, |x| x.map(f32::abs)))
     }
 
     fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
-        let groups = w.as_chunks::<16>().0;
-        Self::choose(
-            x,
-            &AffineSearch::fine(3.0),
-            |j, _| groups[j],
-            |v, w| {
-                let (d, codes) = multiples(v, w, 15.0);
-                (f16::from_f32(d), codes.map(|code| code as u8))
-            },
-        )
+        Self::pack(Groups::weighted::<16>(x, w, 3.0, 15.0))
     }
 }

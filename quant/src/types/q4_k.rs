@@ -2,9 +2,10 @@
 
 use half::f16;
 
+use super::affine::Groups;
 use super::block::{Block, Encode, Spread, field, half_at};
 use super::search::AffineSearch;
-use super::six_bit::{self, Groups};
+use super::six_bit;
 
 /// A block of 256 elements: `d * sc * q - dmin * mn`, 32 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +21,12 @@ pub struct Q4K {
 }
 
 impl Q4K {
-    fn pack(Groups { d, dmin, scales, codes }: Groups) -> Self {
+    fn pack(Groups { d, dmin, scales, mins, codes }: Groups<8>) -> Self {
         let qs = std::array::from_fn(|k| {
             let low = 64 * (k / 32) + k % 32;
             codes[low] | codes[low + 32] << 4
         });
-        Self { d, dmin, scales, qs }
+        Self { d, dmin, scales: six_bit::pack_pairs(&scales, &mins), qs }
     }
 }
 
@@ -76,6 +77,6 @@ impl Encode for Q4K {
     }
 
     fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
-        Self::pack(six_bit::encode_weighted(x, w, 15.0))
+        Self::pack(Groups::weighted::<32>(x, w, 15.0, 63.0))
     }
 }

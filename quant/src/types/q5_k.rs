@@ -2,9 +2,10 @@
 
 use half::f16;
 
+use super::affine::Groups;
 use super::block::{Block, Encode, Spread, field, half_at};
 use super::search::AffineSearch;
-use super::six_bit::{self, Groups};
+use super::six_bit;
 
 /// A block of 256 elements: `d * sc * q - dmin * mn`, 32 elements to a group.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +23,13 @@ pub struct Q5K {
 }
 
 impl Q5K {
-    fn pack(Groups { d, dmin, scales, codes }: Groups) -> Self {
+    fn pack(Groups { d, dmin, scales, mins, codes }: Groups<8>) -> Self {
         let qh = std::array::from_fn(|l| (0..8).fold(0, |byte, j| byte | (codes[32 * j + l] >> 4) << j));
         let qs = std::array::from_fn(|k| {
             let low = 64 * (k / 32) + k % 32;
             (codes[low] & 15) | (codes[low + 32] & 15) << 4
         });
-        Self { d, dmin, scales, qh, qs }
+        Self { d, dmin, scales: six_bit::pack_pairs(&scales, &mins), qh, qs }
     }
 }
 
@@ -81,6 +82,6 @@ impl Encode for Q5K {
     }
 
     fn encode_weighted(x: &[f32], w: &[f32], _: bool) -> Self {
-        Self::pack(six_bit::encode_weighted(x, w, 31.0))
+        Self::pack(Groups::weighted::<32>(x, w, 31.0, 63.0))
     }
 }

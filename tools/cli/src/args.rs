@@ -245,7 +245,7 @@ pub(crate) struct ConvertArgs {
 #[derive(Args, Debug)]
 pub(crate) struct QuantizeArgs {
     /// The model (of a split one the first file), the file to write, its type (q4_k_m, q8_0, ... or copy), threads
-    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 2..=4)]
+    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 1..)]
     pub(crate) words: Vec<String>,
     /// Type for tensors in whose name an expression is found; may be repeated, the first that fits counts
     #[arg(long, env = "QWIP_TENSOR_TYPE", value_name = "EXPRESSION=TYPE")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use qwip_convert::{ConvertError, FileType, Options, Progress};
+use qwip_convert::{ConvertError, FileType, Options, Progress, Summary};
 
 use crate::args::ConvertArgs;
 use crate::output::{Ending, usage};
@@ -29,19 +29,27 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         &mut Reporter::new("converting"),
     );
     drop(armed);
-    let summary = match result {
-        Err(ConvertError::Cancelled) => return Err(Ending::Interrupted.into()),
-        other => other?,
-    };
-    output::line(format_args!(
-        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight), {:.1} s",
-        out.display(),
+    let summary = described(&uninterrupted(result)?);
+    output::line(format_args!("{}: {summary}, {:.1} s", out.display(), started.elapsed().as_secs_f64()))
+}
+
+/// A conversion's result; one that was stopped ends the program as Ctrl-C does.
+pub(crate) fn uninterrupted<T>(result: Result<T, ConvertError>) -> anyhow::Result<T> {
+    result.map_err(|e| match e {
+        ConvertError::Cancelled => Ending::Interrupted.into(),
+        other => other.into(),
+    })
+}
+
+/// What is in a file: parameters, tensors and bytes.
+pub(crate) fn described(summary: &Summary) -> String {
+    format!(
+        "{} parameters in {} tensors, {} ({:.2} bits a weight)",
         output::count(summary.parameters),
         summary.tensors,
         output::bytes(summary.bytes),
-        summary.bits_per_weight,
-        started.elapsed().as_secs_f64()
-    ))
+        summary.bits_per_weight
+    )
 }
 
 /// The name of the directory and the type, in the current directory: `Qwen3-0.6B-q8_0.gguf`.

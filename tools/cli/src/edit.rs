@@ -5,14 +5,12 @@ use qwip_convert::quantize::{Options, Plan};
 use qwip_convert::{ConvertError, Edit};
 
 use crate::args::EditArgs;
-use crate::convert::Reporter;
+use crate::convert::{Reporter, uninterrupted};
 use crate::interrupt;
-use crate::output::{self, Ending, usage};
+use crate::output::{self, usage};
 
 pub(crate) fn run(args: &EditArgs) -> anyhow::Result<()> {
-    let set =
-        args.set.iter().map(|text| text.parse().map_err(|e: ConvertError| usage(format!("--set: {e}"))));
-    let mut edits: Vec<Edit> = set.collect::<anyhow::Result<_>>()?;
+    let mut edits = edits(&args.set, "--set")?;
     edits.extend(args.remove.iter().map(|key| Edit::Remove { key: key.clone() }));
     if let Some(path) = &args.chat_template {
         let value =
@@ -27,10 +25,7 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<()> {
     let armed = interrupt::arm();
     let result = plan.write(&args.out, &mut Reporter::new("copying"));
     drop(armed);
-    let summary = match result {
-        Err(ConvertError::Cancelled) => return Err(Ending::Interrupted.into()),
-        other => other?,
-    };
+    let summary = uninterrupted(result)?;
     let keys = if count == 1 { "1 key".to_string() } else { format!("{count} keys") };
     output::line(format_args!(
         "{}: {keys} changed, {} tensors as they were",

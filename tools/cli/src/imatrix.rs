@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use qwip::Session;
+use qwip::eval::Chunks;
 use qwip::quant::imatrix::{Entry, Imatrix};
 use qwip::tokenizer::Special;
 use qwip_convert::OutputFile;
@@ -25,11 +26,13 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     let tokens = tokenizer.encode(&input::read(&args.file)?, Special::Parse);
     let source = args.file.display().to_string();
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
-    let all = tokens.len() / size;
-    if all == 0 {
-        bail!("{source} has {} tokens, fewer than the {size} of a chunk (-c)", tokens.len());
+    let mut text = Chunks::new(tokens, size).with_context(|| source.clone())?;
+    match args.chunks {
+        Some(0) => return Err(usage("--chunks 0 leaves nothing to read")),
+        Some(most) => text.keep(most),
+        None => {}
     }
-    let chunks = args.chunks.unwrap_or(all).min(all);
+    let chunks = text.count();
     let mut found = match args.resume {
         true => resumed(&args.out, size, &source)?,
         false => Imatrix { datasets: vec![source.clone()], chunk_size: size as u32, ..Imatrix::default() },
@@ -47,7 +50,7 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     let mut meter = Meter::new("reading", (chunks * size) as u64, Unit::Tokens);
     meter.advance((done * size) as u64, "");
     let mut stopped = false;
-    for chunk in tokens.chunks_exact(size).take(chunks).skip(done) {
+    for chunk in text.tokens().chunks_exact(size).skip(done) {
         let mut chunk = chunk.to_vec();
         if let Some(bos) = bos {
             chunk[0] = bos;

@@ -8,10 +8,10 @@ use qwip_convert::quantize::{Imatrix, Options, Plan, Step, tensor_type};
 use qwip_convert::{ConvertError, FileType, file_type};
 
 use crate::args::QuantizeArgs;
-use crate::convert::Reporter;
+use crate::convert::{Reporter, described, uninterrupted};
 use crate::edit::edits;
 use crate::interrupt;
-use crate::output::{self, Ending, usage};
+use crate::output::{self, usage};
 
 /// The words of the call: `IN [OUT] TYPE [THREADS]`.
 #[derive(PartialEq, Debug)]
@@ -55,27 +55,18 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         return table(&plan, &out);
     }
     let armed = interrupt::arm();
-    let mut result = plan.write(&out, &mut Reporter::new("quantizing"));
-    if args.verify && result.is_ok() {
-        let checked = plan.verify(&out, &mut Reporter::new("checking"));
-        result = result.and_then(|summary| checked.map(|()| summary));
-    }
+    let result = plan.write(&out, &mut Reporter::new("quantizing")).and_then(|summary| {
+        if args.verify {
+            plan.verify(&out, &mut Reporter::new("checking"))?;
+        }
+        Ok(summary)
+    });
     drop(armed);
-    let summary = match result {
-        Err(ConvertError::Cancelled) => return Err(Ending::Interrupted.into()),
-        other => other?,
-    };
+    let summary = described(&uninterrupted(result)?);
     let names: Vec<String> = plan.files(&out).iter().map(|file| file.display().to_string()).collect();
-    output::line(format_args!(
-        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight), {:.1} s{}",
-        names.join(", "),
-        output::count(summary.parameters),
-        summary.tensors,
-        output::bytes(summary.bytes),
-        summary.bits_per_weight,
-        started.elapsed().as_secs_f64(),
-        if args.verify { ", checked" } else { "" }
-    ))
+    let seconds = started.elapsed().as_secs_f64();
+    let checked = if args.verify { ", checked" } else { "" };
+    output::line(format_args!("{}: {summary}, {seconds:.1} s{checked}", names.join(", ")))
 }
 
 /// Reads the words. A type is a name or a number of digits only, so that `7b.gguf` is a file.
@@ -131,15 +122,8 @@ fn table(plan: &Plan, out: &Path) -> anyhow::Result<()> {
             output::bytes(*bytes)
         ))?;
     }
-    let summary = plan.summary();
-    output::line(format_args!(
-        "{}: {} parameters in {} tensors, {} ({:.2} bits a weight); nothing was written",
-        out.display(),
-        output::count(summary.parameters),
-        summary.tensors,
-        output::bytes(summary.bytes),
-        summary.bits_per_weight
-    ))
+    let summary = described(&plan.summary());
+    output::line(format_args!("{}: {summary}; nothing was written", out.display()))
 }
 
 #[cfg(test)]
