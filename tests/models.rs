@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{fixture_tokens as tokens, folder, load, logits, options};
+use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_npy};
 use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
@@ -15,23 +15,6 @@ use qwip_cpu::Kernels;
 
 const FIXTURES: [&str; 6] =
     ["qwen2-gqa", "qwen2-outliers", "qwen2-sharded", "qwen2-yarn", "qwen3-kquant", "qwen3-wide-heads"];
-
-/// The float32 array of a version 1 .npy file: [n_tokens, n_vocab].
-fn read_npy(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).expect("logits.npy");
-    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let text = String::from_utf8_lossy(&bytes[10..10 + header]);
-    assert!(text.contains("'<f4'") && text.contains("'fortran_order': False"), "{text}");
-    bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-/// Largest difference as a share of the expected values' range.
-fn error(got: &[f32], want: &[f32]) -> f32 {
-    assert_eq!(got.len(), want.len());
-    assert!(got.iter().all(|x| x.is_finite()));
-    let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
-    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / (high - low)
-}
 
 #[test]
 fn logits_agree_with_transformers() {

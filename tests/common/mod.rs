@@ -31,9 +31,12 @@ pub fn fixture_tokens(name: &str) -> Vec<u32> {
 }
 
 pub fn load(dir: &Path, name: &str, ty: &str) -> Arc<Model> {
-    let out = dir.join(format!("{name}-{ty}.gguf"));
-    let ty = file_type(ty).expect("a type");
-    convert(&folder(name), &out, &Options { ty, reference: true, threads: Some(1) }, &mut Quiet)
+    load_with(dir, name, Options { reference: true, ..Options::new(file_type(ty).expect("a type")) })
+}
+
+pub fn load_with(dir: &Path, name: &str, options: Options) -> Arc<Model> {
+    let out = dir.join(format!("{name}-{}.gguf", options.ty.name));
+    convert(&folder(name), &out, &Options { threads: Some(1), ..options }, &mut Quiet)
         .expect("the fixture converts");
     let file = ModelFile::open(&out, Default::default()).expect("our own file opens");
     Arc::new(Model::load(Arc::new(file)).expect("our own file loads"))
@@ -52,4 +55,21 @@ pub fn logits(model: &Arc<Model>, cpu: &Cpu, kv: KvType, tokens: &[u32], split: 
         session.extend_with_logits(part, &Cancel::new(), sink).expect("logits");
     }
     all
+}
+
+/// The float32 array of a version 1 .npy file: [n_tokens, n_vocab].
+pub fn read_npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).expect("logits.npy");
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let text = String::from_utf8_lossy(&bytes[10..10 + header]);
+    assert!(text.contains("'<f4'") && text.contains("'fortran_order': False"), "{text}");
+    bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Largest difference as a share of the expected values' range.
+pub fn error(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    assert!(got.iter().all(|x| x.is_finite()));
+    let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / (high - low)
 }

@@ -240,6 +240,26 @@ pub(crate) struct ConvertArgs {
     /// The bytes of llama.cpp's quantizer, in place of codes with less error
     #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
     pub(crate) reference: bool,
+    /// Merge the PEFT adapter (LoRA, DoRA) in this directory
+    #[arg(long, env = "QWIP_LORA", value_name = "ADAPTER_DIR")]
+    pub(crate) lora: Option<PathBuf>,
+    /// How strong the adapter is: 1 as it was trained
+    #[arg(
+        long,
+        env = "QWIP_LORA_SCALE",
+        value_name = "S",
+        default_value_t = 1.0,
+        requires = "lora",
+        allow_negative_numbers = true,
+        value_parser = parse_scale
+    )]
+    pub(crate) lora_scale: f32,
+    /// Weights that are infinite or not numbers become zero; otherwise they end the conversion
+    #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_nan: bool,
+    /// Threads [default: one a core]
+    #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -271,6 +291,9 @@ pub(crate) struct QuantizeArgs {
     /// The bytes of llama.cpp's quantizer, in place of codes with less error
     #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
     pub(crate) reference: bool,
+    /// Weights that are infinite or not numbers become zero; otherwise they end the quantization
+    #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_nan: bool,
     /// As many files as the model came in
     #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
     pub(crate) keep_split: bool,
@@ -434,6 +457,10 @@ fn parse_kv_type(text: &str) -> Result<KvType, String> {
 
 fn parse_threads(text: &str) -> Result<usize, String> {
     bounded(text, 0, 1024)
+}
+
+fn parse_scale(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|scale: &f32| scale.is_finite()).ok_or_else(|| "expected a number".to_string())
 }
 
 fn parse_tokens(text: &str) -> Result<usize, String> {

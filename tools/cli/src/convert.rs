@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use qwip_convert::{ConvertError, FileType, Options, Progress, Summary};
+use qwip_convert::{ConvertError, FileType, Lora, Options, Progress, Summary};
 
 use crate::args::ConvertArgs;
 use crate::output::{Ending, usage};
@@ -20,14 +20,16 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         Some(out) => out.clone(),
         None => default_name(&args.checkpoint, ty)?,
     };
+    let options = Options {
+        ty,
+        reference: args.reference,
+        lora: args.lora.clone().map(|dir| Lora { dir, scale: args.lora_scale }),
+        allow_nan: args.allow_nan,
+        threads: args.threads,
+    };
     let started = Instant::now();
     let armed = interrupt::arm();
-    let result = qwip_convert::convert(
-        &args.checkpoint,
-        &out,
-        &Options { ty, reference: args.reference, threads: None },
-        &mut Reporter::new("converting"),
-    );
+    let result = qwip_convert::convert(&args.checkpoint, &out, &options, &mut Reporter::new("converting"));
     drop(armed);
     let summary = described(&uninterrupted(result)?);
     output::line(format_args!("{}: {summary}, {:.1} s", out.display(), started.elapsed().as_secs_f64()))

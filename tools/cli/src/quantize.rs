@@ -41,6 +41,7 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         allow_requantize: args.allow_requantize,
         reference: args.reference,
         imatrix: args.imatrix.as_deref().map(imatrix).transpose()?,
+        allow_nan: args.allow_nan,
         keep_split: args.keep_split,
         edits: edits(&args.override_kv, "--override-kv")?,
         threads: args.threads.or(threads),

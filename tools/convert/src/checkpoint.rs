@@ -3,9 +3,10 @@
 //! The files are read piece by piece with ordinary reads. A map would be as fast, but its pages count as ours and a
 //! file that shrinks underneath it kills the process.
 
-use crate::error::{Result, invalid, io_error};
+use crate::error::{ConvertError, Result, invalid, io_error};
+use crate::fp8;
 use crate::json::{Object, kind, quote};
-use qwip_quant::TensorType;
+use qwip_quant::{TensorType, decode_row};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,8 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// The limit of the safetensors library itself.
 const MAX_HEADER: u64 = 100_000_000;
+/// Bytes that are compared at once.
+const COMPARED: usize = 1 << 20;
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
@@ -31,22 +34,33 @@ pub(crate) struct Stored {
     len: u64,
 }
 
+/// How the numbers of a tensor are written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// As one of GGUF's types.
+    Type(TensorType),
+    /// In bytes, with scales beside them.
+    Fp8,
+}
+
 impl Stored {
-    /// The number format, if it is one that converts and the byte count agrees with the shape.
-    pub(crate) fn number_type(&self, name: &str) -> Result<TensorType> {
-        let ty = match self.dtype.as_str() {
-            "F32" => TensorType::F32,
-            "F16" => TensorType::F16,
-            "BF16" => TensorType::Bf16,
+    /// The format, if it is one that converts and the byte count agrees with the shape.
+    pub(crate) fn format(&self, name: &str) -> Result<Format> {
+        let (format, bytes) = match self.dtype.as_str() {
+            "F32" => (Format::Type(TensorType::F32), 4),
+            "F16" => (Format::Type(TensorType::F16), 2),
+            "BF16" => (Format::Type(TensorType::Bf16), 2),
+            fp8::DTYPE => (Format::Fp8, 1),
             other => {
                 return invalid(format!(
-                    "{} has the type {}, which does not convert (known: F32, F16, BF16)",
+                    "{} has the type {}, which does not convert (known: F32, F16, BF16, {})",
                     quote(name),
-                    quote(other)
+                    quote(other),
+                    fp8::DTYPE
                 ));
             }
         };
-        let bytes = self.shape.iter().try_fold(ty.block_bytes() as u64, |n, &d| n.checked_mul(d));
+        let bytes = self.shape.iter().try_fold(bytes, |n: u64, &d| n.checked_mul(d));
         if bytes != Some(self.len) {
             return invalid(format!(
                 "{}: shape {:?} of {} does not fill {} bytes",
@@ -56,7 +70,7 @@ impl Stored {
                 self.len
             ));
         }
-        Ok(ty)
+        Ok(format)
     }
 }
 
@@ -72,11 +86,16 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(crate) fn open(dir: &Path) -> Result<Checkpoint> {
+    /// The tensors of one file.
+    pub(crate) fn of_file(dir: &Path, name: &str) -> Result<Checkpoint> {
         let mut checkpoint = Checkpoint { shards: Vec::new(), tensors: BTreeMap::new() };
+        checkpoint.add_shard(dir, name)?;
+        Ok(checkpoint)
+    }
+
+    pub(crate) fn open(dir: &Path) -> Result<Checkpoint> {
         if dir.join(SINGLE).is_file() {
-            checkpoint.add_shard(dir, SINGLE)?;
-            return Ok(checkpoint);
+            return Checkpoint::of_file(dir, SINGLE);
         }
         let Some(index) = Object::read(dir, INDEX)? else {
             let other = if dir.join("pytorch_model.bin").exists()
@@ -88,6 +107,7 @@ impl Checkpoint {
             };
             return invalid(format!("there is no {SINGLE} or {INDEX} in {}{other}", dir.display()));
         };
+        let mut checkpoint = Checkpoint { shards: Vec::new(), tensors: BTreeMap::new() };
         let map = index.need("weight_map", index.object("weight_map"))?;
         let mut files = BTreeSet::new();
         for (tensor, file) in map.entries() {
@@ -191,6 +211,45 @@ impl Checkpoint {
         let mut file = &shard.file;
         file.seek(SeekFrom::Start(t.start + offset)).map_err(io_error("read", &shard.path))?;
         file.read_exact(out).map_err(io_error("read", &shard.path))
+    }
+
+    /// All numbers of a small tensor, every one of them finite.
+    pub(crate) fn read_numbers(&self, name: &str, t: &Stored) -> Result<Vec<f32>> {
+        let Format::Type(ty) = t.format(name)? else {
+            return invalid(format!(
+                "{} has the type {}, where no scales belong to it",
+                quote(name),
+                t.dtype
+            ));
+        };
+        let mut bytes = vec![0; t.len as usize];
+        self.read(t, 0, &mut bytes)?;
+        let mut numbers = vec![0f32; bytes.len() / ty.block_bytes()];
+        let named = |e| ConvertError::Invalid(format!("{}: {e}", quote(name)));
+        decode_row(ty, &bytes, &mut numbers).map_err(named)?;
+        match numbers.iter().position(|n| !n.is_finite()) {
+            None => Ok(numbers),
+            Some(at) => invalid(format!("{}: number {at} is {}", quote(name), numbers[at])),
+        }
+    }
+
+    /// Whether two tensors are alike, byte by byte.
+    pub(crate) fn same(&self, a: &Stored, b: &Stored) -> Result<bool> {
+        if (&a.dtype, &a.shape, a.len) != (&b.dtype, &b.shape, b.len) {
+            return Ok(false);
+        }
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for at in (0..a.len).step_by(COMPARED) {
+            let len = (a.len - at).min(COMPARED as u64) as usize;
+            left.resize(len, 0);
+            right.resize(len, 0);
+            self.read(a, at, &mut left)?;
+            self.read(b, at, &mut right)?;
+            if left != right {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -1,6 +1,7 @@
 //! config.json: which architecture, which sizes, which rotary embedding.
 
 use crate::error::{Result, invalid};
+use crate::fp8;
 use crate::json::{Object, kind, quote};
 use qwip_quant::limits;
 use std::ops::RangeInclusive;
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
     pub pad: Option<u32>,
+    /// Of FP8 weights: the tile `[rows, columns]` that has a scale.
+    pub fp8_tile: Option<[u64; 2]>,
     /// Settings that are ignored on purpose, in words.
     pub notes: Vec<String>,
 }
@@ -80,6 +83,7 @@ impl Config {
             _ => return invalid(format!("{FILE}: architectures must name a class")),
         })?;
         refuse_what_we_cannot_keep(&c, arch)?;
+        let fp8_tile = fp8_tile(&c)?;
 
         let size = |key: &str, max: usize| -> Result<u32> { ranged(&c, key, c.need(key, c.u64(key))?, max) };
         let hidden = size("hidden_size", limits::MAX_EMBEDDING)?;
@@ -142,20 +146,29 @@ impl Config {
             bos: token_ids(&c, "bos_token_id")?.first().copied(),
             eos: token_ids(&c, "eos_token_id")?,
             pad: token_ids(&c, "pad_token_id")?.first().copied(),
+            fp8_tile,
             notes,
         })
     }
 }
 
+/// The tile of FP8 weights; other weights that are quantized already do not convert.
+fn fp8_tile(c: &Object) -> Result<Option<[u64; 2]>> {
+    let Some(quantization) = c.object("quantization_config")? else { return Ok(None) };
+    match fp8::tile(&quantization)? {
+        Some(tile) => Ok(Some(tile)),
+        None => {
+            let method = quantization.str("quant_method")?.unwrap_or("unknown");
+            invalid(format!(
+                "{FILE}: the checkpoint is already quantized ({}); convert the original one",
+                quote(method)
+            ))
+        }
+    }
+}
+
 /// Settings whose silent loss would give a model that answers differently.
 fn refuse_what_we_cannot_keep(c: &Object, arch: Arch) -> Result<()> {
-    if let Some(q) = c.object("quantization_config")? {
-        let method = q.str("quant_method")?.unwrap_or("unknown");
-        return invalid(format!(
-            "{FILE}: the checkpoint is already quantized ({}); convert the original one",
-            quote(method)
-        ));
-    }
     if let Some(act) = c.str("hidden_act")?
         && act != "silu"
     {

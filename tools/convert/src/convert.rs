@@ -1,25 +1,30 @@
 //! The conversion itself: check everything, then stream tensor by tensor.
 
-use crate::checkpoint::{Checkpoint, Stored};
+use crate::checkpoint::{Checkpoint, Format, Stored};
 use crate::config::Config;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
+use crate::fp8::{self, Scales};
 use crate::json::quote;
+use crate::lora::{Adapter, EMBEDDING, HEAD};
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
-use crate::stream::{Encoder, Job, Stream};
+use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::vocab::Vocab;
 use crate::{Options, Progress, Summary, metadata};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::Writer;
+use qwip_quant::limits::MAX_VOCAB;
 use qwip_quant::mix::{self, Facts, Mix};
 use qwip_quant::types::FileType;
 use std::path::Path;
 
 /// A tensor of the output and where its weights come from.
-struct Planned {
+struct Planned<'a> {
     expected: Expected,
-    stored: Stored,
-    from: TensorType,
+    /// The checkpoint's or the adapter's.
+    checkpoint: &'a Checkpoint,
+    stored: &'a Stored,
+    from: Numbers,
     to: TensorType,
     rows: u64,
     cols: usize,
@@ -35,9 +40,13 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     OutputFile::check(out)?;
     let mut config = Config::read(dir)?;
     let checkpoint = Checkpoint::open(dir)?;
+    let adapter = options.lora.as_ref().map(|lora| Adapter::open(&lora.dir, lora.scale)).transpose()?;
     let mut notes = std::mem::take(&mut config.notes);
-    let plan = plan(&config, &checkpoint, options.ty, &mut notes)?;
-    let mut vocab = Vocab::read(dir, config.vocab)?;
+    let origin = Origin { checkpoint: &checkpoint, adapter: adapter.as_ref(), tied: config.tied };
+    origin.fit(&mut config, &mut notes)?;
+    let plan = plan(&config, &origin, options.ty, &mut notes)?;
+    let tokenizer_dir = adapter.as_ref().map_or(dir, |adapter| adapter.tokenizer_dir(dir));
+    let mut vocab = Vocab::read(tokenizer_dir, config.vocab)?;
     notes.append(&mut vocab.notes);
 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
@@ -45,7 +54,7 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let mut writer = Writer::new();
     metadata::general(&mut writer, dir, &config, parameters, options.ty.id)?;
     metadata::hyper_parameters(&mut writer, &config);
-    metadata::tokenizer(&mut writer, dir, &config, vocab, &mut notes)?;
+    metadata::tokenizer(&mut writer, [tokenizer_dir, dir], &config, vocab, &mut notes)?;
     for t in &plan {
         // GGUF counts dimensions from the contiguous one.
         let dims: Vec<u64> = t.expected.shape.iter().rev().copied().collect();
@@ -58,22 +67,18 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         return Err(ConvertError::Cancelled);
     }
 
-    let mut stream = Stream::new(options.threads)?;
+    let mut stream = Stream::new(options.threads, options.allow_nan)?;
     progress.start(bytes);
     let output = OutputFile::create(out)?;
     let path = output.part().to_path_buf();
     let mut data = writer.start(output).map_err(gguf_error(&path))?;
     for t in &plan {
-        let Planned { rows, cols, from, to, .. } = *t;
+        let Planned { rows, cols, to, stored, ref from, .. } = *t;
+        let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(&t.expected.source))?;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
-        let job = Job { name: &t.expected.name, rows, cols, from, to, encoder };
-        let mut read = |at, bytes: &mut [u8]| checkpoint.read(&t.stored, at, bytes);
-        let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
-        if overflowed > 0 {
-            let note = format!("{}: {overflowed} weights are too large for F16", t.expected.name);
-            progress.note(&note);
-            notes.push(note);
-        }
+        let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
+        let mut read = |at, bytes: &mut [u8]| t.checkpoint.read(stored, at, bytes);
+        stream.tensor(&job, &mut read, &mut data, &path, progress, &mut notes)?;
     }
     let output = data.finish().map_err(gguf_error(&path))?;
     output.finish()?;
@@ -86,24 +91,69 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     })
 }
 
+/// Where weights come from: a checkpoint, and perhaps an adapter over it.
+struct Origin<'a> {
+    checkpoint: &'a Checkpoint,
+    adapter: Option<&'a Adapter>,
+    /// Whether embeddings and output of the checkpoint are one matrix.
+    tied: bool,
+}
+
+impl<'a> Origin<'a> {
+    /// Gives `config` the vocabulary and the output matrix that the adapter asks for.
+    fn fit(&self, config: &mut Config, notes: &mut Vec<String>) -> Result<()> {
+        let Some(adapter) = self.adapter else { return Ok(()) };
+        let rows = u64::from(config.vocab);
+        if config.tied && !adapter.stays_tied(rows)? {
+            config.tied = false;
+            notes.push(
+                "the adapter changes only one of embeddings and output: they are no longer tied".into(),
+            );
+        }
+        if let Some(rows) = adapter.vocabulary() {
+            config.vocab = match u32::try_from(rows).ok().filter(|n| (1..=MAX_VOCAB).contains(&(*n as usize)))
+            {
+                Some(vocab) => vocab,
+                None => {
+                    return invalid(format!(
+                        "the adapter's embeddings have {rows} rows, not 1 to {MAX_VOCAB}"
+                    ));
+                }
+            };
+        }
+        notes.push(adapter.check(&expected(config), config.tied)?);
+        Ok(())
+    }
+
+    /// The tensor with a name.
+    fn find(&self, source: &str) -> Option<(&'a Checkpoint, &'a Stored)> {
+        if let Some(found) = self.adapter.and_then(|adapter| adapter.replacement(source)) {
+            return Some(found);
+        }
+        let name = if self.tied && source == HEAD { EMBEDDING } else { source };
+        Some((self.checkpoint, self.checkpoint.tensors.get(name)?))
+    }
+}
+
 /// Every tensor of the model with its place in the checkpoint; nothing missing, nothing left over.
-fn plan(
+fn plan<'a>(
     config: &Config,
-    checkpoint: &Checkpoint,
+    origin: &Origin<'a>,
     file_type: FileType,
     notes: &mut Vec<String>,
-) -> Result<Vec<Planned>> {
+) -> Result<Vec<Planned<'a>>> {
     let expected = expected(config);
     let missing: Vec<&str> =
-        expected.iter().map(|e| e.source.as_str()).filter(|e| !checkpoint.tensors.contains_key(*e)).collect();
+        expected.iter().map(|e| e.source.as_str()).filter(|e| origin.find(e).is_none()).collect();
     if let Some(first) = missing.first() {
         return invalid(format!("the checkpoint has no tensor {first}{}", and_more(missing.len())));
     }
     let known: std::collections::HashSet<&str> = expected.iter().map(|e| e.source.as_str()).collect();
     let mut unknown = Vec::new();
-    for source in checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
+    for source in origin.checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
         match reason_to_skip(source, config) {
             Some(reason) => notes.push(format!("{} is left out: {reason}", quote(source))),
+            None if config.fp8_tile.is_some() && fp8::is_scale(source) => {}
             None => unknown.push(source),
         }
     }
@@ -116,7 +166,7 @@ fn plan(
         ));
     }
     let types = types(&expected, config, file_type);
-    expected.into_iter().zip(types).map(|(e, to)| plan_tensor(e, checkpoint, to)).collect()
+    expected.into_iter().zip(types).map(|(e, to)| plan_tensor(e, origin, config.fp8_tile, to)).collect()
 }
 
 /// What each tensor becomes.
@@ -145,20 +195,39 @@ fn and_more(count: usize) -> String {
     if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
 }
 
-fn plan_tensor(e: Expected, checkpoint: &Checkpoint, to: TensorType) -> Result<Planned> {
-    let stored = checkpoint.tensors[&e.source].clone();
+fn plan_tensor<'a>(
+    e: Expected,
+    origin: &Origin<'a>,
+    fp8_tile: Option<[u64; 2]>,
+    to: TensorType,
+) -> Result<Planned<'a>> {
+    let Some((checkpoint, stored)) = origin.find(&e.source) else {
+        return invalid(format!("the checkpoint has no tensor {}", e.source));
+    };
     if stored.shape != e.shape {
         return invalid(format!(
             "{} has shape {:?}, but config.json gives {:?}",
             e.source, stored.shape, e.shape
         ));
     }
-    let from = stored.number_type(&e.source)?;
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;
     let Some(row_bytes) = to.row_bytes(cols) else {
         return invalid(format!("{}: rows of {cols} do not fit {}", e.source, to.name()));
     };
     let rows = if e.shape.len() == 1 { 1 } else { e.shape[0] };
-    Ok(Planned { stored, from, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
+    let from = match (stored.format(&e.source)?, fp8_tile) {
+        (Format::Type(ty), _) => Numbers::Type(ty),
+        (Format::Fp8, Some(tile)) => {
+            Numbers::Fp8(Scales::read(checkpoint, &e.source, [rows, cols as u64], tile)?)
+        }
+        (Format::Fp8, None) => {
+            return invalid(format!(
+                "{} is {}, but config.json has no quantization_config of FP8",
+                e.source,
+                fp8::DTYPE
+            ));
+        }
+    };
+    Ok(Planned { checkpoint, stored, from, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
 }

@@ -35,6 +35,12 @@ pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
 }
 
 impl Object {
+    /// For tests: an object in the text of a file.
+    #[cfg(test)]
+    pub(crate) fn of(place: &str, text: &str) -> Object {
+        Object { place: place.to_string(), map: serde_json::from_str(text).unwrap() }
+    }
+
     /// The object in `dir/name`, or `None` if there is no such file.
     pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Object>> {
         match read_text(dir, name)? {

@@ -9,10 +9,13 @@ mod config;
 mod convert;
 mod edit;
 mod error;
+mod fp8;
 mod json;
+mod lora;
 mod metadata;
 mod names;
 mod output;
+mod patch;
 mod pre;
 pub mod quantize;
 mod source;
@@ -24,7 +27,7 @@ pub use error::ConvertError;
 pub use output::OutputFile;
 use qwip_quant::types::FILE_TYPES;
 pub use qwip_quant::types::FileType;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The mixes of types that can be written, in the order of their ids.
 pub fn file_types() -> impl Iterator<Item = FileType> {
@@ -52,8 +55,28 @@ pub struct Options {
     pub ty: FileType,
     /// The codes of llama.cpp's quantizer, bit by bit, in place of codes with less error.
     pub reference: bool,
+    /// An adapter to merge.
+    pub lora: Option<Lora>,
+    /// Weights that are infinite or not numbers become zero; otherwise they are an error.
+    pub allow_nan: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
+}
+
+impl Options {
+    /// Codes with little error, no adapter, every weight a number, all cores.
+    pub fn new(ty: FileType) -> Self {
+        Self { ty, reference: false, lora: None, allow_nan: false, threads: None }
+    }
+}
+
+/// A PEFT adapter: LoRA, rsLoRA or DoRA, with the modules that were trained whole.
+#[derive(Clone, Debug)]
+pub struct Lora {
+    /// The folder with adapter_config.json and adapter_model.safetensors. If it has a tokenizer, the model gets that.
+    pub dir: PathBuf,
+    /// How strong it is: 1 as it was trained, 0 as if it were not there. Modules trained whole are taken at any strength.
+    pub scale: f32,
 }
 
 /// Hears from a conversion while it runs, and can stop it. Calls come from the thread that called [`convert`].

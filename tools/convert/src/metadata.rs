@@ -159,17 +159,21 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     }
 }
 
-/// Sets `tokenizer.*`; takes the vocabulary, which is large.
+/// Sets `tokenizer.*`; takes the vocabulary, which is large, and the folders in which files are looked for.
 pub(crate) fn tokenizer(
     w: &mut Writer,
-    dir: &Path,
+    dirs: [&Path; 2],
     c: &Config,
     vocab: Vocab,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let config = Object::read(dir, "tokenizer_config.json")?;
-    let special = SpecialIds::find(dir, c, config.as_ref(), &vocab)?;
-    let template = templates(dir, config.as_ref())?;
+    let config = first_with(dirs, "tokenizer_config.json")?;
+    let generation = first_with(dirs, "generation_config.json")?;
+    let special = SpecialIds::find(c, config.as_ref(), generation.as_ref(), &vocab)?;
+    let mut template = templates(dirs[0], config.as_ref())?;
+    if template.is_empty() && dirs[0] != dirs[1] {
+        template = templates(dirs[1], Object::read(dirs[1], "tokenizer_config.json")?.as_ref())?;
+    }
     w.set("tokenizer.ggml.model", "gpt2");
     w.set("tokenizer.ggml.pre", vocab.pre);
     w.set("tokenizer.ggml.tokens", vocab.tokens);
@@ -201,6 +205,14 @@ pub(crate) fn tokenizer(
     Ok(())
 }
 
+/// The object in the first folder that has such a file.
+fn first_with(dirs: [&Path; 2], file: &str) -> Result<Option<Object>> {
+    match Object::read(dirs[0], file)? {
+        Some(found) => Ok(Some(found)),
+        None => Object::read(dirs[1], file),
+    }
+}
+
 #[derive(Default)]
 struct SpecialIds {
     bos: Option<u32>,
@@ -215,10 +227,14 @@ struct SpecialIds {
 impl SpecialIds {
     /// tokenizer_config.json names tokens by their text and is what the chat code of the makers follows;
     /// generation_config.json and config.json name ids.
-    fn find(dir: &Path, c: &Config, config: Option<&Object>, vocab: &Vocab) -> Result<SpecialIds> {
+    fn find(
+        c: &Config,
+        config: Option<&Object>,
+        generation: Option<&Object>,
+        vocab: &Vocab,
+    ) -> Result<SpecialIds> {
         let named = |key: &str| config.map_or(Ok(None), |config| token_by_text(config, key, vocab));
-        let generation = Object::read(dir, "generation_config.json")?;
-        let listed = |key: &str| generation.as_ref().map_or(Ok(Vec::new()), |g| token_ids(g, key));
+        let listed = |key: &str| generation.map_or(Ok(Vec::new()), |g| token_ids(g, key));
         let first = |list: Vec<u32>| list.first().copied();
         let mut ends: Vec<u32> = named("eos_token")?.into_iter().collect();
         ends.extend(listed("eos_token_id")?);

@@ -7,7 +7,7 @@ use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
 use crate::output::OutputFile;
 use crate::source::Source;
-use crate::stream::{Encoder, Job, Stream};
+use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::{Progress, Summary};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer, split};
@@ -41,6 +41,8 @@ pub struct Options {
     pub reference: bool,
     /// How much the columns of each tensor matter, and the name of the file that says so.
     pub imatrix: Option<(Imatrix, String)>,
+    /// Weights that are infinite or not numbers become zero; otherwise they are an error.
+    pub allow_nan: bool,
     /// As many files as the model came in.
     pub keep_split: bool,
     /// Changes to the metadata.
@@ -200,7 +202,7 @@ impl Plan {
             }
         }
         let mut summary = self.summary();
-        let mut stream = Stream::new(self.options.threads)?;
+        let mut stream = Stream::new(self.options.threads, self.options.allow_nan)?;
         progress.start(summary.bytes);
         let mut complete = Vec::new();
         for (no, _) in files.iter().enumerate() {
@@ -213,20 +215,16 @@ impl Plan {
                 let Some(t) = shard.header.tensor(&step.name) else {
                     return invalid(format!("{} is gone", step.name));
                 };
-                let (name, from, to) = (step.name.as_str(), step.from, step.to);
+                let (name, from, to) = (step.name.as_str(), &Numbers::Type(step.from), step.to);
                 let importance = self.importance(t)?;
                 let encoder = match self.options.reference {
                     true => Encoder::Reference,
                     false => Encoder::Searched(importance.as_deref()),
                 };
-                let job = Job { name, rows: t.rows(), cols: t.cols() as usize, from, to, encoder };
+                let (rows, cols) = (t.rows(), t.cols() as usize);
+                let job = Job { name, rows, cols, from, patch: None, to, encoder };
                 let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
-                let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
-                if overflowed > 0 {
-                    let note = format!("{name}: {overflowed} weights are too large for F16");
-                    progress.note(&note);
-                    summary.notes.push(note);
-                }
+                stream.tensor(&job, &mut read, &mut data, &path, progress, &mut summary.notes)?;
             }
             complete.push(data.finish().map_err(gguf_error(&path))?);
         }

@@ -2,8 +2,11 @@
 
 use crate::Progress;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
+use crate::fp8::Scales;
 use crate::output::OutputFile;
+use crate::patch::Patch;
 use qwip_quant::gguf::DataWriter;
+use qwip_quant::types::{TypeError, check_row};
 use qwip_quant::{TensorType, decode_row, encode_row, encode_row_searched};
 use rayon::prelude::*;
 use std::path::Path;
@@ -20,9 +23,27 @@ pub(crate) struct Job<'a> {
     pub(crate) name: &'a str,
     pub(crate) rows: u64,
     pub(crate) cols: usize,
-    pub(crate) from: TensorType,
+    pub(crate) from: &'a Numbers,
+    /// What happens to the numbers in between.
+    pub(crate) patch: Option<&'a Patch>,
     pub(crate) to: TensorType,
     pub(crate) encoder: Encoder<'a>,
+}
+
+/// How the numbers that are read are written down.
+pub(crate) enum Numbers {
+    Type(TensorType),
+    Fp8(Scales),
+}
+
+impl Numbers {
+    /// Bytes of a row.
+    fn row_bytes(&self, cols: usize) -> Option<usize> {
+        match self {
+            Numbers::Type(ty) => ty.row_bytes(cols),
+            Numbers::Fp8(_) => Some(cols),
+        }
+    }
 }
 
 /// How codes are chosen.
@@ -40,24 +61,35 @@ pub(crate) type Read<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> Result<()>;
 /// The threads and the buffers, which are reused from slab to slab.
 pub(crate) struct Stream {
     pool: rayon::ThreadPool,
+    allow_nan: bool,
     source: Vec<u8>,
     encoded: Vec<u8>,
 }
 
+/// Weights of a tensor that did not arrive as they were.
+#[derive(Default)]
+struct Lost {
+    /// Too large for the type.
+    overflowed: AtomicU64,
+    /// Infinite or not a number, and now zero.
+    zeroed: AtomicU64,
+}
+
 impl Stream {
-    /// With so many threads; `None` is one a core.
-    pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
+    /// With so many threads (`None` is one a core). Weights that are infinite or not numbers are an error, or with
+    /// `allow_nan` become zero.
+    pub(crate) fn new(threads: Option<usize>, allow_nan: bool) -> Result<Self> {
         let mut pool = rayon::ThreadPoolBuilder::new();
         if let Some(threads) = threads {
             pool = pool.num_threads(threads);
         }
         match pool.build() {
-            Ok(pool) => Ok(Self { pool, source: Vec::new(), encoded: Vec::new() }),
+            Ok(pool) => Ok(Self { pool, allow_nan, source: Vec::new(), encoded: Vec::new() }),
             Err(e) => invalid(format!("cannot start threads: {e}")),
         }
     }
 
-    /// Writes one tensor; returns how many finite weights became infinite.
+    /// Writes one tensor; what the user should know of it goes to `progress` and `notes`.
     pub(crate) fn tensor(
         &mut self,
         job: &Job,
@@ -65,14 +97,16 @@ impl Stream {
         out: &mut DataWriter<OutputFile>,
         path: &Path,
         progress: &mut dyn Progress,
-    ) -> Result<u64> {
-        let row_bytes = |ty: TensorType| match ty.row_bytes(job.cols) {
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        let fits = |bytes: Option<usize>| match bytes {
             Some(bytes) => Ok(bytes),
-            None => invalid(format!("{}: rows of {} do not fit {}", job.name, job.cols, ty.name())),
+            None => invalid(format!("{}: rows of {} do not fit {}", job.name, job.cols, job.to.name())),
         };
-        let (source_row, encoded_row) = (row_bytes(job.from)?, row_bytes(job.to)?);
+        let (source_row, encoded_row) =
+            (fits(job.from.row_bytes(job.cols))?, fits(job.to.row_bytes(job.cols))?);
         let slab_rows = (SLAB_ELEMENTS / job.cols).max(1) as u64;
-        let overflowed = AtomicU64::new(0);
+        let lost = Lost::default();
         let mut row = 0;
         while row < job.rows {
             if progress.cancelled() {
@@ -81,59 +115,151 @@ impl Stream {
             let rows = slab_rows.min(job.rows - row) as usize;
             self.source.resize(rows * source_row, 0);
             read(row * source_row as u64, &mut self.source)?;
-            let bytes = if job.from == job.to {
-                &self.source
-            } else {
-                self.encoded.resize(rows * encoded_row, 0);
-                let (source, encoded) = (&self.source, &mut self.encoded);
-                self.pool
-                    .install(|| recode(job, row, source, source_row, encoded, encoded_row, &overflowed))?;
-                &self.encoded
+            self.encoded.resize(rows * encoded_row, 0);
+            let rows_in = Rows { first: row, bytes: &self.source, stride: source_row };
+            let rows_out = (self.encoded.as_mut_slice(), encoded_row);
+            let bytes = match job.copies(self.allow_nan) {
+                true => self.pool.install(|| check(job, rows_in)).map(|()| &self.source)?,
+                false => {
+                    let allow_nan = self.allow_nan;
+                    self.pool.install(|| recode(job, rows_in, rows_out, allow_nan, &lost))?;
+                    &self.encoded
+                }
             };
             out.write(bytes).map_err(gguf_error(path))?;
             progress.advance(bytes.len() as u64, job.name);
             row += rows as u64;
         }
-        Ok(overflowed.into_inner())
+        let to = job.to;
+        for (count, what) in [
+            (lost.overflowed, format!("too large for {to}")),
+            (lost.zeroed, "infinite or not numbers, and became zero".to_string()),
+        ] {
+            let count = count.into_inner();
+            if count > 0 {
+                let note = format!("{}: {count} weights are {what}", job.name);
+                progress.note(&note);
+                notes.push(note);
+            }
+        }
+        Ok(())
     }
 }
 
-/// Decodes and encodes whole rows, the first of which is `first`, in groups spread over the threads of the pool.
+/// Some rows of a tensor as they were read, the first of which has the number `first`.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    first: u64,
+    bytes: &'a [u8],
+    /// Bytes of a row.
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// In groups, with the number of each group's first row.
+    fn groups(
+        self,
+        cols: usize,
+    ) -> (usize, impl IndexedParallelIterator<Item = (u64, std::slice::ChunksExact<'a, u8>)>) {
+        let group = (GROUP_ELEMENTS / cols).max(1);
+        let chunks = self.bytes.par_chunks(group * self.stride).enumerate();
+        let numbered =
+            chunks.map(move |(i, bytes)| (self.first + (i * group) as u64, bytes.chunks_exact(self.stride)));
+        (group, numbered)
+    }
+}
+
+impl Job<'_> {
+    /// Whether the bytes stay as they are, but for a check.
+    fn copies(&self, allow_nan: bool) -> bool {
+        matches!(self.from, Numbers::Type(ty) if *ty == self.to && self.patch.is_none() && (ty.is_quantized() || !allow_nan))
+    }
+
+    /// An error about one of its rows.
+    fn error(&self, e: TypeError) -> ConvertError {
+        ConvertError::Invalid(format!("{}: {e}", self.name))
+    }
+
+    /// The numbers of the row with the number `row`, after the patch.
+    fn numbers(&self, row: u64, bytes: &[u8], values: &mut [f32]) -> Result<()> {
+        match self.from {
+            Numbers::Type(ty) => decode_row(*ty, bytes, values).map_err(|e| self.error(e))?,
+            Numbers::Fp8(scales) => scales.decode_row(row, bytes, values),
+        }
+        if let Some(patch) = self.patch {
+            patch.apply(row, values);
+        }
+        Ok(())
+    }
+}
+
+/// Looks for weights that are infinite or not numbers in rows that are copied.
+fn check(job: &Job, rows: Rows) -> Result<()> {
+    if !job.to.is_decodable() {
+        return Ok(());
+    }
+    rows.groups(job.cols).1.try_for_each(|(first, rows)| {
+        for (bytes, row) in rows.zip(first..) {
+            let named = |e| ConvertError::Invalid(format!("{}: row {row}: {e}", job.name));
+            check_row(job.to, bytes, job.cols).map_err(named)?;
+        }
+        Ok(())
+    })
+}
+
+/// Decodes and encodes rows, in groups spread over the threads of the pool.
 fn recode(
     job: &Job,
-    first: u64,
-    source: &[u8],
-    source_row: usize,
-    encoded: &mut [u8],
-    encoded_row: usize,
-    overflowed: &AtomicU64,
+    rows: Rows,
+    (encoded, stride): (&mut [u8], usize),
+    allow_nan: bool,
+    lost: &Lost,
 ) -> Result<()> {
-    let group = (GROUP_ELEMENTS / job.cols).max(1);
-    let groups = source.par_chunks(group * source_row).zip(encoded.par_chunks_mut(group * encoded_row));
-    groups.enumerate().try_for_each_init(
+    let (group, groups) = rows.groups(job.cols);
+    groups.zip(encoded.par_chunks_mut(group * stride)).try_for_each_init(
         || vec![0f32; job.cols],
-        |values, (index, (source, encoded))| {
-            let rows = source.chunks_exact(source_row).zip(encoded.chunks_exact_mut(encoded_row));
-            for (row, (source, encoded)) in rows.enumerate() {
-                let named = |e| ConvertError::Invalid(format!("{}: {e}", job.name));
-                decode_row(job.from, source, values).map_err(named)?;
+        |values, ((first, rows), encoded)| {
+            for ((bytes, encoded), row) in rows.zip(encoded.chunks_exact_mut(stride)).zip(first..) {
+                job.numbers(row, bytes, values)?;
+                if !all_finite(values) {
+                    if !allow_nan {
+                        return Err(not_finite(job.name, row, values));
+                    }
+                    for value in values.iter_mut().filter(|value| !value.is_finite()) {
+                        *value = 0.0;
+                        lost.zeroed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
                 if job.to == TensorType::F16 {
-                    let lost = values.iter().filter(|v| v.is_finite() && v.abs() >= F16_OVERFLOW).count();
-                    overflowed.fetch_add(lost as u64, Ordering::Relaxed);
+                    let overflowed = values.iter().filter(|v| v.abs() >= F16_OVERFLOW).count();
+                    lost.overflowed.fetch_add(overflowed as u64, Ordering::Relaxed);
                 }
                 match job.encoder {
                     Encoder::Reference => encode_row(job.to, values, encoded),
                     Encoder::Searched(importance) => {
-                        let row = first + (index * group + row) as u64;
                         let importance = importance.map(|all| importance_of(job, row, all));
                         encode_row_searched(job.to, values, importance, encoded)
                     }
                 }
-                .map_err(named)?;
+                .map_err(|e| job.error(e))?;
             }
             Ok(())
         },
     )
+}
+
+/// A question that is asked of every weight: without a branch, it costs next to nothing.
+fn all_finite(values: &[f32]) -> bool {
+    values.iter().fold(0, |most, value| most.max(value.abs().to_bits())) < f32::INFINITY.to_bits()
+}
+
+/// The error that names the first such weight.
+fn not_finite(name: &str, row: u64, values: &[f32]) -> ConvertError {
+    let column = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+    let value = values[column];
+    ConvertError::Invalid(format!(
+        "{name}: row {row}, column {column} is {value} (--allow-nan makes it zero)"
+    ))
 }
 
 /// The importance of the columns that a row meets: those of its matrix.

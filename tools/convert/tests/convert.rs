@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Copy, FIXTURES, fixture, named, run};
-use qwip_convert::FileType;
+use common::{Copy, FIXTURES, Log, fixture, named, run};
+use qwip_convert::{FileType, Options, convert};
 use qwip_quant::gguf::Gguf;
 use qwip_quant::{TensorType, decode_row, encode_row};
 use safetensors::{Dtype, SafeTensors};
@@ -156,7 +156,7 @@ fn the_number_of_threads_changes_nothing() {
     let out = tempfile::tempdir().unwrap();
     let convert = |threads| {
         let path = out.path().join("model.gguf");
-        let options = qwip_convert::Options { ty: named("Q4_0"), reference: true, threads };
+        let options = Options { reference: true, threads, ..Options::new(named("Q4_0")) };
         qwip_convert::convert(&fixture("qwen3-kquant"), &path, &options, &mut common::Log::default())
             .unwrap();
         fs::read(path).unwrap()
@@ -202,10 +202,44 @@ fn weights_too_large_for_f16_are_reported() {
     let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
     let at = header["model.layers.1.mlp.up_proj.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
-    // Two BF16 numbers become 2^100, a third infinite, which is no loss.
-    bytes[8 + len + at..][..6].copy_from_slice(&[0x80, 0x71, 0x80, 0xf1, 0x80, 0x7f]);
-    copy.write("model.safetensors", bytes);
+    // Two BF16 numbers become 2^100.
+    bytes[8 + len + at..][..4].copy_from_slice(&[0x80, 0x71, 0x80, 0xf1]);
+    copy.write("model.safetensors", &bytes);
     let (summary, log) = copy.convert(named("F16")).unwrap();
     assert_eq!(summary.notes, ["blk.1.ffn_up.weight: 2 weights are too large for F16"]);
     assert_eq!(log.notes, summary.notes);
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused_or_become_zero() {
+    let copy = Copy::of("qwen2-outliers");
+    let mut bytes = fs::read(copy.path("model.safetensors")).unwrap();
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
+    let place = &header["model.layers.1.mlp.up_proj.weight"];
+    let at = 8 + len + place["data_offsets"][0].as_u64().unwrap() as usize;
+    let cols = place["shape"][1].as_u64().unwrap() as usize;
+    // Infinity and NaN, in the second row.
+    bytes[at + cols * 2..][..6].copy_from_slice(&[0x80, 0x7f, 0x00, 0x3f, 0xc0, 0xff]);
+    copy.write("model.safetensors", bytes);
+    // BF16 is copied, the others are converted.
+    for ty in ["BF16", "F16", "F32", "Q8_0", "Q4_K_M"] {
+        let message = copy.convert(named(ty)).err().unwrap().to_string();
+        assert!(message.starts_with("blk.1.ffn_up.weight: row 1"), "{ty}: {message}");
+        assert_eq!(copy.left_behind(), Vec::<String>::new());
+
+        let options = Options { allow_nan: true, ..Options::new(named(ty)) };
+        let summary = convert(&copy.dir(), &copy.out(), &options, &mut Log::default()).unwrap();
+        let note = "blk.1.ffn_up.weight: 2 weights are infinite or not numbers, and became zero";
+        assert_eq!(summary.notes, [note], "{ty}");
+        let file = fs::read(copy.out()).unwrap();
+        let gguf = Gguf::parse(&file).unwrap();
+        let t = gguf.tensor("blk.1.ffn_up.weight").unwrap();
+        let row_bytes = t.ty.row_bytes(cols).unwrap();
+        let mut values = vec![0f32; cols];
+        decode_row(t.ty, &gguf.tensor_bytes(t, &file)[row_bytes..2 * row_bytes], &mut values).unwrap();
+        assert_eq!((values[0], values[2]), (0.0, 0.0), "{ty}");
+        assert!((values[1] - 0.5).abs() < 0.05, "{ty}: {}", values[1]);
+        fs::remove_file(copy.out()).unwrap();
+    }
 }

@@ -149,7 +149,7 @@ fn wrong_files_and_weights_are_named() {
     broken[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&bad, &broken).unwrap();
     let message = refusal(&bad, &out, options("Q8_0"));
-    assert!(message.starts_with("blk.0.ffn_up.weight: column 5 of a Q8_0 row is infinite"), "{message}");
+    assert!(message.starts_with("blk.0.ffn_up.weight: row 0, column 5 is NaN"), "{message}");
     assert!(!out.exists());
 }
 
