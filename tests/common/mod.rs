@@ -33,8 +33,8 @@ pub fn fixture_tokens(name: &str) -> Vec<u32> {
 pub fn load(dir: &Path, name: &str, ty: &str) -> Arc<Model> {
     let out = dir.join(format!("{name}-{ty}.gguf"));
     let ty = file_type(ty).expect("a type");
-    convert(&folder(name), &out, &Options { ty, reference: true, threads: Some(1) }, &mut Quiet)
-        .expect("the fixture converts");
+    let options = Options { reference: true, threads: Some(1), ..Options::new(ty) };
+    convert(&folder(name), &out, &options, &mut Quiet).expect("the fixture converts");
     let file = ModelFile::open(&out, Default::default()).expect("our own file opens");
     Arc::new(Model::load(Arc::new(file)).expect("our own file loads"))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use qwip_convert::{ConvertError, FileType, Options, Progress, Summary};
+use qwip_convert::{ConvertError, FileType, Options, Portion, Progress, Summary};
 
 use crate::args::ConvertArgs;
 use crate::output::{Ending, usage};
@@ -25,12 +25,13 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let result = qwip_convert::convert(
         &args.checkpoint,
         &out,
-        &Options { ty, reference: args.reference, threads: None },
+        &Options { reference: args.reference, limits: args.split.limits(), ..Options::new(ty) },
         &mut Reporter::new("converting"),
     );
     drop(armed);
-    let summary = described(&uninterrupted(result)?);
-    output::line(format_args!("{}: {summary}, {:.1} s", out.display(), started.elapsed().as_secs_f64()))
+    let summary = uninterrupted(result)?;
+    let (files, seconds) = (named(&summary.files), started.elapsed().as_secs_f64());
+    output::line(format_args!("{files}: {}, {seconds:.1} s", described(&summary)))
 }
 
 /// A conversion's result; one that was stopped ends the program as Ctrl-C does.
@@ -39,6 +40,15 @@ pub(crate) fn uninterrupted<T>(result: Result<T, ConvertError>) -> anyhow::Resul
         ConvertError::Cancelled => Ending::Interrupted.into(),
         other => other.into(),
     })
+}
+
+/// The file that a command made, or the first of several and how many there are.
+pub(crate) fn named(files: &[Portion]) -> String {
+    match files {
+        [] => String::new(),
+        [one] => one.path.display().to_string(),
+        [first, ..] => format!("{}, the first of {} files", first.path.display(), files.len()),
+    }
 }
 
 /// What is in a file: parameters, tensors and bytes.

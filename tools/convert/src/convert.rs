@@ -2,8 +2,9 @@
 
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::config::Config;
-use crate::error::{ConvertError, Result, gguf_error, invalid};
+use crate::error::{ConvertError, Result, invalid};
 use crate::json::quote;
+use crate::layout::Layout;
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
 use crate::stream::{Encoder, Job, Stream};
@@ -46,11 +47,14 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     metadata::general(&mut writer, dir, &config, parameters, options.ty.id)?;
     metadata::hyper_parameters(&mut writer, &config);
     metadata::tokenizer(&mut writer, dir, &config, vocab, &mut notes)?;
-    for t in &plan {
+    let layout = Layout::within(options.limits, plan.iter().map(|t| t.bytes))?;
+    let files = layout.portions(out, |i| plan[i].bytes);
+    files.iter().try_for_each(|file| OutputFile::check(&file.path))?;
+    let headers = layout.headers(out, writer, |i, writer| {
         // GGUF counts dimensions from the contiguous one.
-        let dims: Vec<u64> = t.expected.shape.iter().rev().copied().collect();
-        writer.tensor(&t.expected.name, &dims, t.to).map_err(gguf_error(out))?;
-    }
+        let dims: Vec<u64> = plan[i].expected.shape.iter().rev().copied().collect();
+        writer.tensor(&plan[i].expected.name, &dims, plan[i].to)
+    })?;
     for note in &notes {
         progress.note(note);
     }
@@ -60,28 +64,26 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
 
     let mut stream = Stream::new(options.threads)?;
     progress.start(bytes);
-    let output = OutputFile::create(out)?;
-    let path = output.part().to_path_buf();
-    let mut data = writer.start(output).map_err(gguf_error(&path))?;
-    for t in &plan {
+    layout.write(&files, headers, |i, data, path| {
+        let t = &plan[i];
         let Planned { rows, cols, from, to, .. } = *t;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
         let job = Job { name: &t.expected.name, rows, cols, from, to, encoder };
         let mut read = |at, bytes: &mut [u8]| checkpoint.read(&t.stored, at, bytes);
-        let overflowed = stream.tensor(&job, &mut read, &mut data, &path, progress)?;
+        let overflowed = stream.tensor(&job, &mut read, data, path, progress)?;
         if overflowed > 0 {
             let note = format!("{}: {overflowed} weights are too large for F16", t.expected.name);
             progress.note(&note);
             notes.push(note);
         }
-    }
-    let output = data.finish().map_err(gguf_error(&path))?;
-    output.finish()?;
+        Ok(())
+    })?;
     Ok(Summary {
         tensors: plan.len(),
         parameters,
         bytes,
         bits_per_weight: bytes as f64 * 8.0 / parameters as f64,
+        files,
         notes,
     })
 }

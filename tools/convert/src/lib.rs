@@ -10,6 +10,7 @@ mod convert;
 mod edit;
 mod error;
 mod json;
+mod layout;
 mod metadata;
 mod names;
 mod output;
@@ -21,6 +22,7 @@ mod vocab;
 
 pub use edit::Edit;
 pub use error::ConvertError;
+pub use layout::{Limits, Portion};
 pub use output::OutputFile;
 use qwip_quant::types::FILE_TYPES;
 pub use qwip_quant::types::FileType;
@@ -54,6 +56,15 @@ pub struct Options {
     pub reference: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
+    /// What one file may hold: with limits that are too small for the model, it becomes several files.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// To this mix: codes with less error, one thread a core, one file.
+    pub fn new(ty: FileType) -> Self {
+        Self { ty, reference: false, threads: None, limits: Limits::default() }
+    }
 }
 
 /// Hears from a conversion while it runs, and can stop it. Calls come from the thread that called [`convert`].
@@ -79,11 +90,14 @@ pub struct Summary {
     pub bytes: u64,
     /// `bytes` in bits, divided by `parameters`.
     pub bits_per_weight: f64,
+    /// The files, in order.
+    pub files: Vec<Portion>,
     /// Everything that [`Progress::note`] was told.
     pub notes: Vec<String>,
 }
 
-/// Converts the checkpoint in the folder `checkpoint` to the GGUF file `out`, replacing it if it exists.
+/// Converts the checkpoint in the folder `checkpoint` to the GGUF file `out`, or to several files whose names begin as its
+/// name does ([`Options::limits`]); files of these names are replaced.
 ///
 /// The weights are read from `model.safetensors` or the files of `model.safetensors.index.json`. The file is written
 /// under another name, which ends in `.part`, and renamed when it is safely on the disk; see [`OutputFile`].

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Copy, FIXTURES, fixture, named, run};
-use qwip_convert::FileType;
+use qwip_convert::{FileType, Options};
 use qwip_quant::gguf::Gguf;
 use qwip_quant::{TensorType, decode_row, encode_row};
 use safetensors::{Dtype, SafeTensors};
@@ -156,7 +156,7 @@ fn the_number_of_threads_changes_nothing() {
     let out = tempfile::tempdir().unwrap();
     let convert = |threads| {
         let path = out.path().join("model.gguf");
-        let options = qwip_convert::Options { ty: named("Q4_0"), reference: true, threads };
+        let options = Options { reference: true, threads, ..Options::new(named("Q4_0")) };
         qwip_convert::convert(&fixture("qwen3-kquant"), &path, &options, &mut common::Log::default())
             .unwrap();
         fs::read(path).unwrap()

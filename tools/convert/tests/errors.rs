@@ -53,7 +53,7 @@ fn missing_files() {
 #[test]
 fn folders_that_are_not_there() {
     let run = |dir: &Path, out: &Path| {
-        let options = Options { ty: named("F16"), reference: true, threads: None };
+        let options = Options::new(named("F16"));
         convert(dir, out, &options, &mut Log::default()).unwrap_err().to_string()
     };
     let root = tempfile::tempdir().unwrap();
@@ -408,7 +408,7 @@ fn cancelled_at_every_question() {
     let mut cancelled = 0;
     loop {
         let mut log = Log { cancel_at: Some(cancelled), ..Log::default() };
-        let options = Options { ty: named("Q8_0"), reference: true, threads: Some(1) };
+        let options = Options { threads: Some(1), ..Options::new(named("Q8_0")) };
         match convert(&copy.dir(), &copy.out(), &options, &mut log) {
             Err(ConvertError::Cancelled) => {}
             Err(e) => panic!("{e}"),
