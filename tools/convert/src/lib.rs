@@ -9,6 +9,7 @@ mod config;
 mod convert;
 mod edit;
 mod error;
+mod foreign;
 mod json;
 mod layout;
 mod metadata;
@@ -104,13 +105,13 @@ pub struct Summary {
 ///
 /// # Errors
 /// The checkpoint is damaged, incomplete, or of an unknown architecture; a file cannot be read or written; the progress
-/// said stop. The message is one line and names the file, key or tensor; `out` is not touched and
-/// no `.part` file is left in any of these cases.
+/// said stop. The message is one line and names the file, key or tensor, or says what the folder holds in place of a
+/// checkpoint; `out` is not touched and no `.part` file is left in any of these cases.
 pub fn convert(
     checkpoint: &Path,
     out: &Path,
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ConvertError> {
-    convert::run(checkpoint, out, options, progress)
+    convert::run(checkpoint, out, options, progress).map_err(|error| foreign::explained(checkpoint, error))
 }

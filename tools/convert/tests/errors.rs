@@ -45,9 +45,6 @@ fn missing_files() {
         copy.remove(file);
         expect(&copy, parts);
     }
-    let copy = Copy::of("qwen2-yarn");
-    fs::rename(copy.path("model.safetensors"), copy.path("pytorch_model.bin")).unwrap();
-    expect(&copy, &[".bin weights do not convert"]);
 }
 
 #[test]
