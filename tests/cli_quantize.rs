@@ -5,7 +5,9 @@ mod cli_common;
 use std::fs;
 use std::path::Path;
 
-use cli_common::{Outcome, arg, names, qwip};
+use cli_common::{Outcome, arg, fixture, names, qwip};
+use qwip::ModelFile;
+use qwip::file::TensorRef;
 
 const BUILTIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../builtin/builtin.gguf");
 
@@ -55,6 +57,68 @@ fn an_importance_matrix_a_smaller_model_and_another_name() {
     let shown = qwip(&["show", arg(&named)]);
     assert!(shown.stdout.lines().any(|line| line.starts_with("name") && line.ends_with("Another")));
     assert!(qwip(&["show", arg(&named), "--all"]).stdout.contains("quantize.imatrix.chunks_count"));
+}
+
+/// Names, types and bytes of all tensors, as the runtime finds them.
+fn tensors(path: &Path) -> Vec<(String, String, Vec<u8>)> {
+    let file = ModelFile::open(path, Default::default()).expect("a model");
+    let tensor = |t: TensorRef| {
+        (t.info.name.clone(), format!("{} {:?}", t.info.ty, t.info.dims), file.tensor_bytes(t).to_vec())
+    };
+    file.tensors().map(tensor).collect()
+}
+
+#[test]
+fn an_output_in_several_files_is_the_same_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (whole, out, checkpoint) = (path("whole.gguf"), path("out.gguf"), fixture("qwen3-kquant"));
+    qwip(&["convert", arg(&checkpoint), "-o", arg(&whole), "--type", "f32"]).ok();
+    let size = ["--split-max-size", "200K"];
+    let convert = ["convert", arg(&checkpoint), "-o", arg(&out), "--type", "f32"];
+    let line = qwip(&[&convert[..], &size].concat()).ok();
+    assert!(!out.exists());
+    let made = names(dir.path());
+    let count = made.len() - 1;
+    let first = path(&format!("out-00001-of-{count:05}.gguf"));
+    assert!(count > 2 && first.exists(), "{made:?}");
+    assert!(line.starts_with(&format!("{}, the first of {count} files: ", first.display())), "{line}");
+    assert!(tensors(&whole) == tensors(&first));
+    let answer =
+        |model: &Path| qwip(&["run", arg(model), "-p", "Hi", "-n", "4", "--temp", "0", "--raw"]).ok();
+    assert_eq!(answer(&whole), answer(&first));
+
+    let quantize = |more: &[&str]| {
+        let (small, first) = (path("small.gguf"), first.clone());
+        qwip(&[&["quantize", arg(&first), arg(&small), "q8_0"], more].concat())
+    };
+    let dry = quantize(&["--split-max-tensors", "5", "--dry-run"]).ok();
+    assert!(dry.contains("small-00001-of-00003.gguf: 5 tensors, "), "{dry}");
+    assert!(
+        dry.contains("small-00003-of-00003.gguf: 4 tensors, ") && dry.contains("nothing was written"),
+        "{dry}"
+    );
+    assert_eq!(names(dir.path()), made);
+    let line = quantize(&["--split-max-tensors", "5", "--verify"]).ok();
+    assert!(
+        line.contains("small-00001-of-00003.gguf, the first of 3 files: ") && line.contains(", checked"),
+        "{line}"
+    );
+    let (small, one) = (path("small-00001-of-00003.gguf"), path("one.gguf"));
+    qwip(&["quantize", arg(&whole), arg(&one), "q8_0", "--split-max-size", "2G"]).ok();
+    assert!(tensors(&small) == tensors(&one));
+
+    for (option, value) in [
+        ("--split-max-size", "0"),
+        ("--split-max-size", "2X"),
+        ("--split-max-size", "18446744073709551615G"),
+        ("--split-max-tensors", "0"),
+        ("--split-max-tensors", "some"),
+    ] {
+        refused(dir.path(), quantize(&[option, value]), 2, option);
+        refused(dir.path(), qwip(&[&convert[..], &[option, value]].concat()), 2, option);
+    }
+    refused(dir.path(), quantize(&["--keep-split", "--split-max-size", "2G"]), 2, "--split-max-size");
 }
 
 #[test]

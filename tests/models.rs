@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_npy};

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::{KvType, Session};
 
 use crate::eval::EvalArgs;
+use crate::split::SplitArgs;
 
 const AFTER_HELP: &str = "\
 MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
@@ -260,6 +261,8 @@ pub(crate) struct ConvertArgs {
     /// Threads [default: one a core]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
 }
 
 #[derive(Args, Debug)]
@@ -295,8 +298,11 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_nan: bool,
     /// As many files as the model came in
-    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new(),
+          conflicts_with_all = ["split_max_size", "split_max_tensors"])]
     pub(crate) keep_split: bool,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
     /// Change the metadata as well: KEY=VALUE as `edit` takes it, or KEY=TYPE:VALUE
     #[arg(long, env = "QWIP_OVERRIDE_KV", value_name = "KEY=VALUE")]
     pub(crate) override_kv: Vec<String>,

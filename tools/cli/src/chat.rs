@@ -340,7 +340,7 @@ mod tests {
             std::fs::copy(fixture.join(name), checkpoint.join(name)).unwrap();
         }
         let ty = qwip_convert::file_type("f16").unwrap();
-        let options = qwip_convert::Options { ty, reference: true, threads: Some(1) };
+        let options = qwip_convert::Options { threads: Some(1), ..qwip_convert::Options::new(ty) };
         qwip_convert::convert(&checkpoint, &path, &options, &mut Quiet).unwrap();
         let mut talk = talk(path.to_str().unwrap(), &["--top-k", "9", "-s", "5"]);
         // As if this were a model that thinks.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use qwip_convert::{ConvertError, FileType, Lora, Options, Progress, Summary};
+use qwip_convert::{ConvertError, FileType, Lora, Options, Portion, Progress, Summary};
 
 use crate::args::ConvertArgs;
 use crate::output::{Ending, usage};
@@ -26,13 +26,15 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         lora: args.lora.clone().map(|dir| Lora { dir, scale: args.lora_scale }),
         allow_nan: args.allow_nan,
         threads: args.threads,
+        limits: args.split.limits(),
     };
     let started = Instant::now();
     let armed = interrupt::arm();
     let result = qwip_convert::convert(&args.checkpoint, &out, &options, &mut Reporter::new("converting"));
     drop(armed);
-    let summary = described(&uninterrupted(result)?);
-    output::line(format_args!("{}: {summary}, {:.1} s", out.display(), started.elapsed().as_secs_f64()))
+    let summary = uninterrupted(result)?;
+    let (files, seconds) = (named(&summary.files), started.elapsed().as_secs_f64());
+    output::line(format_args!("{files}: {}, {seconds:.1} s", described(&summary)))
 }
 
 /// A conversion's result; one that was stopped ends the program as Ctrl-C does.
@@ -41,6 +43,15 @@ pub(crate) fn uninterrupted<T>(result: Result<T, ConvertError>) -> anyhow::Resul
         ConvertError::Cancelled => Ending::Interrupted.into(),
         other => other.into(),
     })
+}
+
+/// The file that a command made, or the first of several and how many there are.
+pub(crate) fn named(files: &[Portion]) -> String {
+    match files {
+        [] => String::new(),
+        [one] => one.path.display().to_string(),
+        [first, ..] => format!("{}, the first of {} files", first.path.display(), files.len()),
+    }
 }
 
 /// What is in a file: parameters, tensors and bytes.

@@ -1,11 +1,11 @@
 //! `qwip edit`: other metadata, or another chat template, for a GGUF file.
 
 use anyhow::Context;
-use qwip_convert::quantize::{Options, Plan};
+use qwip_convert::quantize::{Options, Plan, Split};
 use qwip_convert::{ConvertError, Edit};
 
 use crate::args::EditArgs;
-use crate::convert::{Reporter, uninterrupted};
+use crate::convert::{Reporter, named, uninterrupted};
 use crate::interrupt;
 use crate::output::{self, usage};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<()> {
         return Err(usage("nothing to change: give --set KEY=VALUE, --remove KEY or --chat-template FILE"));
     }
     let count = edits.len();
-    let plan = Plan::new(&args.input, Options { edits, keep_split: true, ..Options::default() })?;
+    let plan = Plan::new(&args.input, Options { edits, split: Split::Kept, ..Options::default() })?;
     let armed = interrupt::arm();
     let result = plan.write(&args.out, &mut Reporter::new("copying"));
     drop(armed);
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<()> {
     let keys = if count == 1 { "1 key".to_string() } else { format!("{count} keys") };
     output::line(format_args!(
         "{}: {keys} changed, {} tensors as they were",
-        plan.files(&args.out)[0].display(),
+        named(&summary.files),
         summary.tensors
     ))
 }

@@ -19,6 +19,7 @@ mod progress;
 mod quantize;
 mod run;
 mod show;
+mod split;
 mod synthetic;
 mod tokenize;
 mod voice;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use qwip_convert::quantize::{Imatrix, Options, Plan, Step, tensor_type};
-use qwip_convert::{ConvertError, FileType, file_type};
+use qwip_convert::quantize::{Imatrix, Options, Plan, Split, Step, tensor_type};
+use qwip_convert::{ConvertError, FileType, Portion, file_type};
 
 use crate::args::QuantizeArgs;
-use crate::convert::{Reporter, described, uninterrupted};
+use crate::convert::{Reporter, described, named, uninterrupted};
 use crate::edit::edits;
 use crate::interrupt;
 use crate::output::{self, usage};
@@ -25,7 +25,7 @@ struct Words {
 
 pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
     let Words { input, out, ty, threads } = words(&args.words)?;
-    let named = |flag: &str, name: &Option<String>| match name {
+    let of_type = |flag: &str, name: &Option<String>| match name {
         Some(name) => tensor_type(name).map(Some).map_err(|e| usage(format!("{flag}: {e}"))),
         None => Ok(None),
     };
@@ -34,15 +34,15 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
     let options = Options {
         ty,
         tensor_types: args.tensor_type.iter().map(by_name).collect::<anyhow::Result<_>>()?,
-        output_tensor: named("--output-tensor-type", &args.output_tensor_type)?,
-        token_embedding: named("--token-embedding-type", &args.token_embedding_type)?,
+        output_tensor: of_type("--output-tensor-type", &args.output_tensor_type)?,
+        token_embedding: of_type("--token-embedding-type", &args.token_embedding_type)?,
         leave_output: args.leave_output_tensor,
         pure: args.pure,
         allow_requantize: args.allow_requantize,
         reference: args.reference,
         imatrix: args.imatrix.as_deref().map(imatrix).transpose()?,
         allow_nan: args.allow_nan,
-        keep_split: args.keep_split,
+        split: if args.keep_split { Split::Kept } else { Split::Within(args.split.limits()) },
         edits: edits(&args.override_kv, "--override-kv")?,
         threads: args.threads.or(threads),
     };
@@ -63,11 +63,10 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         Ok(summary)
     });
     drop(armed);
-    let summary = described(&uninterrupted(result)?);
-    let names: Vec<String> = plan.files(&out).iter().map(|file| file.display().to_string()).collect();
-    let seconds = started.elapsed().as_secs_f64();
+    let summary = uninterrupted(result)?;
+    let (files, seconds) = (named(&summary.files), started.elapsed().as_secs_f64());
     let checked = if args.verify { ", checked" } else { "" };
-    output::line(format_args!("{}: {summary}, {seconds:.1} s{checked}", names.join(", ")))
+    output::line(format_args!("{files}: {}, {seconds:.1} s{checked}", described(&summary)))
 }
 
 /// Reads the words. A type is a name or a number of digits only, so that `7b.gguf` is a file.
@@ -123,8 +122,13 @@ fn table(plan: &Plan, out: &Path) -> anyhow::Result<()> {
             output::bytes(*bytes)
         ))?;
     }
-    let summary = described(&plan.summary());
-    output::line(format_args!("{}: {summary}; nothing was written", out.display()))
+    let summary = plan.summary(out);
+    if summary.files.len() > 1 {
+        for Portion { path, tensors, bytes } in &summary.files {
+            output::line(format_args!("{}: {tensors} tensors, {}", path.display(), output::bytes(*bytes)))?;
+        }
+    }
+    output::line(format_args!("{}: {}; nothing was written", named(&summary.files), described(&summary)))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// The limit of the safetensors library itself.
 const MAX_HEADER: u64 = 100_000_000;
 /// Bytes that are compared at once.
@@ -98,14 +98,7 @@ impl Checkpoint {
             return Checkpoint::of_file(dir, SINGLE);
         }
         let Some(index) = Object::read(dir, INDEX)? else {
-            let other = if dir.join("pytorch_model.bin").exists()
-                || dir.join("pytorch_model.bin.index.json").exists()
-            {
-                "; its PyTorch .bin weights do not convert"
-            } else {
-                ""
-            };
-            return invalid(format!("there is no {SINGLE} or {INDEX} in {}{other}", dir.display()));
+            return invalid(format!("there is no {SINGLE} or {INDEX} in {}", dir.display()));
         };
         let mut checkpoint = Checkpoint { shards: Vec::new(), tensors: BTreeMap::new() };
         let map = index.need("weight_map", index.object("weight_map"))?;

@@ -28,7 +28,7 @@ impl Arch {
         }
     }
 
-    fn from_class(class: &str) -> Result<Arch> {
+    pub(crate) fn from_class(class: &str) -> Result<Arch> {
         match Self::KNOWN.iter().find(|(known, _)| *known == class) {
             Some((_, arch)) => Ok(*arch),
             None => {

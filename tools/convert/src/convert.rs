@@ -2,9 +2,10 @@
 
 use crate::checkpoint::{Checkpoint, Format, Stored};
 use crate::config::Config;
-use crate::error::{ConvertError, Result, gguf_error, invalid};
+use crate::error::{ConvertError, Result, invalid};
 use crate::fp8::{self, Scales};
 use crate::json::quote;
+use crate::layout::Layout;
 use crate::lora::{Adapter, EMBEDDING, HEAD};
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
@@ -55,11 +56,14 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     metadata::general(&mut writer, dir, &config, parameters, options.ty.id)?;
     metadata::hyper_parameters(&mut writer, &config);
     metadata::tokenizer(&mut writer, [tokenizer_dir, dir], &config, vocab, &mut notes)?;
-    for t in &plan {
+    let layout = Layout::within(options.limits, plan.iter().map(|t| t.bytes))?;
+    let files = layout.portions(out, |i| plan[i].bytes);
+    files.iter().try_for_each(|file| OutputFile::check(&file.path))?;
+    let headers = layout.headers(out, writer, |i, writer| {
         // GGUF counts dimensions from the contiguous one.
-        let dims: Vec<u64> = t.expected.shape.iter().rev().copied().collect();
-        writer.tensor(&t.expected.name, &dims, t.to).map_err(gguf_error(out))?;
-    }
+        let dims: Vec<u64> = plan[i].expected.shape.iter().rev().copied().collect();
+        writer.tensor(&plan[i].expected.name, &dims, plan[i].to)
+    })?;
     for note in &notes {
         progress.note(note);
     }
@@ -69,24 +73,21 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
 
     let mut stream = Stream::new(options.threads, options.allow_nan)?;
     progress.start(bytes);
-    let output = OutputFile::create(out)?;
-    let path = output.part().to_path_buf();
-    let mut data = writer.start(output).map_err(gguf_error(&path))?;
-    for t in &plan {
+    layout.write(&files, headers, |i, data, path| {
+        let t = &plan[i];
         let Planned { rows, cols, to, stored, ref from, .. } = *t;
         let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(&t.expected.source))?;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
         let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
         let mut read = |at, bytes: &mut [u8]| t.checkpoint.read(stored, at, bytes);
-        stream.tensor(&job, &mut read, &mut data, &path, progress, &mut notes)?;
-    }
-    let output = data.finish().map_err(gguf_error(&path))?;
-    output.finish()?;
+        stream.tensor(&job, &mut read, data, path, progress, &mut notes)
+    })?;
     Ok(Summary {
         tensors: plan.len(),
         parameters,
         bytes,
         bits_per_weight: bytes as f64 * 8.0 / parameters as f64,
+        files,
         notes,
     })
 }

@@ -9,8 +9,10 @@ mod config;
 mod convert;
 mod edit;
 mod error;
+mod foreign;
 mod fp8;
 mod json;
+mod layout;
 mod lora;
 mod metadata;
 mod names;
@@ -24,6 +26,7 @@ mod vocab;
 
 pub use edit::Edit;
 pub use error::ConvertError;
+pub use layout::{Limits, Portion};
 pub use output::OutputFile;
 use qwip_quant::types::FILE_TYPES;
 pub use qwip_quant::types::FileType;
@@ -61,12 +64,14 @@ pub struct Options {
     pub allow_nan: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
+    /// What one file may hold: with limits that are too small for the model, it becomes several files.
+    pub limits: Limits,
 }
 
 impl Options {
-    /// Codes with little error, no adapter, every weight a number, all cores.
+    /// To this mix: codes with less error, no adapter, every weight a number, one thread a core, one file.
     pub fn new(ty: FileType) -> Self {
-        Self { ty, reference: false, lora: None, allow_nan: false, threads: None }
+        Self { ty, reference: false, lora: None, allow_nan: false, threads: None, limits: Limits::default() }
     }
 }
 
@@ -102,24 +107,27 @@ pub struct Summary {
     pub bytes: u64,
     /// `bytes` in bits, divided by `parameters`.
     pub bits_per_weight: f64,
+    /// The files, in order.
+    pub files: Vec<Portion>,
     /// Everything that [`Progress::note`] was told.
     pub notes: Vec<String>,
 }
 
-/// Converts the checkpoint in the folder `checkpoint` to the GGUF file `out`, replacing it if it exists.
+/// Converts the checkpoint in the folder `checkpoint` to the GGUF file `out`, or to several files whose names begin as its
+/// name does ([`Options::limits`]); files of these names are replaced.
 ///
 /// The weights are read from `model.safetensors` or the files of `model.safetensors.index.json`. The file is written
 /// under another name, which ends in `.part`, and renamed when it is safely on the disk; see [`OutputFile`].
 ///
 /// # Errors
 /// The checkpoint is damaged, incomplete, or of an unknown architecture; a file cannot be read or written; the progress
-/// said stop. The message is one line and names the file, key or tensor; `out` is not touched and
-/// no `.part` file is left in any of these cases.
+/// said stop. The message is one line and names the file, key or tensor, or says what the folder holds in place of a
+/// checkpoint; `out` is not touched and no `.part` file is left in any of these cases.
 pub fn convert(
     checkpoint: &Path,
     out: &Path,
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Summary, ConvertError> {
-    convert::run(checkpoint, out, options, progress)
+    convert::run(checkpoint, out, options, progress).map_err(|error| foreign::explained(checkpoint, error))
 }

@@ -37,9 +37,15 @@ impl OutputFile {
         resolve(target).map(drop)
     }
 
-    /// The name under which it is written, for messages about a failed write.
-    pub fn part(&self) -> &Path {
-        &self.part
+    /// Brings everything to the disk, still under the other name. Nothing can be written any more; a file that waits for
+    /// others costs neither memory nor a handle.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn close(&mut self) -> Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let file = file.into_inner().map_err(|e| io_error("write", &self.target)(e.into_error()))?;
+        file.sync_all().map_err(io_error("write", &self.target))
     }
 
     /// On the disk first, then under its name: a power failure leaves the old file or the new one.
@@ -47,10 +53,7 @@ impl OutputFile {
     /// # Errors
     /// The disk is full or gone; the target is then as it was.
     pub fn finish(mut self) -> Result<()> {
-        if let Some(file) = self.file.take() {
-            let file = file.into_inner().map_err(|e| io_error("write", &self.part)(e.into_error()))?;
-            file.sync_all().map_err(io_error("write", &self.part))?;
-        }
+        self.close()?;
         fs::rename(&self.part, &self.target).map_err(io_error("replace", &self.target))?;
         self.finished = true;
         #[cfg(unix)]
@@ -101,7 +104,7 @@ fn create_beside(target: &Path) -> Result<(PathBuf, File)> {
         match OpenOptions::new().write(true).create_new(true).open(&part) {
             Ok(file) => return Ok((part, file)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => last = e,
-            Err(e) => return Err(io_error("write", &part)(e)),
+            Err(e) => return Err(io_error("write", target)(e)),
         }
     }
     Err(io_error("write", target)(last))

@@ -5,17 +5,18 @@
 use crate::edit::{Changes, Edit, changes};
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
+use crate::layout::{Layout, Limits, Portion};
 use crate::output::OutputFile;
 use crate::source::Source;
 use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::{Progress, Summary};
 use qwip_quant::TensorType;
-use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer, split};
+use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer};
 pub use qwip_quant::imatrix::Imatrix;
 use qwip_quant::mix::{self, Facts, Mix};
 use qwip_quant::types::{FileType, check_row};
 use regex::Regex;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes that are checked at once.
 const VERIFY_BYTES: usize = 4 << 20;
@@ -43,12 +44,27 @@ pub struct Options {
     pub imatrix: Option<(Imatrix, String)>,
     /// Weights that are infinite or not numbers become zero; otherwise they are an error.
     pub allow_nan: bool,
-    /// As many files as the model came in.
-    pub keep_split: bool,
+    /// Into how many files the output goes.
+    pub split: Split,
     /// Changes to the metadata.
     pub edits: Vec<Edit>,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
+}
+
+/// Into how many files an output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// As few as the limits allow: without any, one.
+    Within(Limits),
+    /// As many as the model came in.
+    Kept,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Split::Within(Limits::default())
+    }
 }
 
 /// A type for tensors in whose name an expression is found.
@@ -109,6 +125,7 @@ pub struct Plan {
     options: Options,
     changes: Changes,
     steps: Vec<Step>,
+    layout: Layout,
 }
 
 impl Plan {
@@ -144,10 +161,15 @@ impl Plan {
                 None => return invalid(format!("{name}: rows of {} do not fit {to}", t.cols())),
             }
         }
-        if options.keep_split {
-            steps.sort_by_key(|step| step.shard);
-        }
-        let plan = Plan { source, options, changes, steps };
+        let layout = match options.split {
+            Split::Within(limits) => Layout::within(limits, steps.iter().map(|step| step.bytes))?,
+            Split::Kept => {
+                steps.sort_by_key(|step| step.shard);
+                let shards: Vec<usize> = steps.iter().map(|step| step.shard).collect();
+                Layout::kept(&shards, source.shards.len())?
+            }
+        };
+        let plan = Plan { source, options, changes, steps, layout };
         // An importance matrix of another model is an error before anything is written.
         for t in plan.source.shards.iter().flat_map(|s| &s.header.tensors) {
             plan.importance(t)?;
@@ -160,8 +182,8 @@ impl Plan {
         &self.steps
     }
 
-    /// What [`Plan::write`] would say.
-    pub fn summary(&self) -> Summary {
+    /// What [`Plan::write`] would say of `out`.
+    pub fn summary(&self, out: &Path) -> Summary {
         let parameters: u64 = self.steps.iter().map(|s| s.dims.iter().product::<u64>()).sum();
         let bytes: u64 = self.steps.iter().map(|s| s.bytes).sum();
         Summary {
@@ -169,19 +191,9 @@ impl Plan {
             parameters,
             bytes,
             bits_per_weight: bytes as f64 * 8.0 / parameters.max(1) as f64,
+            files: self.layout.portions(out, |i| self.steps[i].bytes),
             notes: Vec::new(),
         }
-    }
-
-    /// The files that [`Plan::write`] makes of `out`: itself, or with `keep_split` `PREFIX-00001-of-0000N.gguf` and so on.
-    pub fn files(&self, out: &Path) -> Vec<PathBuf> {
-        let count = self.source.shards.len();
-        if !self.options.keep_split || count == 1 {
-            return vec![out.to_path_buf()];
-        }
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = name.strip_suffix(".gguf").unwrap_or(&name);
-        (1..=count).map(|no| out.with_file_name(format!("{prefix}-{no:05}-of-{count:05}.gguf"))).collect()
     }
 
     /// Writes the output. It appears when it is complete, or not at all; of several files those that are complete when
@@ -191,45 +203,42 @@ impl Plan {
     /// `out` is one of the input's files or cannot be written; a weight is infinite or not a number; the progress said
     /// stop.
     pub fn write(&self, out: &Path, progress: &mut dyn Progress) -> Result<Summary> {
-        let files = self.files(out);
-        for file in &files {
-            OutputFile::check(file)?;
-            if let Some(same) = self.source.shards.iter().find(|s| same_file(&s.path, file)) {
+        let mut summary = self.summary(out);
+        let files = std::mem::take(&mut summary.files);
+        for Portion { path, .. } in &files {
+            OutputFile::check(path)?;
+            if let Some(same) = self.source.shards.iter().find(|s| same_file(&s.path, path)) {
                 return invalid(format!(
                     "{} is the input: give the output another name",
                     same.path.display()
                 ));
             }
         }
-        let mut summary = self.summary();
+        let headers = self.layout.headers(out, self.metadata()?, |i, writer| {
+            let Step { name, dims, to, .. } = &self.steps[i];
+            writer.tensor(name, dims, *to)
+        })?;
+        let mut notes = Vec::new();
         let mut stream = Stream::new(self.options.threads, self.options.allow_nan)?;
         progress.start(summary.bytes);
-        let mut complete = Vec::new();
-        for (no, _) in files.iter().enumerate() {
-            let writer = self.writer(no, files.len())?;
-            let output = OutputFile::create(&files[no])?;
-            let path = output.part().to_path_buf();
-            let mut data = writer.start(output).map_err(gguf_error(&path))?;
-            for step in self.steps.iter().filter(|step| files.len() == 1 || step.shard == no) {
-                let shard = &self.source.shards[step.shard];
-                let Some(t) = shard.header.tensor(&step.name) else {
-                    return invalid(format!("{} is gone", step.name));
-                };
-                let (name, from, to) = (step.name.as_str(), &Numbers::Type(step.from), step.to);
-                let importance = self.importance(t)?;
-                let encoder = match self.options.reference {
-                    true => Encoder::Reference,
-                    false => Encoder::Searched(importance.as_deref()),
-                };
-                let (rows, cols) = (t.rows(), t.cols() as usize);
-                let job = Job { name, rows, cols, from, patch: None, to, encoder };
-                let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
-                stream.tensor(&job, &mut read, &mut data, &path, progress, &mut summary.notes)?;
-            }
-            complete.push(data.finish().map_err(gguf_error(&path))?);
-        }
-        complete.into_iter().try_for_each(OutputFile::finish)?;
-        Ok(summary)
+        self.layout.write(&files, headers, |i, data, path| {
+            let step = &self.steps[i];
+            let shard = &self.source.shards[step.shard];
+            let Some(t) = shard.header.tensor(&step.name) else {
+                return invalid(format!("{} is gone", step.name));
+            };
+            let (name, from, to) = (step.name.as_str(), &Numbers::Type(step.from), step.to);
+            let importance = self.importance(t)?;
+            let encoder = match self.options.reference {
+                true => Encoder::Reference,
+                false => Encoder::Searched(importance.as_deref()),
+            };
+            let (rows, cols) = (t.rows(), t.cols() as usize);
+            let job = Job { name, rows, cols, from, patch: None, to, encoder };
+            let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
+            stream.tensor(&job, &mut read, data, path, progress, &mut notes)
+        })?;
+        Ok(Summary { files, notes, ..summary })
     }
 
     /// Reads what [`Plan::write`] has written to `out` and checks that it is a model of the planned tensors, every one
@@ -238,14 +247,15 @@ impl Plan {
     /// # Errors
     /// The first thing that is not so; a file cannot be read; the progress said stop.
     pub fn verify(&self, out: &Path, progress: &mut dyn Progress) -> Result<()> {
-        let files = self.files(out);
-        progress.start(self.summary().bytes);
-        let written = Source::open(&files[0])?;
+        let Summary { files, bytes, .. } = self.summary(out);
+        progress.start(bytes);
+        let first = &files[0].path;
+        let written = Source::open(first)?;
         let mut buffer = Vec::new();
         for step in &self.steps {
             let found = written.shards.iter().find_map(|s| s.header.tensor(&step.name).map(|t| (s, t)));
             let Some((shard, t)) = found.filter(|(_, t)| (t.ty, &t.dims) == (step.to, &step.dims)) else {
-                return invalid(format!("{}: {} is not as it was written", files[0].display(), step.name));
+                return invalid(format!("{}: {} is not as it was written", first.display(), step.name));
             };
             let cols = t.cols() as usize;
             let row_bytes = (t.len / t.rows().max(1)) as usize;
@@ -275,45 +285,34 @@ impl Plan {
         imatrix.weights(&t.name, &t.dims).map_err(|e| ConvertError::Invalid(format!("{file}: {e}")))
     }
 
-    /// The header of a file of the output.
-    fn writer(&self, no: usize, count: usize) -> Result<Writer> {
+    /// The metadata of the output.
+    fn metadata(&self) -> Result<Writer> {
         let mut writer = Writer::new();
         let first = &self.source.shards[0];
-        if no == 0 {
-            for (key, value) in &first.header.metadata {
-                let goes = self.changes.iter().any(|(changed, to)| changed == key && to.is_none());
-                if !key.starts_with("split.") && !goes {
-                    writer.set(key, Set::from_value(value, &first.start).map_err(gguf_error(&first.path))?);
-                }
-            }
-            for (key, value) in &self.changes {
-                if let Some(value) = value {
-                    writer.set(key, value.clone());
-                }
-            }
-            if self.steps.iter().any(|step| step.to.is_quantized()) {
-                writer.set("general.quantization_version", 2u32);
-            }
-            if let Some(ty) = self.options.ty {
-                writer.set("general.file_type", ty.id);
-            }
-            if let Some((imatrix, file)) = &self.options.imatrix {
-                writer.set("quantize.imatrix.file", file.as_str());
-                if let Some(dataset) = imatrix.datasets.first() {
-                    writer.set("quantize.imatrix.dataset", dataset.as_str());
-                }
-                writer.set("quantize.imatrix.entries_count", imatrix.entries.len() as u32);
-                writer.set("quantize.imatrix.chunks_count", imatrix.chunks);
+        for (key, value) in &first.header.metadata {
+            let goes = self.changes.iter().any(|(changed, to)| changed == key && to.is_none());
+            if !key.starts_with("split.") && !goes {
+                writer.set(key, Set::from_value(value, &first.start).map_err(gguf_error(&first.path))?);
             }
         }
-        if count > 1 {
-            let too_many = |_| ConvertError::Invalid(format!("{count} files are too many"));
-            writer.set(split::NO_KEY, u16::try_from(no).map_err(too_many)?);
-            writer.set(split::COUNT_KEY, u16::try_from(count).map_err(too_many)?);
-            writer.set(split::TENSORS_KEY, i32::try_from(self.steps.len()).map_err(too_many)?);
+        for (key, value) in &self.changes {
+            if let Some(value) = value {
+                writer.set(key, value.clone());
+            }
         }
-        for step in self.steps.iter().filter(|step| count == 1 || step.shard == no) {
-            writer.tensor(&step.name, &step.dims, step.to).map_err(gguf_error(&first.path))?;
+        if self.steps.iter().any(|step| step.to.is_quantized()) {
+            writer.set("general.quantization_version", 2u32);
+        }
+        if let Some(ty) = self.options.ty {
+            writer.set("general.file_type", ty.id);
+        }
+        if let Some((imatrix, file)) = &self.options.imatrix {
+            writer.set("quantize.imatrix.file", file.as_str());
+            if let Some(dataset) = imatrix.datasets.first() {
+                writer.set("quantize.imatrix.dataset", dataset.as_str());
+            }
+            writer.set("quantize.imatrix.entries_count", imatrix.entries.len() as u32);
+            writer.set("quantize.imatrix.chunks_count", imatrix.chunks);
         }
         Ok(writer)
     }

@@ -79,12 +79,16 @@ impl Vocab {
 
     fn read_tokenizer_json(&mut self, t: &Object) -> Result<Vec<Added>> {
         let model = t.need("model", t.object("model"))?;
-        let bpe = model.str("type")?.unwrap_or("BPE");
-        if bpe != "BPE" || model.bool("byte_fallback")? == Some(true) {
+        let found = match model.str("type")?.unwrap_or("BPE") {
+            "BPE" if model.bool("byte_fallback")? == Some(true) => "BPE with byte_fallback",
+            found => found,
+        };
+        if found != "BPE" {
             return invalid(format!(
-                "{}: only byte-level BPE is supported, found {}",
+                "{}: only byte-level BPE is supported, found {}: take the tokenizer.json of the model that this one was \
+                 made from",
                 model.place,
-                quote(bpe)
+                quote(found)
             ));
         }
         self.pre = pre::name(t)?;
@@ -117,7 +121,8 @@ impl Vocab {
         let (Some(base), Some(merges)) = (Object::read(dir, "vocab.json")?, read_text(dir, "merges.txt")?)
         else {
             return invalid(format!(
-                "there is no tokenizer.json, nor vocab.json with merges.txt, in {}",
+                "there is no tokenizer.json, nor vocab.json with merges.txt, in {}: copy them from the model that this one \
+                 was made from",
                 dir.display()
             ));
         };

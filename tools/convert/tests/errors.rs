@@ -45,15 +45,12 @@ fn missing_files() {
         copy.remove(file);
         expect(&copy, parts);
     }
-    let copy = Copy::of("qwen2-yarn");
-    fs::rename(copy.path("model.safetensors"), copy.path("pytorch_model.bin")).unwrap();
-    expect(&copy, &[".bin weights do not convert"]);
 }
 
 #[test]
 fn folders_that_are_not_there() {
     let run = |dir: &Path, out: &Path| {
-        let options = Options { reference: true, ..Options::new(named("F16")) };
+        let options = Options::new(named("F16"));
         convert(dir, out, &options, &mut Log::default()).unwrap_err().to_string()
     };
     let root = tempfile::tempdir().unwrap();

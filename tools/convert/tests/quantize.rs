@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Log, fixture, named, run};
-use qwip_convert::quantize::{Options, Plan, Step};
+use qwip_convert::quantize::{Options, Plan, Split, Step};
 use qwip_convert::{ConvertError, Edit};
 use qwip_quant::gguf::{Gguf, Set, Value, Writer};
 use qwip_quant::{TensorType, decode_row, encode_row};
@@ -195,7 +195,7 @@ fn split_models_are_merged_or_kept() {
     let first = split(&input, 5);
     Plan::new(&first, options("Q8_0")).unwrap().write(&merged, &mut Log::default()).unwrap();
     assert!(fs::read(&whole).unwrap() == fs::read(&merged).unwrap());
-    let kept = Plan::new(&first, Options { keep_split: true, ..options("Q8_0") }).unwrap();
+    let kept = Plan::new(&first, Options { split: Split::Kept, ..options("Q8_0") }).unwrap();
     kept.write(&dir.path().join("kept.gguf"), &mut Log::default()).unwrap();
     kept.verify(&dir.path().join("kept.gguf"), &mut Log::default()).unwrap();
     let again = dir.path().join("again.gguf");

@@ -58,8 +58,8 @@ impl Progress for Log {
 
 pub(crate) fn run(dir: &Path, out: &Path, ty: FileType) -> Result<(Summary, Log), ConvertError> {
     let mut log = Log::default();
-    let summary =
-        convert(dir, out, &Options { reference: true, threads: Some(2), ..Options::new(ty) }, &mut log)?;
+    let options = Options { reference: true, threads: Some(2), ..Options::new(ty) };
+    let summary = convert(dir, out, &options, &mut log)?;
     Ok((summary, log))
 }
 
