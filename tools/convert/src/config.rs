@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
     pub pad: Option<u32>,
+    /// What the checkpoint was loaded from when it was saved: `OWNER/NAME`, or a path on another machine.
+    pub name_or_path: Option<String>,
     /// Settings that are ignored on purpose, in words.
     pub notes: Vec<String>,
 }
@@ -142,6 +144,7 @@ impl Config {
             bos: token_ids(&c, "bos_token_id")?.first().copied(),
             eos: token_ids(&c, "eos_token_id")?,
             pad: token_ids(&c, "pad_token_id")?.first().copied(),
+            name_or_path: c.str("_name_or_path")?.map(str::to_string),
             notes,
         })
     }
