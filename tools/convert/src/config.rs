@@ -69,6 +69,8 @@ pub(crate) struct Config {
     pub pad: Option<u32>,
     /// Of FP8 weights: the tile `[rows, columns]` that has a scale.
     pub fp8_tile: Option<[u64; 2]>,
+    /// What the checkpoint was loaded from when it was saved: `OWNER/NAME`, or a path on another machine.
+    pub name_or_path: Option<String>,
     /// Settings that are ignored on purpose, in words.
     pub notes: Vec<String>,
 }
@@ -147,6 +149,7 @@ impl Config {
             eos: token_ids(&c, "eos_token_id")?,
             pad: token_ids(&c, "pad_token_id")?.first().copied(),
             fp8_tile,
+            name_or_path: c.str("_name_or_path")?.map(str::to_string),
             notes,
         })
     }

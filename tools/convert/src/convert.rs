@@ -53,7 +53,7 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
     let bytes: u64 = plan.iter().map(|t| t.bytes).sum();
     let mut writer = Writer::new();
-    metadata::general(&mut writer, dir, &config, parameters, options.ty.id)?;
+    metadata::general(&mut writer, dir, &config, parameters, options.ty.id, &mut notes)?;
     metadata::hyper_parameters(&mut writer, &config);
     metadata::tokenizer(&mut writer, [tokenizer_dir, dir], &config, vocab, &mut notes)?;
     let layout = Layout::within(options.limits, plan.iter().map(|t| t.bytes))?;

@@ -81,6 +81,10 @@ impl Object {
         self.typed(key, "a whole number that is not negative", Value::as_u64)
     }
 
+    pub(crate) fn i32(&self, key: &str) -> Result<Option<i32>> {
+        self.typed(key, "a whole number of 32 bits", |v| v.as_i64().and_then(|n| i32::try_from(n).ok()))
+    }
+
     pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.typed(key, "a number", |v| v.as_f64().map(|x| x as f32).filter(|x| x.is_finite()))
     }

@@ -57,7 +57,8 @@ fn hyper_parameters() {
         let file = Converted::from(&fixture(name));
         assert_eq!(file.str("general.architecture"), Some(arch));
         assert_eq!(file.str("general.type"), Some("model"));
-        assert_eq!(file.str("general.name"), Some(name.replace('-', " ").as_str()));
+        let title: Vec<String> = name.split('-').map(|w| w[..1].to_uppercase() + &w[1..]).collect();
+        assert_eq!(file.str("general.name"), Some(title.join(" ").as_str()));
         assert_eq!(file.u32("general.file_type"), Some(7));
         assert_eq!(file.u32("general.quantization_version"), Some(2));
         let head_dim = c["head_dim"].as_u64().unwrap_or(16);

@@ -1,0 +1,52 @@
+//! The keys of the GGUF file: what the model is called and where it comes from (`general`), its hyper-parameters, its
+//! tokenizer.
+
+mod card;
+mod general;
+mod name;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod yaml;
+
+use crate::config::{Config, RopeScaling};
+use qwip_quant::gguf::{Set, Writer};
+
+pub(crate) use general::general;
+pub(crate) use tokenizer::tokenizer;
+
+/// Sets the keys that begin with the architecture's name.
+pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
+    let mut set = |key: &str, value: Set| {
+        w.set(&format!("{}.{key}", c.arch.name()), value);
+    };
+    set("block_count", c.layers.into());
+    set("context_length", c.context.into());
+    set("embedding_length", c.hidden.into());
+    set("feed_forward_length", c.ffn.into());
+    set("attention.head_count", c.heads.into());
+    set("attention.head_count_kv", c.kv_heads.into());
+    set("attention.key_length", c.head_dim.into());
+    set("attention.value_length", c.head_dim.into());
+    set("attention.layer_norm_rms_epsilon", c.eps.into());
+    set("rope.freq_base", c.rope_theta.into());
+    match c.scaling {
+        RopeScaling::None => {}
+        RopeScaling::Linear { factor } => {
+            set("rope.scaling.type", "linear".into());
+            set("rope.scaling.factor", factor.into());
+        }
+        RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow } => {
+            set("rope.scaling.type", "yarn".into());
+            set("rope.scaling.factor", factor.into());
+            set("rope.scaling.original_context_length", original_context.into());
+            for (key, beta) in
+                [("rope.scaling.yarn_beta_fast", beta_fast), ("rope.scaling.yarn_beta_slow", beta_slow)]
+            {
+                if let Some(beta) = beta {
+                    set(key, beta.into());
+                }
+            }
+        }
+    }
+}
