@@ -258,6 +258,9 @@ pub(crate) struct ConvertArgs {
     /// Weights that are infinite or not numbers become zero; otherwise they end the conversion
     #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_nan: bool,
+    /// Read the result again and check it
+    #[arg(long, env = "QWIP_VERIFY", value_parser = FalseyValueParser::new())]
+    pub(crate) verify: bool,
     /// Threads [default: one a core]
     #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,

@@ -25,6 +25,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         reference: args.reference,
         lora: args.lora.clone().map(|dir| Lora { dir, scale: args.lora_scale }),
         allow_nan: args.allow_nan,
+        verify: args.verify,
         threads: args.threads,
         limits: args.split.limits(),
     };
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     drop(armed);
     let summary = uninterrupted(result)?;
     let (files, seconds) = (named(&summary.files), started.elapsed().as_secs_f64());
-    output::line(format_args!("{files}: {}, {seconds:.1} s", described(&summary)))
+    let checked = if args.verify { ", checked" } else { "" };
+    output::line(format_args!("{files}: {}, {seconds:.1} s{checked}", described(&summary)))
 }
 
 /// A conversion's result; one that was stopped ends the program as Ctrl-C does.

@@ -10,6 +10,7 @@ use crate::lora::{Adapter, EMBEDDING, HEAD};
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
 use crate::stream::{Encoder, Job, Numbers, Stream};
+use crate::verify::{Wanted, verify};
 use crate::vocab::Vocab;
 use crate::{Options, Progress, Summary, metadata};
 use qwip_quant::TensorType;
@@ -31,6 +32,13 @@ struct Planned<'a> {
     cols: usize,
     /// Bytes in the output.
     bytes: u64,
+}
+
+impl Planned<'_> {
+    /// Sizes as GGUF has them, from the contiguous one on.
+    fn dims(&self) -> Vec<u64> {
+        self.expected.shape.iter().rev().copied().collect()
+    }
 }
 
 /// See [`crate::convert`].
@@ -58,11 +66,10 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     metadata::tokenizer(&mut writer, [tokenizer_dir, dir], &config, vocab, &mut notes)?;
     let layout = Layout::within(options.limits, plan.iter().map(|t| t.bytes))?;
     let files = layout.portions(out, |i| plan[i].bytes);
-    files.iter().try_for_each(|file| OutputFile::check(&file.path))?;
+    let inputs: Vec<&Path> = checkpoint.files().chain(adapter.iter().flat_map(Adapter::files)).collect();
+    files.iter().try_for_each(|file| OutputFile::check_beside(&file.path, &inputs))?;
     let headers = layout.headers(out, writer, |i, writer| {
-        // GGUF counts dimensions from the contiguous one.
-        let dims: Vec<u64> = plan[i].expected.shape.iter().rev().copied().collect();
-        writer.tensor(&plan[i].expected.name, &dims, plan[i].to)
+        writer.tensor(&plan[i].expected.name, &plan[i].dims(), plan[i].to)
     })?;
     for note in &notes {
         progress.note(note);
@@ -82,6 +89,11 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         let mut read = |at, bytes: &mut [u8]| t.checkpoint.read(stored, at, bytes);
         stream.tensor(&job, &mut read, data, path, progress, &mut notes)
     })?;
+    if options.verify {
+        progress.start(bytes);
+        let wanted = plan.iter().map(|t| Wanted { name: &t.expected.name, dims: t.dims(), ty: t.to });
+        verify(&files[0].path, wanted, progress)?;
+    }
     Ok(Summary {
         tensors: plan.len(),
         parameters,

@@ -22,6 +22,7 @@ mod pre;
 pub mod quantize;
 mod source;
 mod stream;
+mod verify;
 mod vocab;
 
 pub use edit::Edit;
@@ -62,6 +63,8 @@ pub struct Options {
     pub lora: Option<Lora>,
     /// Weights that are infinite or not numbers become zero; otherwise they are an error.
     pub allow_nan: bool,
+    /// Read the output again and check that every scale and number in it is finite.
+    pub verify: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
     /// What one file may hold: with limits that are too small for the model, it becomes several files.
@@ -71,7 +74,15 @@ pub struct Options {
 impl Options {
     /// To this mix: codes with less error, no adapter, every weight a number, one thread a core, one file.
     pub fn new(ty: FileType) -> Self {
-        Self { ty, reference: false, lora: None, allow_nan: false, threads: None, limits: Limits::default() }
+        Self {
+            ty,
+            reference: false,
+            lora: None,
+            allow_nan: false,
+            verify: false,
+            threads: None,
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -156,6 +156,11 @@ impl Adapter {
         }
     }
 
+    /// The files that hold the weights.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.checkpoint.files()
+    }
+
     /// The tensor that takes the place of the checkpoint's, if there is one.
     pub(crate) fn replacement(&self, source: &str) -> Option<(&Checkpoint, &Stored)> {
         let name = self.replaced.get(source)?;

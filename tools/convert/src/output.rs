@@ -48,6 +48,16 @@ impl OutputFile {
         file.sync_all().map_err(io_error("write", &self.target))
     }
 
+    /// As [`OutputFile::check`], and refuses a `target` that is one of the files that are read.
+    pub(crate) fn check_beside(target: &Path, inputs: &[&Path]) -> Result<()> {
+        OutputFile::check(target)?;
+        let same = |input: &&&Path| matches!((input.canonicalize(), target.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        match inputs.iter().find(same) {
+            Some(input) => invalid(format!("{} is the input: give the output another name", input.display())),
+            None => Ok(()),
+        }
+    }
+
     /// On the disk first, then under its name: a power failure leaves the old file or the new one.
     ///
     /// # Errors

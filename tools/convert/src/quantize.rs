@@ -5,21 +5,19 @@
 use crate::edit::{Changes, Edit, changes};
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
-use crate::layout::{Layout, Limits, Portion};
+use crate::layout::{Layout, Limits};
 use crate::output::OutputFile;
 use crate::source::Source;
 use crate::stream::{Encoder, Job, Numbers, Stream};
+use crate::verify::{Wanted, verify};
 use crate::{Progress, Summary};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer};
 pub use qwip_quant::imatrix::Imatrix;
 use qwip_quant::mix::{self, Facts, Mix};
-use qwip_quant::types::{FileType, check_row};
+use qwip_quant::types::FileType;
 use regex::Regex;
 use std::path::Path;
-
-/// Bytes that are checked at once.
-const VERIFY_BYTES: usize = 4 << 20;
 
 /// What [`Plan::new`] may be told.
 #[derive(Clone, Debug, Default)]
@@ -205,15 +203,8 @@ impl Plan {
     pub fn write(&self, out: &Path, progress: &mut dyn Progress) -> Result<Summary> {
         let mut summary = self.summary(out);
         let files = std::mem::take(&mut summary.files);
-        for Portion { path, .. } in &files {
-            OutputFile::check(path)?;
-            if let Some(same) = self.source.shards.iter().find(|s| same_file(&s.path, path)) {
-                return invalid(format!(
-                    "{} is the input: give the output another name",
-                    same.path.display()
-                ));
-            }
-        }
+        let inputs: Vec<&Path> = self.source.shards.iter().map(|s| s.path.as_path()).collect();
+        files.iter().try_for_each(|file| OutputFile::check_beside(&file.path, &inputs))?;
         let headers = self.layout.headers(out, self.metadata()?, |i, writer| {
             let Step { name, dims, to, .. } = &self.steps[i];
             writer.tensor(name, dims, *to)
@@ -249,34 +240,9 @@ impl Plan {
     pub fn verify(&self, out: &Path, progress: &mut dyn Progress) -> Result<()> {
         let Summary { files, bytes, .. } = self.summary(out);
         progress.start(bytes);
-        let first = &files[0].path;
-        let written = Source::open(first)?;
-        let mut buffer = Vec::new();
-        for step in &self.steps {
-            let found = written.shards.iter().find_map(|s| s.header.tensor(&step.name).map(|t| (s, t)));
-            let Some((shard, t)) = found.filter(|(_, t)| (t.ty, &t.dims) == (step.to, &step.dims)) else {
-                return invalid(format!("{}: {} is not as it was written", first.display(), step.name));
-            };
-            let cols = t.cols() as usize;
-            let row_bytes = (t.len / t.rows().max(1)) as usize;
-            let slab_rows = (VERIFY_BYTES / row_bytes.max(1)).max(1) as u64;
-            for row in (0..t.rows()).step_by(slab_rows as usize) {
-                if progress.cancelled() {
-                    return Err(ConvertError::Cancelled);
-                }
-                buffer.resize(slab_rows.min(t.rows() - row) as usize * row_bytes, 0);
-                shard.read(t, row * row_bytes as u64, &mut buffer)?;
-                if step.to.is_decodable() {
-                    let bad =
-                        buffer.chunks_exact(row_bytes).find_map(|bytes| check_row(t.ty, bytes, cols).err());
-                    if let Some(e) = bad {
-                        return invalid(format!("{}: {}: {e}", shard.path.display(), step.name));
-                    }
-                }
-                progress.advance(buffer.len() as u64, &step.name);
-            }
-        }
-        Ok(())
+        let steps = self.steps.iter();
+        let wanted = steps.map(|step| Wanted { name: &step.name, dims: step.dims.clone(), ty: step.to });
+        verify(&files[0].path, wanted, progress)
     }
 
     /// The importance of a tensor's columns, if it is known.
@@ -394,9 +360,4 @@ fn layers_and_shared_heads(header: &Gguf) -> Result<(u64, u64)> {
     let heads = number("attention.head_count")?.unwrap_or(1);
     let shared = number("attention.head_count_kv")?.filter(|kv| *kv > 0).map_or(1, |kv| heads / kv);
     Ok((layers, shared))
-}
-
-/// Whether both names lead to one file that exists.
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -156,7 +156,7 @@ fn the_number_of_threads_changes_nothing() {
     let out = tempfile::tempdir().unwrap();
     let convert = |threads| {
         let path = out.path().join("model.gguf");
-        let options = Options { reference: true, threads, ..Options::new(named("Q4_0")) };
+        let options = Options { reference: true, verify: true, threads, ..Options::new(named("Q4_0")) };
         qwip_convert::convert(&fixture("qwen3-kquant"), &path, &options, &mut common::Log::default())
             .unwrap();
         fs::read(path).unwrap()

@@ -436,3 +436,13 @@ fn names_of_types() {
     let message = file_type("iq2_xxs").unwrap_err().to_string();
     assert!(message.starts_with("unknown output type \"iq2_xxs\" (known: f32, f16, q4_0, "), "{message}");
 }
+
+#[test]
+fn an_output_that_is_the_input_is_refused() {
+    let copy = Copy::of("qwen2-yarn");
+    let (weights, before) =
+        (copy.path("model.safetensors"), fs::read(copy.path("model.safetensors")).unwrap());
+    let message = run(&copy.dir(), &weights, named("F16")).err().unwrap().to_string();
+    assert!(message.contains("model.safetensors is the input"), "{message}");
+    assert!(fs::read(weights).unwrap() == before);
+}
