@@ -40,8 +40,8 @@ def main():
     (folder / "calibration.txt").write_text(rendered(calibration), "utf-8")
     (folder / "held-out.txt").write_text(rendered(held_out), "utf-8")
     (folder / "tokens.txt").write_text(run("tokenize", model, "--special", "--ids", "-f", folder / "held-out.txt"))
-    print(run("imatrix", model, "-f", folder / "calibration.txt", "-o", folder / "imatrix.gguf").strip())
-    ways = {"reference": ["--reference"], "default": [], "imatrix": ["--imatrix", folder / "imatrix.gguf"]}
+    print(run("imatrix", model, "-f", folder / "calibration.txt", "-o", folder / "importance.gguf").strip())
+    ways = {"reference": ["--reference"], "default": [], "imatrix": ["--imatrix", folder / "importance.gguf"]}
     print("| type | bits a weight | `--reference` | default | `--imatrix` | same top token (default) |\n|---|--:|--:|--:|--:|--:|")
     for ty in types or TYPES:
         files = {way: folder / f"{way}.gguf" for way in ways}
