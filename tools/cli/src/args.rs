@@ -233,10 +233,10 @@ pub(crate) struct ConvertArgs {
     #[arg(value_name = "CHECKPOINT_DIR")]
     pub(crate) checkpoint: PathBuf,
     /// The file to write [default: the directory's name and the type, in the current directory]
-    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
+    #[arg(short = 'o', long, alias = "outfile", env = "QWIP_OUT", value_name = "OUT.gguf")]
     pub(crate) out: Option<PathBuf>,
     /// How matrices are stored: f32, f16, bf16, q8_0, q4_k_m, ...
-    #[arg(long = "type", env = "QWIP_TYPE", value_name = "TYPE", default_value = "f16")]
+    #[arg(long = "type", alias = "outtype", env = "QWIP_TYPE", value_name = "TYPE", default_value = "f16")]
     pub(crate) ty: String,
     /// The bytes of llama.cpp's quantizer, in place of codes with less error
     #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
@@ -250,7 +250,6 @@ pub(crate) struct ConvertArgs {
         env = "QWIP_LORA_SCALE",
         value_name = "S",
         default_value_t = 1.0,
-        requires = "lora",
         allow_negative_numbers = true,
         value_parser = parse_scale
     )]
@@ -292,7 +291,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
     pub(crate) allow_requantize: bool,
     /// Importance matrix: columns that matter more lose less
-    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE", conflicts_with = "reference")]
+    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE")]
     pub(crate) imatrix: Option<PathBuf>,
     /// The bytes of llama.cpp's quantizer, in place of codes with less error
     #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
@@ -301,8 +300,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_nan: bool,
     /// As many files as the model came in
-    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new(),
-          conflicts_with_all = ["split_max_size", "split_max_tensors"])]
+    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
     pub(crate) keep_split: bool,
     #[command(flatten)]
     pub(crate) split: SplitArgs,
@@ -464,7 +462,7 @@ fn parse_kv_type(text: &str) -> Result<KvType, String> {
     KvType::from_name(text).ok_or_else(|| "expected f16, f32 or q8_0".to_string())
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     bounded(text, 0, 1024)
 }
 

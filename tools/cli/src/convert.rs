@@ -90,7 +90,9 @@ impl Reporter {
 
 impl Progress for Reporter {
     fn start(&mut self, total_bytes: u64) {
-        self.meter = Some(Meter::new(self.what, total_bytes, Unit::Bytes));
+        // The second time is what --verify does.
+        let what = if self.meter.is_some() { "checking" } else { self.what };
+        self.meter = Some(Meter::new(what, total_bytes, Unit::Bytes));
     }
 
     fn advance(&mut self, bytes: u64, tensor: &str) {

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use qwip::Session;
 use qwip::eval::Chunks;
 use qwip::quant::imatrix::{Entry, Imatrix};
 use qwip::tokenizer::Special;
+use qwip::{Model, Session};
 use qwip_convert::OutputFile;
 
 use crate::args::ImatrixArgs;
@@ -18,10 +18,11 @@ use crate::{input, interrupt, model_arg};
 const CHUNK: usize = 512;
 
 pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
-    OutputFile::check(&args.out)?;
+    let model = model_arg::choose(&args.model)?;
+    OutputFile::check_beside(&args.out, &[&model, &args.file])?;
     let mut compute = args.compute.clone();
     let size = *compute.ctx_size.get_or_insert(CHUNK);
-    let opened = model_arg::Opened::new(&model_arg::choose(&args.model)?, &compute)?;
+    let opened = model_arg::Opened::new(&model, &compute)?;
     let tokenizer = opened.tokenizer()?;
     let tokens = tokenizer.encode(&input::read(&args.file)?, Special::Parse);
     let source = args.file.display().to_string();
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     }
     let chunks = text.count();
     let mut found = match args.resume {
-        true => resumed(&args.out, size, &source)?,
+        true => resumed(&args.out, size, &source, &opened.model)?,
         false => Imatrix { datasets: vec![source.clone()], chunk_size: size as u32, ..Imatrix::default() },
     };
     let done = found.chunks as usize;
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
 }
 
 /// What an earlier run has left.
-fn resumed(path: &Path, size: usize, source: &str) -> anyhow::Result<Imatrix> {
+fn resumed(path: &Path, size: usize, source: &str, model: &Model) -> anyhow::Result<Imatrix> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let found = Imatrix::parse(&bytes).map_err(|e| anyhow!("{shown}: {e}"))?;
@@ -108,6 +109,16 @@ fn resumed(path: &Path, size: usize, source: &str) -> anyhow::Result<Imatrix> {
             "{shown} comes from {:?}, not from {source:?}",
             found.datasets.join(", ")
         )));
+    }
+    for (name, entry) in &found.entries {
+        let tensor = model.file().tensors().find(|tensor| tensor.info.name == *name);
+        let cols = tensor.map_or(0, |tensor| tensor.info.cols() as usize);
+        if cols == 0 || entry.sums.len() != cols * entry.counts.len() {
+            let found = entry.sums.len() / entry.counts.len().max(1);
+            return Err(usage(format!(
+                "{shown} is of another model: {name} has {found} columns there and {cols} in this one"
+            )));
+        }
     }
     Ok(found)
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use qwip_convert::quantize::{Imatrix, Options, Plan, Split, Step, tensor_type};
-use qwip_convert::{ConvertError, FileType, Portion, file_type};
+use qwip_convert::{ConvertError, FileType, Limits, OutputFile, Portion, file_type};
 
-use crate::args::QuantizeArgs;
+use crate::args::{QuantizeArgs, parse_threads};
 use crate::convert::{Reporter, described, named, uninterrupted};
 use crate::edit::edits;
 use crate::interrupt;
@@ -31,6 +31,15 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
     };
     let by_name =
         |text: &String| text.parse().map_err(|e: ConvertError| usage(format!("--tensor-type: {e}")));
+    // Not clap's to say: an environment variable that says no would count as given.
+    if args.reference && args.imatrix.is_some() {
+        return Err(usage("--reference is without an importance matrix: leave out --imatrix"));
+    }
+    if args.keep_split && args.split.limits() != Limits::default() {
+        return Err(usage(
+            "--keep-split has the files of the input: leave out --split-max-size and --split-max-tensors",
+        ));
+    }
     let options = Options {
         ty,
         tensor_types: args.tensor_type.iter().map(by_name).collect::<anyhow::Result<_>>()?,
@@ -42,6 +51,7 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         reference: args.reference,
         imatrix: args.imatrix.as_deref().map(imatrix).transpose()?,
         allow_nan: args.allow_nan,
+        verify: args.verify,
         split: if args.keep_split { Split::Kept } else { Split::Within(args.split.limits()) },
         edits: edits(&args.override_kv, "--override-kv")?,
         threads: args.threads.or(threads),
@@ -52,16 +62,14 @@ pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
         Some(out) => out,
         None => default_name(&input, ty),
     };
+    if let Some(imatrix) = &args.imatrix {
+        OutputFile::check_beside(&out, &[imatrix])?;
+    }
     if args.dry_run {
         return table(&plan, &out);
     }
     let armed = interrupt::arm();
-    let result = plan.write(&out, &mut Reporter::new("quantizing")).and_then(|summary| {
-        if args.verify {
-            plan.verify(&out, &mut Reporter::new("checking"))?;
-        }
-        Ok(summary)
-    });
+    let result = plan.write(&out, &mut Reporter::new("quantizing"));
     drop(armed);
     let summary = uninterrupted(result)?;
     let (files, seconds) = (named(&summary.files), started.elapsed().as_secs_f64());
@@ -89,10 +97,10 @@ fn words(words: &[String]) -> anyhow::Result<Words> {
         Some(None) => None,
         None => return Err(usage(file_type(word).map_or_else(|e| e.to_string(), |_| String::new()))),
     };
-    let threads = match threads.map(|t| (t, t.parse::<usize>())) {
+    let threads = match threads.map(|word| (word, parse_threads(word))) {
         None => None,
-        Some((_, Ok(threads))) if threads > 0 => Some(threads),
-        Some((word, _)) => return Err(usage(format!("{word:?} is no number of threads"))),
+        Some((_, Ok(threads))) => Some(threads),
+        Some((word, Err(e))) => return Err(usage(format!("{word:?} is no number of threads: {e}"))),
     };
     Ok(Words { input: input.into(), out: out.map(PathBuf::from), ty, threads })
 }

@@ -198,11 +198,6 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The files that hold the weights.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.shards.iter().map(|shard| shard.path.as_path())
-    }
-
     /// Fills `out` with the bytes of a tensor from `offset` on; the caller stays inside of it.
     pub(crate) fn read(&self, t: &Stored, offset: u64, out: &mut [u8]) -> Result<()> {
         let shard = &self.shards[t.shard];

@@ -10,7 +10,7 @@ use crate::lora::{Adapter, EMBEDDING, HEAD};
 use crate::names::{Expected, expected, reason_to_skip};
 use crate::output::OutputFile;
 use crate::stream::{Encoder, Job, Numbers, Stream};
-use crate::verify::{Wanted, verify};
+use crate::verify::Wanted;
 use crate::vocab::Vocab;
 use crate::{Options, Progress, Summary, metadata};
 use qwip_quant::TensorType;
@@ -18,7 +18,7 @@ use qwip_quant::gguf::Writer;
 use qwip_quant::limits::MAX_VOCAB;
 use qwip_quant::mix::{self, Facts, Mix};
 use qwip_quant::types::FileType;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A tensor of the output and where its weights come from.
 struct Planned<'a> {
@@ -66,7 +66,9 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     metadata::tokenizer(&mut writer, [tokenizer_dir, dir], &config, vocab, &mut notes)?;
     let layout = Layout::within(options.limits, plan.iter().map(|t| t.bytes))?;
     let files = layout.portions(out, |i| plan[i].bytes);
-    let inputs: Vec<&Path> = checkpoint.files().chain(adapter.iter().flat_map(Adapter::files)).collect();
+    let folders = [Some(dir), options.lora.as_ref().map(|lora| lora.dir.as_path())];
+    let inputs: Vec<PathBuf> = folders.into_iter().flatten().flat_map(contents).collect();
+    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
     files.iter().try_for_each(|file| OutputFile::check_beside(&file.path, &inputs))?;
     let headers = layout.headers(out, writer, |i, writer| {
         writer.tensor(&plan[i].expected.name, &plan[i].dims(), plan[i].to)
@@ -78,9 +80,9 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         return Err(ConvertError::Cancelled);
     }
 
-    let mut stream = Stream::new(options.threads, options.allow_nan)?;
+    let mut stream = Stream::new(options.threads, options.allow_nan, options.verify)?;
     progress.start(bytes);
-    layout.write(&files, headers, |i, data, path| {
+    let complete = layout.write(&files, headers, |i, data, path| {
         let t = &plan[i];
         let Planned { rows, cols, to, stored, ref from, .. } = *t;
         let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(&t.expected.source))?;
@@ -90,10 +92,10 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         stream.tensor(&job, &mut read, data, path, progress, &mut notes)
     })?;
     if options.verify {
-        progress.start(bytes);
-        let wanted = plan.iter().map(|t| Wanted { name: &t.expected.name, dims: t.dims(), ty: t.to });
-        verify(&files[0].path, wanted, progress)?;
+        let wanted = |i: usize| Wanted { name: &plan[i].expected.name, dims: plan[i].dims(), ty: plan[i].to };
+        complete.verify(wanted, progress)?;
     }
+    complete.finish()?;
     Ok(Summary {
         tensors: plan.len(),
         parameters,
@@ -102,6 +104,12 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         files,
         notes,
     })
+}
+
+/// What a folder holds but for GGUF files, which are ours to replace.
+fn contents(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_none_or(|e| e != "gguf")).collect()
 }
 
 /// Where weights come from: a checkpoint, and perhaps an adapter over it.

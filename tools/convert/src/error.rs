@@ -29,7 +29,13 @@ pub(crate) type Result<T> = std::result::Result<T, ConvertError>;
 
 /// Shorthand for the errors about content.
 pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T> {
-    Err(ConvertError::Invalid(message.into()))
+    // A name or a shape out of a file may be very long.
+    const MOST: usize = 600;
+    let mut message = message.into();
+    if let Some((end, _)) = message.char_indices().nth(MOST) {
+        message.replace_range(end.., "...");
+    }
+    Err(ConvertError::Invalid(message))
 }
 
 /// For `map_err` on an [`io::Result`].

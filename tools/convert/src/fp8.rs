@@ -40,7 +40,7 @@ fn block_structure(quantization: &Object) -> Result<Option<Vec<serde_json::Value
 
 /// Whether a tensor is a companion of an FP8 weight: its scales, or those of activations and of the cache.
 pub(crate) fn is_scale(name: &str) -> bool {
-    const OTHERS: [&str; 5] = ["input_scale", "activation_scale", "k_scale", "v_scale", "input_scale_ub"];
+    const OTHERS: [&str; 5] = ["input_scale", "output_scale", "k_scale", "v_scale", "input_scale_ub"];
     name.rsplit('.').next().is_some_and(|last| SCALE_NAMES.contains(&last) || OTHERS.contains(&last))
 }
 

@@ -1,7 +1,9 @@
 //! Which tensors go to which file of an output, what the files are called, and that they appear together.
 
+use crate::Progress;
 use crate::error::{Result, gguf_error, invalid};
 use crate::output::OutputFile;
+use crate::verify::{Wanted, verify};
 use qwip_quant::gguf::{self, DataWriter, Writer, split};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ impl Layout {
         let count = self.ends.len();
         let name = out.file_name().unwrap_or_default().to_string_lossy();
         let prefix = name.strip_suffix(".gguf").unwrap_or(&name);
+        // The name of a model's first file stands for all of them.
+        let prefix = prefix.strip_suffix(&format!("-00001-of-{count:05}")).unwrap_or(prefix);
         let portion = |no: usize| Portion {
             path: match count {
                 1 => out.to_path_buf(),
@@ -110,29 +114,61 @@ impl Layout {
         (0..count).map(header).collect()
     }
 
-    /// Writes all files, then gives them their names; `write` is asked for the data of each tensor. If a name cannot be
-    /// given, the files that have theirs stay. The first file, by which a model is opened, is the last to appear.
-    pub(crate) fn write(
-        &self,
-        files: &[Portion],
+    /// Writes all files; `write` is asked for the data of each tensor, and returns their hash.
+    pub(crate) fn write<'a>(
+        &'a self,
+        files: &'a [Portion],
         headers: Vec<Writer>,
-        mut write: impl FnMut(usize, &mut DataWriter<OutputFile>, &Path) -> Result<()>,
-    ) -> Result<()> {
-        let mut written = Vec::with_capacity(files.len());
+        mut write: impl FnMut(usize, &mut DataWriter<OutputFile>, &Path) -> Result<u64>,
+    ) -> Result<Complete<'a>> {
+        let mut complete = Complete { layout: self, files, outputs: Vec::new(), hashes: Vec::new() };
         for (no, (Portion { path, .. }, header)) in files.iter().zip(headers).enumerate() {
             let mut data = header.start(OutputFile::create(path)?).map_err(gguf_error(path))?;
-            self.tensors(no).try_for_each(|i| write(i, &mut data, path))?;
+            for i in self.tensors(no) {
+                complete.hashes.push(write(i, &mut data, path)?);
+            }
             let mut output = data.finish().map_err(gguf_error(path))?;
             output.close()?;
-            written.push(output);
+            complete.outputs.push(output);
         }
-        written.into_iter().rev().try_for_each(OutputFile::finish)
+        Ok(complete)
+    }
+}
+
+/// Files that are on the disk and do not have their names yet; dropped, they disappear.
+pub(crate) struct Complete<'a> {
+    layout: &'a Layout,
+    files: &'a [Portion],
+    outputs: Vec<OutputFile>,
+    /// One for each tensor.
+    hashes: Vec<u64>,
+}
+
+impl Complete<'_> {
+    /// Reads everything again; `wanted` says what each tensor must be.
+    pub(crate) fn verify<'a>(
+        &self,
+        wanted: impl Fn(usize) -> Wanted<'a>,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        progress.start(self.files.iter().map(|file| file.bytes).sum());
+        self.outputs.iter().zip(self.files).enumerate().try_for_each(|(no, (output, file))| {
+            let tensors = self.layout.tensors(no).map(|i| (wanted(i), self.hashes[i]));
+            verify(output, file, tensors, progress)
+        })
+    }
+
+    /// Gives the files their names. If one cannot be given, the files that have theirs stay. The first file, by which a
+    /// model is opened, is the last to appear.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.outputs.into_iter().rev().try_for_each(OutputFile::finish)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qwip_quant::TensorType;
 
     fn ends(bytes: Option<u64>, tensors: Option<usize>, sizes: &[u64]) -> Vec<usize> {
         Layout::within(Limits { bytes, tensors }, sizes.iter().copied()).unwrap().ends
@@ -168,5 +204,63 @@ mod tests {
         assert!(Layout::within(each, std::iter::repeat_n(1, 65535)).is_ok());
         let message = Layout::within(each, std::iter::repeat_n(1, 65536)).err().unwrap().to_string();
         assert!(message.contains("65536 files, more than 65535"), "{message}");
+    }
+
+    #[test]
+    fn what_reads_back_otherwise_is_found_before_it_has_its_name() {
+        struct Silent;
+        impl Progress for Silent {
+            fn start(&mut self, _: u64) {}
+            fn advance(&mut self, _: u64, _: &str) {}
+            fn note(&mut self, _: &str) {}
+            fn cancelled(&self) -> bool {
+                false
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("m.gguf");
+        let layout = Layout::within(Limits { bytes: None, tensors: Some(1) }, [32, 32].into_iter()).unwrap();
+        let files = layout.portions(&out, |_| 32);
+        let wanted = |i: usize| Wanted { name: ["a", "b"][i], dims: vec![8], ty: TensorType::F32 };
+        let headers = || {
+            let describe = |i, writer: &mut Writer| writer.tensor(["a", "b"][i], &[8], TensorType::F32);
+            layout.headers(&out, Writer::new(), describe).unwrap()
+        };
+        let complete = || {
+            let write = |i: usize, data: &mut DataWriter<OutputFile>, path: &Path| {
+                let bytes: Vec<u8> = (0..8).flat_map(|n| ((i * 8 + n) as f32).to_le_bytes()).collect();
+                data.write(&bytes).map_err(gguf_error(path))?;
+                let mut hasher = std::hash::DefaultHasher::new();
+                std::hash::Hasher::write(&mut hasher, &bytes);
+                Ok(std::hash::Hasher::finish(&hasher))
+            };
+            layout.write(&files, headers(), write).unwrap()
+        };
+        complete().verify(wanted, &mut Silent).unwrap();
+        let other = |i: usize| Wanted { dims: vec![9], ..wanted(i) };
+        assert!(
+            complete()
+                .verify(other, &mut Silent)
+                .unwrap_err()
+                .to_string()
+                .contains("a is not as it was written")
+        );
+        // Another number, and one that is none.
+        for (end, part) in [
+            ([0, 0, 0, 0x41], "b reads back with other bytes"),
+            ([0, 0, 0xc0, 0x7f], "m-00002-of-00002.gguf: b: column"),
+        ] {
+            let complete = complete();
+            let file = complete.outputs[1].part();
+            let mut bytes = std::fs::read(file).unwrap();
+            let at = bytes.len() - 4;
+            bytes[at..].copy_from_slice(&end);
+            std::fs::write(file, bytes).unwrap();
+            let message = complete.verify(wanted, &mut Silent).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        complete().finish().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

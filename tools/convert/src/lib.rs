@@ -63,7 +63,7 @@ pub struct Options {
     pub lora: Option<Lora>,
     /// Weights that are infinite or not numbers become zero; otherwise they are an error.
     pub allow_nan: bool,
-    /// Read the output again and check that every scale and number in it is finite.
+    /// Read the output again, before it gets its name: the bytes that were written, every scale and number finite.
     pub verify: bool,
     /// How many threads encode; `None` is one a core.
     pub threads: Option<usize>,
@@ -91,7 +91,7 @@ impl Options {
 pub struct Lora {
     /// The folder with adapter_config.json and adapter_model.safetensors. If it has a tokenizer, the model gets that.
     pub dir: PathBuf,
-    /// How strong it is: 1 as it was trained, 0 as if it were not there. Modules trained whole are taken at any strength.
+    /// How strong `B·A` is: 1 as it was trained. DoRA's lengths and modules that were trained whole are taken at any strength.
     pub scale: f32,
 }
 

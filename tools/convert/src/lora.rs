@@ -9,7 +9,7 @@ use crate::error::{Result, invalid};
 use crate::json::{Object, kind, quote};
 use crate::names::Expected;
 use crate::patch::Patch;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,9 @@ const DOES_NOT_MERGE: [&str; 10] = [
 ];
 /// Beyond every rank that makes sense.
 const MAX_RANK: u64 = 1 << 16;
+/// Bytes of a compiled pattern of the adapter, and how many patterns there may be: one for each matrix of a large model.
+const MAX_PATTERN: usize = 64 << 10;
+const MAX_PATTERNS: usize = 2048;
 
 /// An adapter whose files have been read and understood, but for its weights.
 pub(crate) struct Adapter {
@@ -113,7 +116,41 @@ impl Adapter {
         for name in names {
             adapter.sort_in(name, &config)?;
         }
+        adapter.refuse_what_is_incomplete(&config)?;
         Ok(adapter)
+    }
+
+    /// What the settings promise must be in the file, or the model would answer as it was not trained to.
+    fn refuse_what_is_incomplete(&self, config: &Object) -> Result<()> {
+        if self.changes.is_empty() && self.replaced.is_empty() {
+            return invalid(format!("{WEIGHTS} holds nothing that changes a model"));
+        }
+        if config.bool("use_dora")? == Some(true) {
+            let plain = |parts: &Parts| parts.a.is_some() && parts.magnitude.is_none();
+            if let Some((name, _)) = self.changes.iter().find(|(_, parts)| plain(parts)) {
+                return invalid(format!(
+                    "{CONFIG}: use_dora is set, but {WEIGHTS} has no magnitudes for {name}"
+                ));
+            }
+        }
+        let modules = config.array("modules_to_save")?.map_or(&[][..], Vec::as_slice);
+        for module in modules.iter().filter_map(Value::as_str) {
+            let of_module =
+                |name: &String| name.rsplit_once('.').is_some_and(|(stem, _)| is_end(module, stem));
+            if !self.replaced.keys().any(of_module) {
+                let module = quote(module);
+                return invalid(format!(
+                    "{CONFIG}: modules_to_save names {module}, which is not in {WEIGHTS}"
+                ));
+            }
+        }
+        let rows = self.changes.values().any(|parts| parts.rows.is_some());
+        if config.get("trainable_token_indices").is_some() && !rows {
+            return invalid(format!(
+                "{CONFIG}: trainable_token_indices is set, but {WEIGHTS} has no such rows"
+            ));
+        }
+        Ok(())
     }
 
     /// Finds out what a tensor of the adapter is for.
@@ -145,6 +182,9 @@ impl Adapter {
             Kind::Bias => &mut all.bias,
             Kind::Magnitude => &mut all.magnitude,
             Kind::Rows => {
+                if let Some((other, _)) = &all.rows {
+                    return invalid(format!("{WEIGHTS} holds both {} and {}", quote(other), quote(&name)));
+                }
                 all.rows = rows.map(|rows| (name, rows));
                 return Ok(());
             }
@@ -154,11 +194,6 @@ impl Adapter {
             None => Ok(()),
             Some(other) => invalid(format!("{WEIGHTS} holds {} in two ways", quote(&other))),
         }
-    }
-
-    /// The files that hold the weights.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.checkpoint.files()
     }
 
     /// The tensor that takes the place of the checkpoint's, if there is one.
@@ -205,6 +240,9 @@ impl Adapter {
             if !known {
                 return invalid(format!("the adapter's {} has no place in the model", quote(own)));
             }
+        }
+        for (name, t) in &self.checkpoint.tensors {
+            t.format(name)?;
         }
         let mut merged = 0;
         for (name, parts) in &self.changes {
@@ -301,7 +339,7 @@ impl Adapter {
         patch.lengths = parts.magnitude.as_ref().map(|name| self.numbers(name)).transpose()?;
         if let Some((name, tokens)) = &parts.rows {
             let numbers = self.numbers(name)?;
-            let rows = numbers.chunks((numbers.len() / tokens.len()).max(1)).map(<[f32]>::to_vec);
+            let rows = numbers.chunks((numbers.len() / tokens.len().max(1)).max(1)).map(<[f32]>::to_vec);
             patch.rows = tokens.iter().copied().zip(rows).collect();
         }
         Ok(Some(patch))
@@ -372,24 +410,29 @@ fn patterns<T>(config: &Object, key: &str, pick: impl Fn(&Value) -> Option<T>) -
         let Some(value) = pick(value) else {
             return invalid(format!("{}: {} cannot be {}", all.place, quote(pattern), kind(value)));
         };
-        match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
+        let text = format!(r"^(?:.*\.)?(?:{pattern})$");
+        match RegexBuilder::new(&text).size_limit(MAX_PATTERN).build() {
             Ok(regex) => Ok((regex, value)),
-            Err(_) => invalid(format!("{}: {} is no expression", all.place, quote(pattern))),
+            Err(_) => invalid(format!("{}: {} is no expression, or a large one", all.place, quote(pattern))),
         }
     };
+    let count = all.entries().count();
+    if count > MAX_PATTERNS {
+        return invalid(format!("{}: {count} patterns are more than {MAX_PATTERNS}", all.place));
+    }
     all.entries().map(one).collect()
+}
+
+/// Whether a module's name is `end`, or ends with it after a dot.
+fn is_end(end: &str, module: &str) -> bool {
+    module.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// The tokens of `trainable_token_indices`: a list, or one for each module.
 fn trained_tokens(config: &Object, module: &str) -> Result<Vec<u64>> {
     const KEY: &str = "trainable_token_indices";
     let list = match config.get(KEY) {
-        Some(Value::Object(all)) => all
-            .iter()
-            .find(|(name, _)| {
-                module.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            })
-            .map(|(_, list)| list),
+        Some(Value::Object(all)) => all.iter().find(|(name, _)| is_end(name, module)).map(|(_, list)| list),
         other => other,
     };
     let tokens = list.and_then(Value::as_array).and_then(|list| list.iter().map(Value::as_u64).collect());

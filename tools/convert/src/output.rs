@@ -32,7 +32,8 @@ impl OutputFile {
     /// For callers with much to do before they write: what [`OutputFile::create`] would refuse at once.
     ///
     /// # Errors
-    /// `target` names no file, or something that is there and no regular file (a folder, a device, a pipe).
+    /// `target` names no file, or something that is there and no regular file (a folder, a device, a pipe), or is in a
+    /// folder that does not exist.
     pub fn check(target: &Path) -> Result<()> {
         resolve(target).map(drop)
     }
@@ -48,8 +49,16 @@ impl OutputFile {
         file.sync_all().map_err(io_error("write", &self.target))
     }
 
-    /// As [`OutputFile::check`], and refuses a `target` that is one of the files that are read.
-    pub(crate) fn check_beside(target: &Path, inputs: &[&Path]) -> Result<()> {
+    /// The name that it has until it is finished.
+    pub(crate) fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// As [`OutputFile::check`] for what is made of the files `inputs`.
+    ///
+    /// # Errors
+    /// As there; or `target` is one of `inputs`.
+    pub fn check_beside(target: &Path, inputs: &[&Path]) -> Result<()> {
         OutputFile::check(target)?;
         let same = |input: &&&Path| matches!((input.canonicalize(), target.canonicalize()), (Ok(a), Ok(b)) if a == b);
         match inputs.iter().find(same) {
@@ -80,7 +89,12 @@ fn resolve(target: &Path) -> Result<PathBuf> {
     const MOST_LINKS: usize = 40;
     let mut path = target.to_path_buf();
     for _ in 0..MOST_LINKS {
-        if path.file_name().is_none() {
+        let ends_in_separator = path
+            .as_os_str()
+            .as_encoded_bytes()
+            .last()
+            .is_some_and(|b| std::path::is_separator(char::from(*b)));
+        if path.file_name().is_none() || ends_in_separator {
             return invalid(format!("{} does not name a file", target.display()));
         }
         match fs::symlink_metadata(&path) {
@@ -91,7 +105,12 @@ fn resolve(target: &Path) -> Result<PathBuf> {
             Ok(found) if found.is_file() => return Ok(path),
             Ok(found) if found.is_dir() => return invalid(format!("{} is a folder", target.display())),
             Ok(_) => return invalid(format!("{} is a device or a pipe, not a file", target.display())),
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(path),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return match fs::metadata(folder_of(&path)) {
+                    Ok(_) => Ok(path),
+                    Err(e) => Err(io_error("write", target)(e)),
+                };
+            }
             Err(e) => return Err(io_error("write", target)(e)),
         }
     }

@@ -9,7 +9,7 @@ use crate::layout::{Layout, Limits};
 use crate::output::OutputFile;
 use crate::source::Source;
 use crate::stream::{Encoder, Job, Numbers, Stream};
-use crate::verify::{Wanted, verify};
+use crate::verify::Wanted;
 use crate::{Progress, Summary};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::{Gguf, Set, TensorInfo, Writer};
@@ -42,6 +42,8 @@ pub struct Options {
     pub imatrix: Option<(Imatrix, String)>,
     /// Weights that are infinite or not numbers become zero; otherwise they are an error.
     pub allow_nan: bool,
+    /// Read the output again, before it gets its name, and check it.
+    pub verify: bool,
     /// Into how many files the output goes.
     pub split: Split,
     /// Changes to the metadata.
@@ -133,6 +135,12 @@ impl Plan {
     /// It is no GGUF file or a damaged one; a tensor's rows do not fit the type that it was to get by name; a tensor is
     /// quantized already, and that is not allowed; a type cannot be read or written.
     pub fn new(input: &Path, options: Options) -> Result<Plan> {
+        let typed = options.pure
+            || options.output_tensor.or(options.token_embedding).is_some()
+            || !options.tensor_types.is_empty();
+        if options.ty.is_none() && typed {
+            return invalid("a copy keeps every type: name a type, or leave out what chooses types");
+        }
         let source = Source::open(input)?;
         let changes = changes(&options.edits, source.header())?;
         let tensors = source.shards.iter().enumerate();
@@ -168,10 +176,7 @@ impl Plan {
             }
         };
         let plan = Plan { source, options, changes, steps, layout };
-        // An importance matrix of another model is an error before anything is written.
-        for t in plan.source.shards.iter().flat_map(|s| &s.header.tensors) {
-            plan.importance(t)?;
-        }
+        plan.check_importance()?;
         Ok(plan)
     }
 
@@ -210,9 +215,9 @@ impl Plan {
             writer.tensor(name, dims, *to)
         })?;
         let mut notes = Vec::new();
-        let mut stream = Stream::new(self.options.threads, self.options.allow_nan)?;
+        let mut stream = Stream::new(self.options.threads, self.options.allow_nan, self.options.verify)?;
         progress.start(summary.bytes);
-        self.layout.write(&files, headers, |i, data, path| {
+        let complete = self.layout.write(&files, headers, |i, data, path| {
             let step = &self.steps[i];
             let shard = &self.source.shards[step.shard];
             let Some(t) = shard.header.tensor(&step.name) else {
@@ -229,20 +234,31 @@ impl Plan {
             let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
             stream.tensor(&job, &mut read, data, path, progress, &mut notes)
         })?;
+        if self.options.verify {
+            let wanted = |i: usize| {
+                let Step { name, dims, to, .. } = &self.steps[i];
+                Wanted { name, dims: dims.clone(), ty: *to }
+            };
+            complete.verify(wanted, progress)?;
+        }
+        complete.finish()?;
         Ok(Summary { files, notes, ..summary })
     }
 
-    /// Reads what [`Plan::write`] has written to `out` and checks that it is a model of the planned tensors, every one
-    /// with finite scales and numbers.
-    ///
-    /// # Errors
-    /// The first thing that is not so; a file cannot be read; the progress said stop.
-    pub fn verify(&self, out: &Path, progress: &mut dyn Progress) -> Result<()> {
-        let Summary { files, bytes, .. } = self.summary(out);
-        progress.start(bytes);
-        let steps = self.steps.iter();
-        let wanted = steps.map(|step| Wanted { name: &step.name, dims: step.dims.clone(), ty: step.to });
-        verify(&files[0].path, wanted, progress)
+    /// An importance matrix of another model is an error before anything is written.
+    fn check_importance(&self) -> Result<()> {
+        let Some((imatrix, file)) = &self.options.imatrix else { return Ok(()) };
+        let mut matching = 0;
+        for t in self.source.shards.iter().flat_map(|s| &s.header.tensors) {
+            matching += usize::from(self.importance(t)?.is_some());
+        }
+        match matching {
+            0 => invalid(format!(
+                "{file}: none of its {} entries has the name of a tensor here: it is of another model",
+                imatrix.entries.len()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The importance of a tensor's columns, if it is known.
@@ -272,7 +288,8 @@ impl Plan {
         if let Some(ty) = self.options.ty {
             writer.set("general.file_type", ty.id);
         }
-        if let Some((imatrix, file)) = &self.options.imatrix {
+        let used = self.steps.iter().any(|step| step.from != step.to && step.to.is_quantized());
+        if let Some((imatrix, file)) = self.options.imatrix.as_ref().filter(|_| used) {
             writer.set("quantize.imatrix.file", file.as_str());
             if let Some(dataset) = imatrix.datasets.first() {
                 writer.set("quantize.imatrix.dataset", dataset.as_str());

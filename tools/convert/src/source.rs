@@ -51,7 +51,8 @@ impl Source {
 }
 
 impl Shard {
-    fn open(path: &Path) -> Result<Shard> {
+    /// Opens one file.
+    pub(crate) fn open(path: &Path) -> Result<Shard> {
         let mut file = File::open(path).map_err(io_error("read", path))?;
         let metadata = file.metadata().map_err(io_error("read", path))?;
         if !metadata.is_file() {

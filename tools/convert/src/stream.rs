@@ -9,6 +9,7 @@ use qwip_quant::gguf::DataWriter;
 use qwip_quant::types::{TypeError, check_row};
 use qwip_quant::{TensorType, decode_row, encode_row, encode_row_searched};
 use rayon::prelude::*;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,6 +63,7 @@ pub(crate) type Read<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> Result<()>;
 pub(crate) struct Stream {
     pool: rayon::ThreadPool,
     allow_nan: bool,
+    hashes: bool,
     source: Vec<u8>,
     encoded: Vec<u8>,
 }
@@ -77,19 +79,19 @@ struct Lost {
 
 impl Stream {
     /// With so many threads (`None` is one a core). Weights that are infinite or not numbers are an error, or with
-    /// `allow_nan` become zero.
-    pub(crate) fn new(threads: Option<usize>, allow_nan: bool) -> Result<Self> {
+    /// `allow_nan` become zero. With `hashes`, what is written is hashed.
+    pub(crate) fn new(threads: Option<usize>, allow_nan: bool, hashes: bool) -> Result<Self> {
         let mut pool = rayon::ThreadPoolBuilder::new();
         if let Some(threads) = threads {
             pool = pool.num_threads(threads);
         }
         match pool.build() {
-            Ok(pool) => Ok(Self { pool, allow_nan, source: Vec::new(), encoded: Vec::new() }),
+            Ok(pool) => Ok(Self { pool, allow_nan, hashes, source: Vec::new(), encoded: Vec::new() }),
             Err(e) => invalid(format!("cannot start threads: {e}")),
         }
     }
 
-    /// Writes one tensor; what the user should know of it goes to `progress` and `notes`.
+    /// Writes one tensor; what the user should know of it goes to `progress` and `notes`. Returns the hash of its bytes.
     pub(crate) fn tensor(
         &mut self,
         job: &Job,
@@ -98,7 +100,7 @@ impl Stream {
         path: &Path,
         progress: &mut dyn Progress,
         notes: &mut Vec<String>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let fits = |bytes: Option<usize>| match bytes {
             Some(bytes) => Ok(bytes),
             None => invalid(format!("{}: rows of {} do not fit {}", job.name, job.cols, job.to.name())),
@@ -106,7 +108,7 @@ impl Stream {
         let (source_row, encoded_row) =
             (fits(job.from.row_bytes(job.cols))?, fits(job.to.row_bytes(job.cols))?);
         let slab_rows = (SLAB_ELEMENTS / job.cols).max(1) as u64;
-        let lost = Lost::default();
+        let (lost, mut hasher) = (Lost::default(), DefaultHasher::new());
         let mut row = 0;
         while row < job.rows {
             if progress.cancelled() {
@@ -127,6 +129,9 @@ impl Stream {
                 }
             };
             out.write(bytes).map_err(gguf_error(path))?;
+            if self.hashes {
+                hasher.write(bytes);
+            }
             progress.advance(bytes.len() as u64, job.name);
             row += rows as u64;
         }
@@ -142,7 +147,7 @@ impl Stream {
                 notes.push(note);
             }
         }
-        Ok(())
+        Ok(hasher.finish())
     }
 }
 

@@ -148,3 +148,42 @@ fn folders_that_are_no_adapters() {
     adapter.config(|c| c["trainable_token_indices"] = json!([5]));
     adapter.refused("trained tokens of model.embed_tokens.weight has shape [2, 96], and should have [1, 96]");
 }
+
+#[test]
+fn adapters_that_are_not_whole() {
+    let adapter = Adapter::of("dora", "qwen2-gqa");
+    adapter.tensors(|t| t.retain(|name, _| !name.contains("layers.1.mlp.down_proj.lora_magnitude")));
+    adapter.refused("no magnitudes for model.layers.1.mlp.down_proj.weight");
+    let adapter = Adapter::of("modules-to-save", "qwen2-sharded");
+    adapter.tensors(|t| drop(t.remove("base_model.model.lm_head.weight")));
+    adapter.refused("modules_to_save names \"lm_head\"");
+    let adapter = Adapter::of("tokens", "qwen2-gqa");
+    adapter.tensors(|t| t.retain(|name, _| !name.contains("trainable_tokens")));
+    adapter.refused("trainable_token_indices is set");
+    let adapter = Adapter::of("patterns", "qwen2-gqa");
+    adapter.tensors(BTreeMap::clear);
+    adapter.refused("holds nothing");
+    let adapter = Adapter::of("tokens", "qwen2-gqa");
+    adapter.config(|c| c["trainable_token_indices"] = json!([]));
+    adapter.tensors(|t| {
+        let name = t.keys().find(|name| name.contains("trainable_tokens")).unwrap().clone();
+        t.insert(name, (Dtype::F32, vec![0, 96], Vec::new()));
+    });
+    let lora = Some(Lora { dir: adapter.dir(), scale: 1.0 });
+    let out = adapter.root.path().join("out.gguf");
+    let options = Options { lora, threads: Some(1), ..Options::new(named("F16")) };
+    convert(&fixture(adapter.base), &out, &options, &mut Log::default()).unwrap();
+}
+
+#[test]
+fn patterns_that_would_take_all_memory() {
+    let adapter = Adapter::of("patterns", "qwen2-gqa");
+    adapter.config(|c| c["alpha_pattern"] = json!({"x(\\w{1,40}){9}": 1}));
+    adapter.refused("is no expression, or a large one");
+    let adapter = Adapter::of("patterns", "qwen2-gqa");
+    adapter.config(|c| {
+        c["alpha_pattern"] =
+            (0..3000).map(|i| (format!("m{i}"), json!(1))).collect::<serde_json::Map<_, _>>().into();
+    });
+    adapter.refused("3000 patterns are more than 2048");
+}

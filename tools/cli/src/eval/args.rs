@@ -1,6 +1,6 @@
 //! The command line of `qwip eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
@@ -37,6 +37,13 @@ pub(crate) struct TextArgs {
     /// Read no more than so many chunks
     #[arg(long, env = "QWIP_CHUNKS", value_name = "N")]
     pub(crate) chunks: Option<usize>,
+}
+
+impl TextArgs {
+    /// The files that are read.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        self.file.iter().chain(&self.tokens).map(PathBuf::as_path).collect()
+    }
 }
 
 #[derive(Args, Debug)]

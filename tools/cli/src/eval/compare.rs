@@ -1,6 +1,6 @@
 //! `qwip eval compare`: several files of one model, and how far each is from the base.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use qwip::CONTRACT_VERSION;
@@ -25,7 +25,9 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     }
     let source = Source::required(&args.text)?;
     if let Some(path) = &args.svg {
-        OutputFile::check(path)?;
+        let inputs: Vec<&Path> = args.models.iter().chain(&args.base_model).map(PathBuf::as_path).collect();
+        OutputFile::check_beside(path, &inputs)?;
+        OutputFile::check_beside(path, &args.text.files())?;
     }
     let armed = interrupt::arm();
     let mut opened: Vec<Opened> = Vec::new();
@@ -54,6 +56,17 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let found = compare(&mut evaluator, &mut evaluators, &chunks, interrupt::flag(), progress)?;
     drop(shown);
     drop(armed);
+    match args.json {
+        true => {
+            let mut object = json_of(&opened, &found);
+            object["n_ctx"] = json!(chunks.length());
+            object["chunks"] = json!(chunks.count());
+            object["contract"] = json!(CONTRACT_VERSION);
+            object["version"] = json!(env!("CARGO_PKG_VERSION"));
+            line(object)?;
+        }
+        false => table(&opened, &found)?,
+    }
     if let Some(path) = &args.svg {
         let points: Vec<Point> = others
             .iter()
@@ -66,17 +79,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
             .collect();
         svg::write(path, &label(&base.name), &points)?;
     }
-    match args.json {
-        true => {
-            let mut object = json_of(&opened, &found);
-            object["n_ctx"] = json!(chunks.length());
-            object["chunks"] = json!(chunks.count());
-            object["contract"] = json!(CONTRACT_VERSION);
-            object["version"] = json!(env!("CARGO_PKG_VERSION"));
-            line(object)
-        }
-        false => table(&opened, &found),
-    }
+    Ok(())
 }
 
 fn same_vocabulary(base: &Opened, other: &Opened) -> anyhow::Result<()> {

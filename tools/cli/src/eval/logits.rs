@@ -14,10 +14,11 @@ pub(super) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
     if tokens.is_empty() {
         bail!("{source}: there is no token id in it");
     }
-    OutputFile::check(&args.out)?;
+    let model = model_arg::choose(&args.model)?;
+    OutputFile::check_beside(&args.out, &[&model, &args.tokens])?;
     let mut compute = args.compute.clone();
     compute.ctx_size = compute.ctx_size.or(Some(tokens.len()));
-    let opened = model_arg::Opened::new(&model_arg::choose(&args.model)?, &compute)?;
+    let opened = model_arg::Opened::new(&model, &compute)?;
     let mut session = opened.session(None)?;
     let vocab = opened.model.config().vocab;
     let armed = interrupt::arm();

@@ -14,11 +14,13 @@ use crate::output::{bytes, line, note};
 
 pub(super) fn run(args: &PerplexityArgs) -> anyhow::Result<()> {
     let source = Source::required(&args.text)?;
+    let model = model_arg::choose(&args.model)?;
     if let Some(path) = &args.save_base {
-        OutputFile::check(path)?;
+        OutputFile::check_beside(path, &[&model])?;
+        OutputFile::check_beside(path, &args.text.files())?;
     }
     let armed = interrupt::arm();
-    let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+    let opened = Opened::new(&model, &args.compute)?;
     let chunks = text::chunks(source.tokens(&opened)?, &args.text, &args.compute, &opened)?;
     let mut evaluator = text::evaluator(&opened, chunks.length())?;
     let mut out = args.save_base.as_deref().map(OutputFile::create).transpose()?;
