@@ -47,7 +47,7 @@ fn the_first_layer_is_what_the_embeddings_say() {
     for part in ["q", "k", "v"] {
         let name = format!("blk.0.attn_{part}.weight");
         let (_, sums, count) = found.iter().find(|(n, ..)| *n == name).unwrap();
-        assert_eq!(count, tokens.len() as u64);
+        assert_eq!(count, [tokens.len() as u64]);
         for (sum, want) in sums.iter().zip(&want) {
             assert!((sum - want).abs() <= 1e-5 * want, "{name}: {sum}, not {want}");
         }
