@@ -12,8 +12,17 @@ use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 6] =
-    ["qwen2-gqa", "qwen2-outliers", "qwen2-sharded", "qwen2-yarn", "qwen3-kquant", "qwen3-wide-heads"];
+const FIXTURES: [&str; 9] = [
+    "qwen2-gqa",
+    "qwen2-outliers",
+    "qwen2-sharded",
+    "qwen2-yarn",
+    "qwen2moe-shared",
+    "qwen3-kquant",
+    "qwen3-wide-heads",
+    "qwen3moe-norm",
+    "qwen3moe-plain",
+];
 
 #[test]
 fn logits_agree_with_transformers() {
