@@ -16,9 +16,9 @@ pub struct VerbTimes {
 }
 
 impl VerbTimes {
-    /// The verbs in the order of a forward pass, and the seconds of each; those that the model has no use for are 0.
+    /// The verbs that the model uses, in the order of a forward pass, and the seconds of each.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        VERBS.into_iter().zip(self.seconds)
+        VERBS.into_iter().zip(self.seconds).filter(|(_, seconds)| *seconds > 0.0)
     }
 }
 
