@@ -228,7 +228,11 @@ fn experts(c: &Object, arch: Arch, notes: &mut Vec<String>) -> Result<Experts> {
         return invalid(format!("{FILE}: mlp_only_layers must be empty, found {layer}"));
     }
     let size = |key: &str, max: usize| -> Result<u32> { ranged(c, key, c.need(key, c.u64(key))?, max) };
-    let count = size("num_experts", limits::MAX_EXPERTS)?;
+    // transformers 5 has the second name for some classes.
+    let count = match c.u64("num_local_experts")? {
+        Some(_) => size("num_local_experts", limits::MAX_EXPERTS)?,
+        None => size("num_experts", limits::MAX_EXPERTS)?,
+    };
     let used = size("num_experts_per_tok", limits::MAX_EXPERTS)?;
     if used > count {
         return invalid(format!("{FILE}: num_experts_per_tok {used} is more than num_experts {count}"));

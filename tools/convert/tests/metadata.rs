@@ -65,7 +65,9 @@ fn experts() {
             ("expert_feed_forward_length", "moe_intermediate_size"),
             ("expert_shared_feed_forward_length", "shared_expert_intermediate_size"),
         ] {
-            assert_eq!(file.u32(&format!("{arch}.{key}")).map(u64::from), c[config].as_u64(), "{name} {key}");
+            let said =
+                c[config].as_u64().or(c["num_local_experts"].as_u64().filter(|_| config == "num_experts"));
+            assert_eq!(file.u32(&format!("{arch}.{key}")).map(u64::from), said, "{name} {key}");
         }
         // Only what the architecture does not imply is said.
         assert_eq!(file.gguf.bool(&format!("{arch}.expert_weights_norm")).unwrap(), norm, "{name}");
