@@ -95,6 +95,20 @@ pub enum Error {
         /// The dimensions that the hyper-parameters demand.
         want: Vec<u64>,
     },
+    /// A tensor's shape contradicts a metadata key.
+    #[error("tensor '{name}' has {found} {what}, but metadata key '{key}' says {want}")]
+    Contradiction {
+        /// The tensor.
+        name: String,
+        /// What its dimension counts.
+        what: &'static str,
+        /// The size of the dimension.
+        found: u64,
+        /// The key.
+        key: String,
+        /// The number that the key gives.
+        want: usize,
+    },
     /// A tensor is stored in a type that we know but cannot compute with.
     #[error("tensor '{name}' has type {ty}, which is not supported")]
     TensorType {

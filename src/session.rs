@@ -336,6 +336,7 @@ mod tests {
             layers: 24,
             embedding: 896,
             ffn: 4864,
+            experts: None,
             heads: 14,
             kv_heads: 2,
             head_dim: 64,

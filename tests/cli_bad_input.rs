@@ -94,6 +94,58 @@ fn metadata_and_tensors_that_contradict() {
 }
 
 #[test]
+fn experts_that_contradict_their_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = model(dir.path(), "qwen2moe-shared", "f16");
+    let bad = dir.path().join("bad.gguf");
+    let check = |key: &str, value: u32, parts: &[&str]| {
+        let key = format!("qwen2moe.{key}");
+        let edit = |k: &str, v: Set| Some(if k == key { Set::U32(value) } else { v });
+        let line =
+            qwip(&["run", "-m", arg(&with_metadata(&good, &bad, edit, &[])), "-p", "hi", "-n", "1"]).fails(1);
+        contains(&line, &[&key]);
+        contains(&line, parts);
+    };
+    check("expert_count", 0, &["is 0, expected 1 to 4096"]);
+    check("expert_count", 4, &["'blk.0.ffn_gate_inp.weight' has 5 experts", "says 4"]);
+    check("expert_count", 6, &["'blk.0.ffn_gate_inp.weight' has 5 experts", "says 6"]);
+    check("expert_used_count", 0, &["is 0"]);
+    check("expert_used_count", 6, &["is 6, expected 1 to expert_count = 5"]);
+    check(
+        "expert_feed_forward_length",
+        48,
+        &["'blk.0.ffn_gate_exps.weight' has 32 hidden values", "says 48"],
+    );
+    check(
+        "expert_shared_feed_forward_length",
+        32,
+        &["'blk.0.ffn_gate_shexp.weight' has 48 hidden values", "says 32"],
+    );
+    // A key that is missing has a number all the same: that of the other width, where there was but one.
+    let edit = |k: &str, v: Set| (k != "qwen2moe.expert_shared_feed_forward_length").then_some(v);
+    qwip(&["run", "-m", arg(&with_metadata(&good, &bad, edit, &[])), "-p", "hi", "-n", "1"]).ok();
+    let line = qwip(&[
+        "run",
+        "-m",
+        arg(&rewrite(
+            &good,
+            &bad,
+            |_, v| Some(v),
+            &[],
+            |name, ty| {
+                // As many bytes, of four numbers in place of one.
+                if name == "blk.0.ffn_gate_inp.weight" { TensorType::I32 } else { ty }
+            },
+        )),
+        "-p",
+        "hi",
+        "-n",
+        "1",
+    ]);
+    contains(&line.fails(1), &["blk.0.ffn_gate_inp.weight", "I32"]);
+}
+
+#[test]
 fn a_file_without_a_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
     let good = model(dir.path(), TINY, "q8_0");

@@ -24,6 +24,9 @@ fn logits_have_the_pinned_bits() {
         ("qwen2-yarn", "bf16", KvType::F16, 0x53bb_3b66_f4cf_8b1a),
         ("qwen3-wide-heads", "f16", KvType::Q8_0, 0x6aba_598f_243b_38cf),
         ("qwen3-kquant", "q4_0", KvType::F16, 0x76a0_187f_faad_814c),
+        ("qwen2moe-shared", "q8_0", KvType::F16, 0x12c1_e0dd_a14c_6c99),
+        ("qwen3moe-norm", "f32", KvType::F32, 0xe0ce_d2c7_8d62_a5de),
+        ("qwen3moe-plain", "q4_0", KvType::F16, 0x672f_d23f_05fc_813c),
     ] {
         let model = load(dir.path(), name, ty);
         for kernels in Kernels::available() {

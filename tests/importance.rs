@@ -47,7 +47,7 @@ fn the_first_layer_is_what_the_embeddings_say() {
     for part in ["q", "k", "v"] {
         let name = format!("blk.0.attn_{part}.weight");
         let (_, sums, count) = found.iter().find(|(n, ..)| *n == name).unwrap();
-        assert_eq!(count, tokens.len() as u64);
+        assert_eq!(count, [tokens.len() as u64]);
         for (sum, want) in sums.iter().zip(&want) {
             assert!((sum - want).abs() <= 1e-5 * want, "{name}: {sum}, not {want}");
         }
@@ -75,6 +75,48 @@ fn every_matrix_of_a_layer_is_seen_and_cuts_change_nothing() {
             for (a, b) in one.iter().zip(other) {
                 assert!((a - b).abs() <= 1e-12 * a.abs(), "{name}: {a}, {b}");
             }
+        }
+    }
+}
+
+#[test]
+fn each_expert_has_its_own_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, matrices) in [("qwen2moe-shared", 12), ("qwen3moe-plain", 8)] {
+        let model = load(dir.path(), name, "f16");
+        let sizes = model.config().experts.unwrap();
+        let tokens = fixture_tokens(name);
+        let whole = seen(&model, &tokens, 512);
+        assert_eq!(whole.iter().count(), matrices * model.config().layers);
+        let find = |name: &str| {
+            let (_, sums, counts) = whole.iter().find(|(n, ..)| *n == name).unwrap();
+            (sums.to_vec(), counts.to_vec())
+        };
+        let (router, count) = find("blk.0.ffn_gate_inp.weight");
+        assert_eq!(count, [tokens.len() as u64]);
+        let (gate, counts) = find("blk.0.ffn_gate_exps.weight");
+        assert_eq!(
+            (&gate, &counts),
+            (&find("blk.0.ffn_up_exps.weight").0, &find("blk.0.ffn_down_exps.weight").1)
+        );
+        assert_eq!(
+            (counts.len(), counts.iter().sum::<u64>()),
+            (sizes.count, (tokens.len() * sizes.routing.used) as u64)
+        );
+        assert_eq!(find("blk.0.ffn_down_exps.weight").0.len(), sizes.count * sizes.ffn);
+        // Every token has gone to as many experts.
+        for (column, want) in router.iter().enumerate() {
+            let sum: f64 = gate.iter().skip(column).step_by(router.len()).sum();
+            let want = sizes.routing.used as f64 * want;
+            assert!((sum - want).abs() <= 1e-9 * want, "{name}: column {column} has {sum}, not {want}");
+        }
+        for (expert, sums) in gate.chunks_exact(router.len()).enumerate() {
+            assert_eq!(counts[expert] == 0, sums.iter().all(|sum| *sum == 0.0), "{name}: expert {expert}");
+        }
+        assert!(name != "qwen3moe-plain" || counts[8] == 0);
+        for ((name, one, n), (_, other, m)) in whole.iter().zip(seen(&model, &tokens, 3).iter()) {
+            assert_eq!(n, m, "{name}");
+            assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() <= 1e-12 * a.abs()), "{name}");
         }
     }
 }

@@ -12,8 +12,17 @@ use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 6] =
-    ["qwen2-gqa", "qwen2-outliers", "qwen2-sharded", "qwen2-yarn", "qwen3-kquant", "qwen3-wide-heads"];
+const FIXTURES: [&str; 9] = [
+    "qwen2-gqa",
+    "qwen2-outliers",
+    "qwen2-sharded",
+    "qwen2-yarn",
+    "qwen2moe-shared",
+    "qwen3-kquant",
+    "qwen3-wide-heads",
+    "qwen3moe-norm",
+    "qwen3moe-plain",
+];
 
 #[test]
 fn logits_agree_with_transformers() {
@@ -195,6 +204,34 @@ fn the_factor_of_a_matrix_multiplies_its_product_but_not_the_bias() {
     assert!(run(&edited) == run(&good));
     let error = copy(&good, &[("blk.0.attn_k.scale", &[1.0; 2][..])], |_, bytes| bytes.to_vec());
     assert!(error.expect_err("one factor a matrix").to_string().contains("shape [2], expected [1]"));
+}
+
+#[test]
+fn experts_have_factors_of_their_own_and_are_read_only_by_their_tokens() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let name = "qwen3moe-plain";
+    let good = load(dir.path(), name, "f32");
+    // Matrices four times as large with factors of a quarter; the last expert, which no token goes to, is not a number.
+    let (nine, one): (&[f32], &[f32]) = (&[0.25; 9], &[0.25]);
+    let extra = [("blk.0.ffn_gate_exps.scale", nine), ("blk.0.ffn_down_exps.scale", one)];
+    let edited = copy(&good, &extra, |name, bytes| {
+        if !name.ends_with("_exps.weight") {
+            return bytes.to_vec();
+        }
+        let factor = if name.contains("ffn_up") { 1.0 } else { 4.0 };
+        let used = bytes.len() / 9 * 8;
+        let values = bytes.as_chunks::<4>().0.iter().enumerate().map(|(i, b)| match 4 * i < used {
+            true => factor * f32::from_le_bytes(*b),
+            false => f32::NAN,
+        });
+        values.flat_map(f32::to_le_bytes).collect()
+    });
+    let edited = Arc::new(edited.expect("a model with factors"));
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let run = |model: &Arc<Model>| logits(model, &cpu, KvType::F32, &tokens(name), 9);
+    assert!(run(&edited) == run(&good));
+    let error = copy(&good, &[("blk.0.ffn_up_exps.scale", &[1.0; 2][..])], |_, bytes| bytes.to_vec());
+    assert!(error.expect_err("a factor an expert").to_string().contains("shape [2], expected [9]"));
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub const MAX_LAYERS: usize = 1024;
 pub const MAX_EMBEDDING: usize = 1 << 16;
 /// Width of the feed-forward part.
 pub const MAX_FFN: usize = 1 << 20;
+/// Experts of a layer.
+pub const MAX_EXPERTS: usize = 1 << 12;
 /// Heads, and key/value heads.
 pub const MAX_HEADS: usize = 1 << 10;
 /// Elements of a head.

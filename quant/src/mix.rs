@@ -26,7 +26,9 @@ pub struct Facts {
 pub fn is_quantizable(name: &str, dims: &[u64]) -> bool {
     const KEPT: [&str; 6] =
         ["_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv", ".position_embd", ".patch_"];
-    dims.len() > 1 && name.ends_with("weight") && !KEPT.iter().any(|part| name.contains(part))
+    dims.iter().skip(1).any(|&n| n > 1)
+        && name.ends_with("weight")
+        && !KEPT.iter().any(|part| name.contains(part))
 }
 
 /// Whether a tensor makes values (alone, or together with queries and keys).
@@ -234,6 +236,7 @@ mod tests {
         for (name, dims) in [
             ("blk.0.attn_q.bias", &[64u64, 64][..]),
             ("blk.0.attn_norm.weight", &[64]),
+            ("blk.0.ffn_gate_inp_shexp.weight", &[64, 1]),
             ("blk.0.ffn_gate_inp.weight", &[64, 8]),
             ("blk.0.ssm_conv1d.weight", &[4, 64]),
         ] {

@@ -4,29 +4,34 @@ use std::sync::atomic::AtomicBool;
 
 use qwip_cpu::ops::attend::Heads;
 use qwip_cpu::ops::linear::LinearJob;
+use qwip_cpu::ops::moe::{self, Routed};
 use qwip_cpu::ops::{self, Activations, Cpu};
 
 use super::{Backend, Batch, HeadNorms, LogitRows};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
 use crate::kv::KvCache;
-use crate::model::{Config, Linear, RopeFrequencies, Weight};
+use crate::model::{Config, Experts, Linear, RopeFrequencies, Weight};
 
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    x: Vec<f32>,        // [n, embedding], the residual stream
-    input: Activations, // [n, cols] of the projection at hand, quantized
-    q: Vec<f32>,        // [n, heads * head_dim]
-    k: Vec<f32>,        // [n, kv_heads * head_dim]
-    v: Vec<f32>,        // [n, kv_heads * head_dim]
-    o: Vec<f32>,        // [n, heads * head_dim], attention output
-    parts: Vec<f32>,    // attention of single tiles, where they are shared out to threads
-    gate: Vec<f32>,     // [n, ffn]
-    up: Vec<f32>,       // [n, ffn]
-    cos: Vec<f32>,      // [n, rotated / 2]
-    sin: Vec<f32>,      // [n, rotated / 2]
-    logits: Vec<f32>,   // [rows, vocab], at most LOGIT_ROWS of them
+    x: Vec<f32>,         // [n, embedding], the residual stream
+    input: Activations,  // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,         // [n, heads * head_dim]
+    k: Vec<f32>,         // [n, kv_heads * head_dim]
+    v: Vec<f32>,         // [n, kv_heads * head_dim]
+    o: Vec<f32>,         // [n, heads * head_dim], attention output
+    parts: Vec<f32>,     // attention of single tiles, where they are shared out to threads
+    gate: Vec<f32>,      // [n, ffn]
+    up: Vec<f32>,        // [n, ffn]
+    router: Vec<f32>,    // [n, experts]
+    routed: Routed,      // the experts of each token, and what they compute
+    shared: Activations, // [n, ffn], what goes into the shared expert's down projection
+    share: Vec<f32>,     // [n, 1], how much the shared expert counts
+    cos: Vec<f32>,       // [n, rotated / 2]
+    sin: Vec<f32>,       // [n, rotated / 2]
+    logits: Vec<f32>,    // [rows, vocab], at most LOGIT_ROWS of them
 }
 
 impl Buffers {
@@ -34,7 +39,10 @@ impl Buffers {
     pub fn bytes_per_token(config: &Config) -> usize {
         let (heads, kv_heads) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let floats = config.embedding + 2 * heads + 2 * kv_heads + 2 * config.ffn;
-        floats * size_of::<f32>() + Activations::bytes(config.ffn.max(config.embedding).max(heads))
+        let experts = config.experts.map_or(0, |e| {
+            Routed::bytes(e.count, e.routing.used, config.embedding, e.ffn) + Activations::bytes(config.ffn)
+        });
+        floats * size_of::<f32>() + Activations::bytes(config.ffn.max(config.embedding).max(heads)) + experts
     }
 
     /// The last rows of logits that were computed, [rows, vocab].
@@ -108,6 +116,16 @@ impl<'a> CpuBackend<'a> {
     /// What the last projection was given, `[n, cols]`.
     pub(crate) fn input(&self) -> &[f32] {
         self.b.input.x()
+    }
+
+    /// The experts of the last layer that has some.
+    pub(crate) fn routed(&self) -> &Routed {
+        &self.b.routed
+    }
+
+    /// What the last shared expert's down projection was given, `[n, cols]`.
+    pub(crate) fn shared_input(&self) -> &[f32] {
+        self.b.shared.x()
     }
 
     /// Makes RMSNorm(x; norm, eps) the input.
@@ -212,6 +230,42 @@ impl Backend for CpuBackend<'_> {
         )?;
         let mut jobs = [job(file, down, true, &mut b.x)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
+        Ok(())
+    }
+
+    fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
+        let (cpu, file, cancel) = (self.cpu, self.file, Some(self.cancel));
+        let b = &mut *self.b;
+        ops::norm::rms_norm_rows(cpu, &b.x, norm, eps, &mut b.input, cancel)?;
+        let count = experts.router.weight.rows;
+        resize(&mut b.router, self.n * count)?;
+        let router = job(file, &experts.router, false, &mut b.router);
+        let shared = match &experts.shared {
+            None => {
+                ops::linear::linear(cpu, &b.input, &mut [router], cancel)?;
+                None
+            }
+            Some(shared) => {
+                resize(&mut b.share, self.n)?;
+                resize(&mut b.gate, self.n * shared.gate.weight.rows)?;
+                resize(&mut b.up, self.n * shared.up.weight.rows)?;
+                let mut jobs = [
+                    router,
+                    job(file, &shared.router, false, &mut b.share),
+                    job(file, &shared.gate, false, &mut b.gate),
+                    job(file, &shared.up, false, &mut b.up),
+                ];
+                ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;
+                moe::sigmoid(&mut b.share);
+                let down = shared.down.weight.matrix(file);
+                ops::silu::silu_mul_load(cpu, &b.gate, &b.up, down.cols, &mut b.shared, cancel)?;
+                let (hidden, scale) = (&b.shared, shared.down.scale);
+                Some(moe::Shared { hidden, down, scale, weights: &b.share })
+            }
+        };
+        b.routed.route(cpu, &b.router, count, experts.routing, cancel)?;
+        b.routed.gated(cpu, &b.input, &experts.gate.stack(file), &experts.up.stack(file), cancel)?;
+        b.routed.mix(cpu, &experts.down.stack(file), shared.as_ref(), &mut b.x, cancel)?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub(crate) use timed::Timed;
 pub use timed::VerbTimes;
 
 use crate::error::Result;
-use crate::model::{Linear, Weight};
+use crate::model::{Experts, Linear, Weight};
 
 /// Tokens to evaluate in one go.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,10 @@ pub trait Backend {
 
     /// x += down times (silu(gate times h) * (up times h)), with h = RMSNorm(x; norm, eps).
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()>;
+
+    /// x += the weighted answers of the experts that each token is sent to, and of the shared one, for
+    /// h = RMSNorm(x; norm, eps).
+    fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()>;
 
     /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps).
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()>;

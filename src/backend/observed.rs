@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Backend, Batch, CpuBackend, HeadNorms};
 use crate::error::Result;
-use crate::model::{Linear, Weight};
+use crate::model::{Experts, Linear, Weight};
 
 /// Sums of the squares of the activations that met each column, by the name of the weight.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -14,27 +14,40 @@ pub struct Importance {
 
 #[derive(Clone, PartialEq, Debug)]
 struct Columns {
-    sums: Vec<f64>, // [cols]
-    rows: u64,
+    sums: Vec<f64>, // [matrices, cols]
+    rows: Vec<u64>, // [matrices]
 }
 
 impl Importance {
-    /// Name, sums of squares `[cols]` and number of rows of activations of each weight, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f64], u64)> {
-        self.entries.iter().map(|(name, columns)| (name.as_str(), columns.sums.as_slice(), columns.rows))
+    /// Of each weight, by name: the name, sums of squares `[matrices, cols]` and how many rows of activations each matrix
+    /// met. A weight is one matrix, or one for each expert.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f64], &[u64])> {
+        self.entries.iter().map(|(name, columns)| (name.as_str(), &columns.sums[..], &columns.rows[..]))
     }
 
     /// Adds rows of activations, `[n, cols]`, that met a weight.
     fn see(&mut self, weight: &Weight, x: &[f32]) {
+        self.see_expert(weight, 1, 0, x.chunks_exact(weight.cols));
+    }
+
+    /// Adds rows of activations that met one of a weight's matrices.
+    fn see_expert<'x>(
+        &mut self,
+        weight: &Weight,
+        matrices: usize,
+        matrix: usize,
+        rows: impl Iterator<Item = &'x [f32]>,
+    ) {
         let columns = self
             .entries
             .entry(weight.name.clone())
-            .or_insert_with(|| Columns { sums: vec![0.0; weight.cols], rows: 0 });
-        for row in x.chunks_exact(weight.cols) {
-            for (sum, x) in columns.sums.iter_mut().zip(row) {
+            .or_insert_with(|| Columns { sums: vec![0.0; matrices * weight.cols], rows: vec![0; matrices] });
+        let sums = &mut columns.sums[matrix * weight.cols..(matrix + 1) * weight.cols];
+        for row in rows {
+            for (sum, x) in sums.iter_mut().zip(row) {
                 *sum += f64::from(*x) * f64::from(*x);
             }
-            columns.rows += 1;
+            columns.rows[matrix] += 1;
         }
     }
 
@@ -47,7 +60,7 @@ impl Importance {
                 }
                 Some(columns) => {
                     columns.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| *sum += more);
-                    columns.rows += more.rows;
+                    columns.rows.iter_mut().zip(&more.rows).for_each(|(rows, more)| *rows += more);
                 }
             }
         }
@@ -93,6 +106,28 @@ impl Backend for Observed<'_, '_> {
         self.seen.see(&up.weight, self.backend.input());
         self.backend.gated_mlp(norm, eps, gate, up, down)?;
         self.seen.see(&down.weight, self.backend.input());
+        Ok(())
+    }
+
+    fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
+        self.backend.moe(norm, eps, experts)?;
+        let Experts { router, gate, up, down, shared, .. } = experts;
+        let h = self.backend.input();
+        self.seen.see(&router.weight, h);
+        if let Some(shared) = shared {
+            let met_by_h = [&shared.router, &shared.gate, &shared.up];
+            met_by_h.into_iter().for_each(|linear| self.seen.see(&linear.weight, h));
+            self.seen.see(&shared.down.weight, self.backend.shared_input());
+        }
+        let (count, cols) = (router.weight.rows, router.weight.cols);
+        for (expert, tokens, hidden) in self.backend.routed().experts() {
+            for linear in [gate, up] {
+                let rows = tokens.iter().map(|&t| &h[t * cols..(t + 1) * cols]);
+                self.seen.see_expert(&linear.weight, count, expert, rows);
+            }
+            let rows = hidden.chunks_exact(down.weight.cols);
+            self.seen.see_expert(&down.weight, count, expert, rows);
+        }
         Ok(())
     }
 

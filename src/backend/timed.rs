@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::{Backend, Batch, HeadNorms};
 use crate::error::Result;
-use crate::model::{Linear, Weight};
+use crate::model::{Experts, Linear, Weight};
 
-const VERBS: [&str; 7] =
-    ["embed", "norm_project", "rope_store", "attend", "project_add", "gated_mlp", "logits"];
+const VERBS: [&str; 8] =
+    ["embed", "norm_project", "rope_store", "attend", "project_add", "gated_mlp", "moe", "logits"];
 
 /// Seconds that each verb took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,9 +16,9 @@ pub struct VerbTimes {
 }
 
 impl VerbTimes {
-    /// The verbs in the order of a forward pass, and the seconds of each.
+    /// The verbs that the model uses, in the order of a forward pass, and the seconds of each.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        VERBS.into_iter().zip(self.seconds)
+        VERBS.into_iter().zip(self.seconds).filter(|(_, seconds)| *seconds > 0.0)
     }
 }
 
@@ -62,7 +62,11 @@ impl<B: Backend> Backend for Timed<'_, B> {
         self.time(5, |b| b.gated_mlp(norm, eps, gate, up, down))
     }
 
+    fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
+        self.time(6, |b| b.moe(norm, eps, experts))
+    }
+
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()> {
-        self.time(6, |b| b.logits(norm, eps, w, batch))
+        self.time(7, |b| b.logits(norm, eps, w, batch))
     }
 }

@@ -211,6 +211,7 @@ mod tests {
             layers: 2,
             embedding: 64,
             ffn: 64,
+            experts: None,
             heads: 2,
             kv_heads: 2,
             head_dim: 32,

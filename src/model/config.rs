@@ -5,18 +5,22 @@ use std::ops::RangeInclusive;
 use qwip_quant::gguf::Gguf;
 use qwip_quant::limits;
 
+use super::experts::{self, ExpertSizes};
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
 
-/// The sizes of a dense decoder.
+/// The sizes of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Number of layers.
     pub layers: usize,
     /// Width of the residual stream.
     pub embedding: usize,
-    /// Width of the feed-forward part.
+    /// Width of the feed-forward part that every token goes through; where layers have experts that of the shared one,
+    /// or 0.
     pub ffn: usize,
+    /// The experts of each layer, where it has some.
+    pub experts: Option<ExpertSizes>,
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
@@ -34,17 +38,17 @@ pub struct Config {
 }
 
 /// Reads `{arch}.*` keys with bounds; errors name the key.
-struct Keys<'a> {
-    gguf: &'a Gguf,
+pub(super) struct Keys<'a> {
+    pub(super) gguf: &'a Gguf,
     arch: &'a str,
 }
 
 impl Keys<'_> {
-    fn name(&self, key: &str) -> String {
+    pub(super) fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.arch)
     }
 
-    fn optional(&self, key: &str, max: usize) -> Result<Option<usize>> {
+    pub(super) fn optional(&self, key: &str, max: usize) -> Result<Option<usize>> {
         let name = self.name(key);
         let Some(value) = self.gguf.u64(&name)? else { return Ok(None) };
         if value == 0 || value > max as u64 {
@@ -53,11 +57,11 @@ impl Keys<'_> {
         Ok(Some(value as usize))
     }
 
-    fn required(&self, key: &str, max: usize) -> Result<usize> {
+    pub(super) fn required(&self, key: &str, max: usize) -> Result<usize> {
         self.optional(key, max)?.ok_or_else(|| Error::MissingKey { key: self.name(key) })
     }
 
-    fn float(&self, key: &str, range: RangeInclusive<f32>) -> Result<Option<f32>> {
+    pub(super) fn float(&self, key: &str, range: RangeInclusive<f32>) -> Result<Option<f32>> {
         let name = self.name(key);
         let Some(value) = self.gguf.f32(&name)? else { return Ok(None) };
         if !range.contains(&value) {
@@ -75,7 +79,12 @@ impl Config {
         let keys = Keys { gguf, arch };
         let layers = keys.required("block_count", limits::MAX_LAYERS)?;
         let embedding = keys.required("embedding_length", limits::MAX_EMBEDDING)?;
-        let ffn = keys.required("feed_forward_length", limits::MAX_FFN)?;
+        let (ffn, experts) = match arch {
+            // Weights are probabilities among all experts, or add up to 1.
+            "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
+            "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
+        };
         let heads = keys.required("attention.head_count", limits::MAX_HEADS)?;
         let kv_heads = keys.optional("attention.head_count_kv", limits::MAX_HEADS)?.unwrap_or(heads);
         if heads % kv_heads != 0 {
@@ -123,6 +132,7 @@ impl Config {
             layers,
             embedding,
             ffn,
+            experts,
             heads,
             kv_heads,
             head_dim,

@@ -4,8 +4,11 @@
 //! instruction sets here.
 
 mod config;
+mod experts;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
+mod qwen3moe;
 mod rope;
 mod weights;
 
@@ -14,8 +17,9 @@ use std::sync::Arc;
 use qwip_cpu::fpenv::IeeeDefaults;
 
 pub use config::Config;
+pub use experts::{ExpertSizes, Experts, SharedExpert};
 pub use rope::{Rope, RopeFrequencies, Scaling};
-pub use weights::{Linear, Weight};
+pub use weights::{ExpertLinear, Linear, Weight};
 
 use qwip_quant::limits;
 
@@ -25,7 +29,7 @@ use crate::file::ModelFile;
 use weights::Loader;
 
 /// The architectures that run, as `general.architecture` spells them.
-pub const ARCHITECTURES: &str = "qwen2, qwen3";
+pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen3, qwen3moe";
 
 /// A model: its file, its sizes and where its weights lie.
 #[derive(Debug)]
@@ -39,7 +43,9 @@ pub struct Model {
 #[derive(Debug)]
 enum Weights {
     Qwen2(qwen2::Qwen2),
+    Qwen2Moe(qwen2moe::Qwen2Moe),
     Qwen3(qwen3::Qwen3),
+    Qwen3Moe(qwen3moe::Qwen3Moe),
 }
 
 impl Model {
@@ -55,7 +61,7 @@ impl Model {
         let arch = header
             .str("general.architecture")?
             .ok_or_else(|| Error::MissingKey { key: "general.architecture".into() })?;
-        if !matches!(arch, "qwen2" | "qwen3") {
+        if !ARCHITECTURES.split(", ").any(|known| known == arch) {
             return Err(Error::UnknownArchitecture { found: arch.into(), known: ARCHITECTURES });
         }
         let loader = Loader::new(&file);
@@ -63,7 +69,9 @@ impl Model {
         let config = Config::read(header, arch, vocab)?;
         let weights = match arch {
             "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
-            _ => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
+            "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, &config)?),
+            "qwen3" => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
+            _ => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, &config)?),
         };
         let mut notes = file.notes().to_vec();
         let (misplaced, ignored): (Vec<&str>, Vec<&str>) =
@@ -99,7 +107,9 @@ impl Model {
     pub fn architecture(&self) -> &'static str {
         match self.weights {
             Weights::Qwen2(_) => "qwen2",
+            Weights::Qwen2Moe(_) => "qwen2moe",
             Weights::Qwen3(_) => "qwen3",
+            Weights::Qwen3Moe(_) => "qwen3moe",
         }
     }
 
@@ -113,7 +123,9 @@ impl Model {
         let largest = |key: &Linear| key.bias.iter().flatten().fold(0.0, |m: f32, b| m.max(b.abs()));
         match &self.weights {
             Weights::Qwen2(w) => w.keys().map(largest).collect(),
+            Weights::Qwen2Moe(w) => w.keys().map(largest).collect(),
             Weights::Qwen3(w) => w.keys().map(largest).collect(),
+            Weights::Qwen3Moe(w) => w.keys().map(largest).collect(),
         }
     }
 
@@ -121,7 +133,9 @@ impl Model {
     pub fn forward<B: Backend>(&self, backend: &mut B, batch: &Batch<'_>) -> Result<()> {
         match &self.weights {
             Weights::Qwen2(w) => qwen2::forward(w, &self.config, backend, batch),
+            Weights::Qwen2Moe(w) => qwen2moe::forward(w, &self.config, backend, batch),
             Weights::Qwen3(w) => qwen3::forward(w, &self.config, backend, batch),
+            Weights::Qwen3Moe(w) => qwen3moe::forward(w, &self.config, backend, batch),
         }
     }
 }

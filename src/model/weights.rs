@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use qwip_cpu::Matrix;
+use qwip_cpu::ops::moe::Stack;
 use qwip_quant::{TensorType, decode_row};
 
 use crate::error::{Error, Result};
@@ -45,6 +46,22 @@ pub struct Linear {
     pub scale: f32,
     /// Added to that; `[rows]`.
     pub bias: Option<Vec<f32>>,
+}
+
+/// The projections of all experts of a layer: a matrix and a factor for each.
+#[derive(Clone, Debug)]
+pub struct ExpertLinear {
+    /// The matrices, one below the other.
+    pub weight: Weight, // [experts * rows, cols]
+    /// Multiplies the product of each; 1 if the file has none.
+    pub scales: Vec<f32>, // [experts]
+}
+
+impl ExpertLinear {
+    /// The matrices over the bytes of `file`, which must be the file that they were found in.
+    pub fn stack<'a>(&'a self, file: &'a ModelFile) -> Stack<'a> {
+        Stack { all: self.weight.matrix(file), scales: &self.scales }
+    }
 }
 
 /// Looks tensors up in a file and remembers which were used.
@@ -88,15 +105,20 @@ impl<'a> Loader<'a> {
 
     /// A matrix of exactly `rows` x `cols`.
     pub(super) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
-        let tensor = self.find(name, &[cols, rows])?;
+        self.weight(name, &[cols, rows])
+    }
+
+    /// A tensor of exactly these dimensions as a matrix with rows of the first.
+    fn weight(&self, name: &str, dims: &[usize]) -> Result<Weight> {
+        let tensor = self.find(name, dims)?;
         let bytes = self.file.tensor_bytes(tensor);
         let whole: &[u8] = (*self.file.parts()[tensor.part].bytes).as_ref();
         let start = bytes.as_ptr() as usize - whole.as_ptr() as usize;
         Ok(Weight {
             name: name.into(),
             ty: tensor.info.ty,
-            rows,
-            cols,
+            rows: dims[1..].iter().product(),
+            cols: dims[0],
             part: tensor.part,
             start,
             end: start + bytes.len(),
@@ -123,16 +145,44 @@ impl<'a> Loader<'a> {
             true => Some(self.vector(&bias_name, rows)?),
             false => None,
         };
-        let scale_name = format!("{name}.scale");
-        let scale = match self.has(&scale_name) {
-            true => self.vector(&scale_name, 1)?[0],
-            false => 1.0,
+        Ok(Linear { weight, scale: self.factors(name, 1)?[0], bias })
+    }
+
+    /// `{name}.scale`: a factor for each of so many matrices, or one for all; 1 if the file has none.
+    fn factors(&self, name: &str, matrices: usize) -> Result<Vec<f32>> {
+        let read = |name: String| match self.file.tensor(&name) {
+            None => Ok(vec![1.0; matrices]),
+            Some(tensor) if tensor.info.dims.iter().product::<u64>() == 1 => {
+                Ok(vec![self.vector(&name, 1)?[0]; matrices])
+            }
+            Some(_) => self.vector(&name, matrices),
         };
-        let input_scale = format!("{name}.input_scale");
-        if self.has(&input_scale) {
-            self.vector(&input_scale, 1)?;
+        read(format!("{name}.input_scale"))?;
+        read(format!("{name}.scale"))
+    }
+
+    /// The projections of all experts, `{name}.weight` with `{name}.scale`: for each of them `rows` x `cols`.
+    pub(super) fn stack(&self, name: &str, experts: usize, rows: usize, cols: usize) -> Result<ExpertLinear> {
+        let weight = self.weight(&format!("{name}.weight"), &[cols, rows, experts])?;
+        Ok(ExpertLinear { weight, scales: self.factors(name, experts)? })
+    }
+
+    /// Fails if a dimension of a tensor, which counts `what`, contradicts the number of a key. A tensor that is missing
+    /// contradicts nothing.
+    pub(super) fn agrees(
+        &self,
+        name: &str,
+        dim: usize,
+        what: &'static str,
+        key: &str,
+        want: usize,
+    ) -> Result<()> {
+        let Some(tensor) = self.file.tensor(name) else { return Ok(()) };
+        let found = tensor.info.dims.get(dim).copied().unwrap_or(1);
+        if found == want as u64 {
+            return Ok(());
         }
-        Ok(Linear { weight, scale, bias })
+        Err(Error::Contradiction { name: name.into(), what, found, key: key.into(), want })
     }
 
     /// The query, key and value projections, stored apart or as one tensor whose rows are q, then k, then v.

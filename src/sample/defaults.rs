@@ -43,11 +43,12 @@ impl SamplingParams {
         let arch = gguf.str("general.architecture")?.unwrap_or_default();
         let mut p = SamplingParams { temperature: 0.7, top_p: 0.8, top_k: 20, ..SamplingParams::default() };
         match arch {
+            "qwen2moe" => p.repeat_penalty = 1.05,
             "qwen2" => {
                 let small = gguf.u64("qwen2.embedding_length")?.is_some_and(|width| width <= 1536);
                 p.repeat_penalty = if small { 1.1 } else { 1.05 };
             }
-            "qwen3" if thinking => (p.temperature, p.top_p) = (0.6, 0.95),
+            "qwen3" | "qwen3moe" if thinking => (p.temperature, p.top_p) = (0.6, 0.95),
             _ => {}
         }
         let float =

@@ -36,7 +36,7 @@ fn width(rest: usize, widest: usize) -> usize {
 }
 
 /// The tiles of `n` tokens: first token and width.
-fn tiles(n: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn tiles(n: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         (first < n).then(|| {
@@ -189,6 +189,12 @@ impl ActsBuffer {
     /// The activations.
     pub fn acts(&self) -> Acts<'_> {
         Acts::new(self.n, self.cols, self.widest, &self.words)
+    }
+
+    /// The tokens `first..first + n`, which have been filled as tiles of their own.
+    pub(crate) fn part(&self, first: usize, n: usize) -> Acts<'_> {
+        let token = words(1, self.cols);
+        Acts::new(n, self.cols, self.widest, &self.words[first * token..(first + n) * token])
     }
 
     /// The tiles: first token, and the tile to fill.

@@ -6,8 +6,9 @@ use common::*;
 use half::f16;
 use qwip_cpu::ops::attend::{Heads, attend};
 use qwip_cpu::ops::linear::{LinearJob, linear};
+use qwip_cpu::ops::moe::{Routed, Routing, Shared, Stack, sigmoid};
 use qwip_cpu::ops::{Activations, Cpu, norm, rope, silu};
-use qwip_cpu::{Cancelled, Kernels, KvMut, KvRef, Pool, TILE, kv, reference};
+use qwip_cpu::{Cancelled, Kernels, KvMut, KvRef, Matrix, Pool, TILE, kv, reference};
 use qwip_quant::TensorType;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -112,6 +113,112 @@ fn many_jobs_and_matrices_of_decode_size() {
         linear(&cpu, &acts, &mut jobs.collect::<Vec<_>>(), None).unwrap();
         for out in &outs {
             assert_same(out, &expected, &format!("{cpu:?}"));
+        }
+    }
+}
+
+/// A product of any type, by the reference.
+fn product(w: &Matrix, x: &[f32], scale: f32) -> Vec<f32> {
+    let mut out = vec![0.0; w.rows];
+    match w.ty.group_len() {
+        Some(_) => reference::linear::linear_q(w, 0..w.rows, &Quantized::new(x, w.cols).plain(), &mut out),
+        None => reference::linear::linear_f(w, 0..w.rows, x, 1, &mut out),
+    }
+    reference::linear::epilogue(&mut out, scale, None, None);
+    out
+}
+
+/// A feed-forward part by the reference: gate, up and down with their factors.
+fn feed_forward(x: &[f32], [gate, up, down]: [(Matrix, f32); 3]) -> Vec<f32> {
+    let mut hidden = product(&gate.0, x, gate.1);
+    reference::silu::silu_mul(&mut hidden, &product(&up.0, x, up.1));
+    product(&down.0, &hidden, down.1)
+}
+
+#[test]
+fn experts_are_the_same_for_all_threads_and_splits() {
+    use TensorType::{F16, F32, Q4_0, Q4K, Q5_0, Q6K};
+    let mut rng = Rng(34);
+    // Types of gate, up and down; experts, used, width of the state, of an expert and of the shared one, if there is one.
+    let shapes = [
+        ([Q4_0, Q4_0, Q4_0], 5, 3, 96, 64, Some(160)),
+        ([Q4K, Q6K, Q5_0], 7, 1, 256, 96, None),
+        // Rows of 40 are no whole blocks, and 8 rows are fewer than kernels have lanes for.
+        ([Q4_0, F16, F32], 2, 2, 64, 40, Some(8)),
+        ([Q4_0, Q4_0, F32], 40, 4, 32, 8, None),
+    ];
+    for (types, experts, used, state, width, shared_width) in shapes {
+        let n = 19;
+        let routing = Routing { used, normalise: used == 3, scale: [1.0, 0.5][used % 2] };
+        let (x, residual) = (rng.floats(n * state), rng.activations(n * state));
+        let mut logits = rng.floats(n * experts);
+        if used < experts {
+            // The last one gets no token.
+            logits.chunks_exact_mut(experts).for_each(|row| row[experts - 1] = -9.0);
+        }
+        let mut gates = rng.floats(n);
+        let sizes = [(width, state), (width, state), (state, width)];
+        let make = |rng: &mut Rng, i: usize, copies: usize, (rows, cols): (usize, usize)| {
+            (rows * copies, cols, weights(rng, types[i], rows * copies, cols, Fill::Encoded))
+        };
+        let stacks: Vec<_> = (0..3).map(|i| make(&mut rng, i, experts, sizes[i])).collect();
+        let scales: Vec<Vec<f32>> = (0..3).map(|_| rng.floats(experts)).collect();
+        let wide = shared_width.unwrap_or(32);
+        let sizes = [(wide, state), (wide, state), (state, wide)];
+        let own: Vec<_> = (0..3).map(|i| make(&mut rng, i, 1, sizes[i])).collect();
+        let stack = |i: usize| {
+            let (rows, cols, bytes) = &stacks[i];
+            Stack { all: matrix(types[i], *rows, *cols, bytes), scales: &scales[i] }
+        };
+        let shared_matrix = |i: usize| (matrix(types[i], own[i].0, own[i].1, &own[i].2), 0.75);
+
+        let mut expected = residual.clone();
+        for (t, out) in expected.chunks_exact_mut(state).enumerate() {
+            let (x, logits) = (&x[t * state..][..state], &logits[t * experts..][..experts]);
+            let chosen = reference::moe::route(logits, used, routing.normalise, routing.scale);
+            let of_expert = |e: usize, i: usize| {
+                let (all, cols, bytes) = &stacks[i];
+                let size = bytes.len() / experts;
+                (matrix(types[i], all / experts, *cols, &bytes[e * size..(e + 1) * size]), scales[i][e])
+            };
+            let mut answers: Vec<(f32, Vec<f32>)> = chosen
+                .into_iter()
+                .map(|(e, weight)| (weight, feed_forward(x, [0, 1, 2].map(|i| of_expert(e, i)))))
+                .collect();
+            if shared_width.is_some() {
+                let weight = reference::moe::sigmoid(gates[t]);
+                answers.push((weight, feed_forward(x, [0, 1, 2].map(shared_matrix))));
+            }
+            reference::moe::mix(out, answers.iter().map(|(weight, answer)| (*weight, &answer[..])));
+        }
+
+        sigmoid(&mut gates);
+        for cpu in machines() {
+            let mut routed = Routed::default();
+            for split in splits(n) {
+                let (mut acts, mut hidden) = (Activations::new(), Activations::new());
+                let mut found = residual.clone();
+                let mut t = 0;
+                for run in &split {
+                    let part = |width: usize| t * width..(t + run) * width;
+                    acts.load(&cpu, &x[part(state)], state, None).unwrap();
+                    let mut gate_up = [vec![0.0; run * wide], vec![0.0; run * wide]];
+                    let jobs = gate_up.iter_mut().enumerate().map(|(i, out)| {
+                        let (w, scale) = shared_matrix(i);
+                        LinearJob { w, scale, bias: None, add: false, out }
+                    });
+                    linear(&cpu, &acts, &mut jobs.collect::<Vec<_>>(), None).unwrap();
+                    silu::silu_mul_load(&cpu, &gate_up[0], &gate_up[1], wide, &mut hidden, None).unwrap();
+                    let (down, scale) = shared_matrix(2);
+                    let shared = Shared { hidden: &hidden, down, scale, weights: &gates[part(1)] };
+                    routed.route(&cpu, &logits[part(experts)], experts, routing, None).unwrap();
+                    routed.gated(&cpu, &acts, &stack(0), &stack(1), None).unwrap();
+                    let shared = shared_width.map(|_| &shared);
+                    routed.mix(&cpu, &stack(2), shared, &mut found[part(state)], None).unwrap();
+                    t += run;
+                }
+                assert_same(&found, &expected, &format!("{cpu:?} {split:?} {types:?}"));
+            }
         }
     }
 }
@@ -266,6 +373,14 @@ fn a_set_flag_cancels_every_driver() {
         let mut parts = Vec::new();
         let cancelled = attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut parts, &mut out[..64], cancel);
         assert_eq!(cancelled, Err(Cancelled));
+        let (mut routed, routing) = (Routed::default(), Routing { used: 1, normalise: true, scale: 1.0 });
+        assert_eq!(routed.route(&cpu, &x[..4], 2, routing, cancel), Err(Cancelled));
+        routed.route(&cpu, &x[..4], 2, routing, None).unwrap();
+        acts.load(&cpu, &x, 32, None).unwrap();
+        let stack = Stack { all: w, scales: &[1.0; 2] };
+        assert_eq!(routed.gated(&cpu, &acts, &stack, &stack, cancel), Err(Cancelled));
+        routed.gated(&cpu, &acts, &stack, &stack, None).unwrap();
+        assert_eq!(routed.mix(&cpu, &stack, None, &mut x, cancel), Err(Cancelled));
         assert!(x.iter().all(|&x| x == 1.0), "nothing was run");
     }
 }

@@ -406,8 +406,9 @@ pub(crate) struct TokenizeArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// A model of a real shape with random weights, for instance qwen2.5-0.5b:q4_0
-    #[arg(long, env = "QWIP_SYNTHETIC", value_name = "SHAPE:TYPE")]
+    /// A model of a real shape with random weights, for instance qwen2.5-0.5b:q4_0, or with fewer layers
+    /// qwen3-30b-a3b:q4_0:4layers
+    #[arg(long, env = "QWIP_SYNTHETIC", value_name = "SHAPE:TYPE[:Nlayers]")]
     pub(crate) synthetic: Option<String>,
     /// Keep the synthetic model in this file
     #[arg(long, env = "QWIP_SAVE", value_name = "FILE", requires = "synthetic")]

@@ -144,15 +144,20 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         None => 0,
     };
     let elements = |dims: &[u64]| dims.iter().product::<u64>();
+    // Of a tensor with a matrix for each expert, a token uses those of its experts.
+    let used = |t: &TensorRef, all: u64| match (&t.info.dims[..], opened.model.config().experts) {
+        (&[_, _, count], Some(experts)) => all / count.max(1) * experts.routing.used as u64,
+        _ => all,
+    };
     // Only the last token of a prompt goes through the output matrix.
-    let in_layer = |t: &TensorRef| t.info.name.starts_with("blk.") && t.info.dims.len() == 2;
-    let layers = file.tensors().filter(in_layer).map(|t| elements(&t.info.dims)).sum::<u64>();
+    let in_layer = |t: &TensorRef| t.info.name.starts_with("blk.") && t.info.dims.len() >= 2;
+    let layers = file.tensors().filter(in_layer).map(|t| used(&t, elements(&t.info.dims))).sum::<u64>();
     Ok(Report {
         model: opened.name.clone(),
         title: opened.title(),
         parameters: file.tensors().map(|t| elements(&t.info.dims)).sum(),
         file_bytes: file.len(),
-        weights: file.tensors().map(|t| t.info.len).sum::<u64>() - looked_up,
+        weights: file.tensors().map(|t| used(&t, t.info.len)).sum::<u64>() - looked_up,
         threads,
         isa: opened.cpu.kernels.isa.name(),
         cache: format!("{}/{}", args.compute.cache_type_k.name(), args.compute.cache_type_v.name()),

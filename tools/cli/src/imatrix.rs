@@ -128,9 +128,9 @@ fn add(to: &mut Imatrix, seen: Option<&qwip::Importance>) {
         let entry = to
             .entries
             .entry(name.to_string())
-            .or_insert_with(|| Entry { sums: vec![0.0; sums.len()], counts: vec![0.0] });
+            .or_insert_with(|| Entry { sums: vec![0.0; sums.len()], counts: vec![0.0; rows.len()] });
         entry.sums.iter_mut().zip(sums).for_each(|(to, more)| *to = (f64::from(*to) + more) as f32);
-        entry.counts[0] += rows as f32;
+        entry.counts.iter_mut().zip(rows).for_each(|(to, more)| *to += *more as f32);
     }
 }
 
@@ -138,6 +138,13 @@ fn add(to: &mut Imatrix, seen: Option<&qwip::Importance>) {
 fn report(found: &Imatrix, session: &Session, args: &ImatrixArgs) -> anyhow::Result<()> {
     let columns: usize = found.entries.values().map(|entry| entry.sums.len()).sum();
     let idle = found.entries.values().flat_map(|entry| &entry.sums).filter(|sum| **sum == 0.0).count();
+    let experts = found.entries.values().flat_map(|entry| &entry.counts);
+    let unused = experts.filter(|count| **count == 0.0).count();
+    if unused > 0 {
+        output::note(format_args!(
+            "qwip: note: {unused} matrices of experts met no token: a longer text helps"
+        ));
+    }
     output::line(format_args!(
         "{}: {} chunks of {} tokens, {} matrices in {} layers, {columns} columns, {idle} of them never met anything",
         args.out.display(),

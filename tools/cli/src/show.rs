@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use qwip::model::{Config, ExpertSizes};
 use qwip::quant::gguf::{Array, Value, ValueType};
 use qwip::{CacheTypes, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
@@ -99,6 +100,17 @@ fn cache_bytes(model: &Model, ty: KvType) -> u64 {
     CacheTypes::for_model(model, ty, ty).bytes_per_token(model.config())
 }
 
+/// The widths of the state and of the feed-forward part.
+fn widths(c: &Config) -> String {
+    match c.experts {
+        None => format!("{}, feed-forward {}", c.embedding, c.ffn),
+        Some(ExpertSizes { count, ffn, routing }) => {
+            let shared = if c.ffn > 0 { format!(", one of {} for all", c.ffn) } else { String::new() };
+            format!("{}, {} of {count} experts of {ffn} for a token{shared}", c.embedding, routing.used)
+        }
+    }
+}
+
 fn print_summary(s: &Summary) -> anyhow::Result<()> {
     let row = |what: &str, value: &str| line(format_args!("{what:<14} {value}"));
     row("file", &format!("{}, {}", s.name, bytes(s.file_bytes)))?;
@@ -111,7 +123,7 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
         Ok(model) => {
             let c = model.config();
             row("layers", &c.layers.to_string())?;
-            row("width", &format!("{}, feed-forward {}", c.embedding, c.ffn))?;
+            row("width", &widths(c))?;
             row("heads", &format!("{} of {}, key/value heads {}", c.heads, c.head_dim, c.kv_heads))?;
             row("vocabulary", &c.vocab.to_string())?;
             row("context", &format!("{} tokens", c.context))?;
@@ -153,6 +165,8 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         object["layers"] = c.layers.into();
         object["embedding"] = c.embedding.into();
         object["ffn"] = c.ffn.into();
+        object["experts"] =
+            c.experts.map(|e| json!({"count": e.count, "used": e.routing.used, "ffn": e.ffn})).into();
         object["heads"] = c.heads.into();
         object["kv_heads"] = c.kv_heads.into();
         object["head_dim"] = c.head_dim.into();

@@ -22,6 +22,7 @@ use crate::{interrupt, output};
 const POOL_ROWS: usize = 256;
 const SEED: u64 = 1;
 
+#[derive(Clone, Copy)]
 struct Shape {
     name: &'static str,
     arch: &'static str,
@@ -31,14 +32,24 @@ struct Shape {
     kv_heads: usize,
     head_dim: usize,
     ffn: usize,
+    experts: Option<Experts>,
     vocab: usize,
     /// Whether the embedding is the output matrix too.
     tied: bool,
     context: u32,
 }
 
+/// Of a layer: how many, how many a token uses, and their width; the shared one, where the architecture has it, is as wide
+/// as `ffn`.
+#[derive(Clone, Copy)]
+struct Experts {
+    count: usize,
+    used: usize,
+    ffn: usize,
+}
+
 #[rustfmt::skip]
-const SHAPES: [Shape; 8] = [
+const SHAPES: [Shape; 10] = [
     shape("qwen2.5-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
     shape("qwen2.5-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
     shape("qwen2.5-3b", "qwen2", 2048, 36, [16, 2, 128], 11008, 151936, true),
@@ -47,6 +58,8 @@ const SHAPES: [Shape; 8] = [
     shape("qwen3-1.7b", "qwen3", 2048, 28, [16, 8, 128], 6144, 151936, true),
     shape("qwen3-4b", "qwen3", 2560, 36, [32, 8, 128], 9728, 151936, true),
     shape("qwen3-8b", "qwen3", 4096, 36, [32, 8, 128], 12288, 151936, false),
+    shape("qwen1.5-moe-a2.7b", "qwen2moe", 2048, 24, [16, 16, 128], 5632, 151936, false).of_experts(60, 4, 1408),
+    shape("qwen3-30b-a3b", "qwen3moe", 2048, 48, [32, 4, 128], 6144, 151936, false).of_experts(128, 8, 768),
 ];
 
 /// `heads` are query heads, key/value heads and the size of one.
@@ -62,7 +75,26 @@ const fn shape(
 ) -> Shape {
     let context = if arch.as_bytes()[4] == b'3' { 40960 } else { 32768 };
     let [heads, kv_heads, head_dim] = heads;
-    Shape { name, arch, embedding, layers, heads, kv_heads, head_dim, ffn, vocab, tied, context }
+    Shape {
+        name,
+        arch,
+        embedding,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn,
+        experts: None,
+        vocab,
+        tied,
+        context,
+    }
+}
+
+impl Shape {
+    const fn of_experts(self, count: usize, used: usize, ffn: usize) -> Shape {
+        Shape { experts: Some(Experts { count, used, ffn }), ..self }
+    }
 }
 
 /// A model file that disappears when this is dropped, unless it is to be kept.
@@ -80,7 +112,7 @@ impl Drop for Synthetic {
     }
 }
 
-/// Writes the model that `description` (SHAPE:TYPE) names, to `save` or to a temporary file.
+/// Writes the model that `description` (SHAPE:TYPE or SHAPE:TYPE:Nlayers) names, to `save` or to a temporary file.
 pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Synthetic> {
     let (shape, ty) = parse(description)?;
     let made = match save {
@@ -90,7 +122,7 @@ pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Syn
             Synthetic { path: folder.join("synthetic.gguf"), folder: Some(folder) }
         }
     };
-    write(shape, ty, &made.path).with_context(|| format!("writing {}", made.path.display()))?;
+    write(&shape, ty, &made.path).with_context(|| format!("writing {}", made.path.display()))?;
     Ok(made)
 }
 
@@ -110,11 +142,12 @@ fn temporary_folder() -> anyhow::Result<PathBuf> {
     bail!("{}: {ATTEMPTS} names for a temporary folder are taken", parent.display())
 }
 
-fn parse(description: &str) -> anyhow::Result<(&'static Shape, TensorType)> {
+fn parse(description: &str) -> anyhow::Result<(Shape, TensorType)> {
     let known = SHAPES.map(|s| s.name).join(", ");
-    let (name, ty) = description.split_once(':').unwrap_or((description, ""));
-    let shape = SHAPES
-        .iter()
+    let (name, rest) = description.split_once(':').unwrap_or((description, ""));
+    let (ty, layers) = rest.split_once(':').map_or((rest, None), |(ty, layers)| (ty, Some(layers)));
+    let mut shape = SHAPES
+        .into_iter()
         .find(|s| s.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| usage(format!("--synthetic: there is no shape '{name}' (known: {known})")))?;
     let ty = TensorType::from_name(ty).filter(|ty| ty.is_encodable()).ok_or_else(|| {
@@ -122,6 +155,13 @@ fn parse(description: &str) -> anyhow::Result<(&'static Shape, TensorType)> {
             "--synthetic: '{ty}' is no type that weights can be written in (for instance {name}:q4_0)"
         ))
     })?;
+    if let Some(layers) = layers {
+        let most = shape.layers;
+        let number = layers.strip_suffix("layers").and_then(|number| number.parse().ok());
+        shape.layers = number.filter(|n| (1..=most).contains(n)).ok_or_else(|| {
+            usage(format!("--synthetic: '{layers}' is no number of layers (1layers to {most}layers)"))
+        })?;
+    }
     Ok((shape, ty))
 }
 
@@ -135,8 +175,11 @@ fn fitting(ty: TensorType, cols: usize) -> TensorType {
 
 struct Tensor {
     name: String,
+    /// Of all matrices together.
     rows: usize,
     cols: usize,
+    /// Where there is one for each expert.
+    matrices: Option<usize>,
     ty: TensorType,
     /// Norms are around one, everything else around zero.
     mean: f32,
@@ -145,8 +188,17 @@ struct Tensor {
 
 fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
     let mut all = Vec::new();
+    let random = |name: String, rows: usize, cols: usize, ty: TensorType, matrices: Option<usize>| Tensor {
+        name,
+        rows: rows * matrices.unwrap_or(1),
+        cols,
+        matrices,
+        ty,
+        mean: 0.0,
+        std: 0.02,
+    };
     let mut matrix = |name: String, rows: usize, cols: usize| {
-        all.push(Tensor { name, rows, cols, ty: fitting(ty, cols), mean: 0.0, std: 0.02 });
+        all.push(random(name, rows, cols, fitting(ty, cols), None));
     };
     let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
     matrix("token_embd.weight".into(), s.vocab, s.embedding);
@@ -158,17 +210,38 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
         matrix(format!("blk.{i}.attn_k.weight"), kv, s.embedding);
         matrix(format!("blk.{i}.attn_v.weight"), kv, s.embedding);
         matrix(format!("blk.{i}.attn_output.weight"), s.embedding, q);
-        matrix(format!("blk.{i}.ffn_gate.weight"), s.ffn, s.embedding);
-        matrix(format!("blk.{i}.ffn_up.weight"), s.ffn, s.embedding);
-        matrix(format!("blk.{i}.ffn_down.weight"), s.embedding, s.ffn);
+        let feed_forward = match (s.experts, s.arch) {
+            (None, _) => Some(""),
+            (Some(_), "qwen2moe") => Some("_shexp"),
+            (Some(_), _) => None,
+        };
+        if let Some(kind) = feed_forward {
+            matrix(format!("blk.{i}.ffn_gate{kind}.weight"), s.ffn, s.embedding);
+            matrix(format!("blk.{i}.ffn_up{kind}.weight"), s.ffn, s.embedding);
+            matrix(format!("blk.{i}.ffn_down{kind}.weight"), s.embedding, s.ffn);
+        }
+    }
+    for (i, e) in s.experts.into_iter().flat_map(|e| (0..s.layers).map(move |i| (i, e))) {
+        let mut stack = |name: &str, rows: usize, cols: usize| {
+            let name = format!("blk.{i}.{name}.weight");
+            all.push(random(name, rows, cols, fitting(ty, cols), Some(e.count)));
+        };
+        stack("ffn_gate_exps", e.ffn, s.embedding);
+        stack("ffn_up_exps", e.ffn, s.embedding);
+        stack("ffn_down_exps", s.embedding, e.ffn);
+        let router = format!("blk.{i}.ffn_gate_inp.weight");
+        all.push(random(router, e.count, s.embedding, TensorType::F32, None));
     }
     let mut vector = |name: String, cols: usize, mean: f32, std: f32| {
-        all.push(Tensor { name, rows: 1, cols, ty: TensorType::F32, mean, std });
+        all.push(Tensor { name, rows: 1, cols, matrices: None, ty: TensorType::F32, mean, std });
     };
     for i in 0..s.layers {
         vector(format!("blk.{i}.attn_norm.weight"), s.embedding, 1.0, 0.1);
         vector(format!("blk.{i}.ffn_norm.weight"), s.embedding, 1.0, 0.1);
-        if s.arch == "qwen2" {
+        if s.arch == "qwen2moe" {
+            vector(format!("blk.{i}.ffn_gate_inp_shexp.weight"), s.embedding, 0.0, 0.02);
+        }
+        if s.arch.starts_with("qwen2") {
             vector(format!("blk.{i}.attn_q.bias"), q, 0.0, 0.02);
             vector(format!("blk.{i}.attn_k.bias"), kv, 0.0, 0.02);
             vector(format!("blk.{i}.attn_v.bias"), kv, 0.0, 0.02);
@@ -196,16 +269,24 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
     writer.set(&key("attention.value_length"), s.head_dim as u32);
     writer.set(&key("attention.layer_norm_rms_epsilon"), 1e-6f32);
     writer.set(&key("rope.freq_base"), 1e6f32);
+    if let Some(Experts { count, used, ffn }) = s.experts {
+        writer.set(&key("expert_count"), count as u32);
+        writer.set(&key("expert_used_count"), used as u32);
+        writer.set(&key("expert_feed_forward_length"), ffn as u32);
+    }
+    if s.arch == "qwen2moe" {
+        writer.set(&key("expert_shared_feed_forward_length"), s.ffn as u32);
+    }
     let tensors = tensors(s, ty);
     for t in &tensors {
-        let dims = if t.ty == TensorType::F32 && t.rows == 1 {
-            vec![t.cols as u64]
-        } else {
-            vec![t.cols as u64, t.rows as u64]
+        let (cols, rows) = (t.cols as u64, t.rows as u64);
+        match t.matrices.map(|matrices| matrices as u64) {
+            Some(matrices) => writer.tensor(&t.name, &[cols, rows / matrices, matrices], t.ty)?,
+            None if t.ty == TensorType::F32 && t.rows == 1 => writer.tensor(&t.name, &[cols], t.ty)?,
+            None => writer.tensor(&t.name, &[cols, rows], t.ty)?,
         };
-        writer.tensor(&t.name, &dims, t.ty)?;
     }
-    if let Some(other) = tensors.iter().find(|t| t.rows > 1 && t.ty != ty) {
+    if let Some(other) = tensors.iter().find(|t| t.ty != TensorType::F32 && t.ty != ty) {
         output::note(format_args!(
             "qwip: note: rows of {} values are not whole {} blocks: {} and the like are {}",
             other.cols, ty, other.name, other.ty
@@ -275,7 +356,16 @@ mod tests {
         let (shape, ty) = parse("Qwen2.5-0.5B:q4_0").unwrap();
         assert_eq!((shape.embedding, shape.context, ty), (896, 32768, TensorType::Q4_0));
         assert_eq!(parse("qwen3-4b:bf16").unwrap().0.context, 40960);
-        for wrong in ["qwen9:q4_0", "qwen3-4b", "qwen3-4b:", "qwen3-4b:q9", "qwen3-4b:i32"] {
+        assert_eq!(parse("qwen3-4b:q8_0:2layers").unwrap().0.layers, 2);
+        for wrong in [
+            "qwen9:q4_0",
+            "qwen3-4b",
+            "qwen3-4b:",
+            "qwen3-4b:q9",
+            "qwen3-4b:i32",
+            "qwen3-4b:q8_0:0layers",
+            "qwen3-4b:q8_0:2",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -291,11 +381,20 @@ mod tests {
     fn what_is_written_is_a_model() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
-        let tiny = Shape { layers: 1, vocab: 64, ..shape("t", "qwen3", 64, 1, [4, 2, 32], 128, 64, false) };
-        write(&tiny, TensorType::Q4_0, &path).unwrap();
-        let file = std::sync::Arc::new(qwip::ModelFile::open(&path, Default::default()).unwrap());
-        let model = qwip::Model::load(file).unwrap();
-        assert_eq!((model.config().layers, model.config().head_dim), (1, 32));
+        for arch in ["qwen3", "qwen2moe", "qwen3moe"] {
+            let mut tiny = shape("t", arch, 64, 1, [4, 2, 32], 128, 64, false);
+            if arch.ends_with("moe") {
+                tiny = tiny.of_experts(5, 2, 32);
+            }
+            write(&tiny, TensorType::Q4_0, &path).unwrap();
+            let file = std::sync::Arc::new(qwip::ModelFile::open(&path, Default::default()).unwrap());
+            let model = qwip::Model::load(file).unwrap();
+            assert_eq!((model.config().layers, model.config().head_dim), (1, 32));
+            assert_eq!(
+                model.config().experts.map(|e| (e.count, e.ffn)),
+                tiny.experts.map(|e| (e.count, e.ffn))
+            );
+        }
     }
 
     #[test]

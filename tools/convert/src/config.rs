@@ -13,19 +13,32 @@ const FILE: &str = "config.json";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arch {
     Qwen2,
+    Qwen2Moe,
     Qwen3,
+    Qwen3Moe,
 }
 
 impl Arch {
     /// (class in config.json, architecture)
-    const KNOWN: [(&'static str, Arch); 2] =
-        [("Qwen2ForCausalLM", Arch::Qwen2), ("Qwen3ForCausalLM", Arch::Qwen3)];
+    const KNOWN: [(&'static str, Arch); 4] = [
+        ("Qwen2ForCausalLM", Arch::Qwen2),
+        ("Qwen2MoeForCausalLM", Arch::Qwen2Moe),
+        ("Qwen3ForCausalLM", Arch::Qwen3),
+        ("Qwen3MoeForCausalLM", Arch::Qwen3Moe),
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Arch::Qwen2 => "qwen2",
+            Arch::Qwen2Moe => "qwen2moe",
             Arch::Qwen3 => "qwen3",
+            Arch::Qwen3Moe => "qwen3moe",
         }
+    }
+
+    /// Whether queries, keys and values have biases; where they have none, queries and keys have norms.
+    pub(crate) const fn has_biases(self) -> bool {
+        matches!(self, Arch::Qwen2 | Arch::Qwen2Moe)
     }
 
     pub(crate) fn from_class(class: &str) -> Result<Arch> {
@@ -47,6 +60,18 @@ pub(crate) enum RopeScaling {
     Yarn { factor: f32, original_context: u32, beta_fast: Option<f32>, beta_slow: Option<f32> },
 }
 
+/// The experts of each layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Experts {
+    pub count: u32,
+    pub used: u32,
+    pub ffn: u32,
+    /// Where the architecture has an expert for all tokens.
+    pub shared_ffn: Option<u32>,
+    /// Whether weights add up to 1, where that is not what goes without saying in the architecture.
+    pub normalise: Option<bool>,
+}
+
 /// The numbers of config.json that GGUF needs, checked against each other and bounded so that no product of them
 /// overflows 64 bits.
 #[derive(Clone, Debug)]
@@ -55,6 +80,7 @@ pub(crate) struct Config {
     pub layers: u32,
     pub hidden: u32,
     pub ffn: u32,
+    pub experts: Option<Experts>,
     pub heads: u32,
     pub kv_heads: u32,
     pub head_dim: u32,
@@ -103,13 +129,13 @@ impl Config {
             (Some(n), _) => ranged(&c, "head_dim", n, limits::MAX_HEAD_DIM)?,
             // transformers' own default, which released files rely on.
             (None, Arch::Qwen3) => 128,
-            (None, Arch::Qwen2) if hidden % heads == 0 => ranged(
+            (None, _) if hidden % heads == 0 => ranged(
                 &c,
                 "hidden_size / num_attention_heads",
                 u64::from(hidden / heads),
                 limits::MAX_HEAD_DIM,
             )?,
-            (None, Arch::Qwen2) => {
+            (None, _) => {
                 return invalid(format!(
                     "{FILE}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
                 ));
@@ -120,6 +146,10 @@ impl Config {
         }
         let context = size("max_position_embeddings", limits::MAX_CONTEXT)?;
         let mut notes = Vec::new();
+        let experts = match arch {
+            Arch::Qwen2 | Arch::Qwen3 => None,
+            Arch::Qwen2Moe | Arch::Qwen3Moe => Some(experts(&c, arch, &mut notes)?),
+        };
         let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
         if c.bool("use_sliding_window")? == Some(true) {
             notes.push("use_sliding_window is ignored: GGUF has no key for it in this architecture".into());
@@ -136,6 +166,7 @@ impl Config {
             layers: size("num_hidden_layers", limits::MAX_LAYERS)?,
             hidden,
             ffn: size("intermediate_size", limits::MAX_FFN)?,
+            experts,
             heads,
             kv_heads,
             head_dim,
@@ -177,10 +208,49 @@ fn refuse_what_we_cannot_keep(c: &Object, arch: Arch) -> Result<()> {
     {
         return invalid(format!("{FILE}: hidden_act must be \"silu\", found {}", quote(act)));
     }
-    if arch == Arch::Qwen3 && c.bool("attention_bias")? == Some(true) {
-        return invalid(format!("{FILE}: attention_bias is true, but qwen3 has no biases in GGUF"));
+    if !arch.has_biases() && c.bool("attention_bias")? == Some(true) {
+        return invalid(format!("{FILE}: attention_bias is true, but {} has no biases in GGUF", arch.name()));
+    }
+    if arch == Arch::Qwen2Moe && c.bool("qkv_bias")? == Some(false) {
+        return invalid(format!("{FILE}: qkv_bias is false, but qwen2moe has biases in GGUF"));
     }
     Ok(())
+}
+
+/// The experts, which must be in every layer.
+fn experts(c: &Object, arch: Arch, notes: &mut Vec<String>) -> Result<Experts> {
+    if let Some(step) = c.u64("decoder_sparse_step")?
+        && step != 1
+    {
+        return invalid(format!("{FILE}: decoder_sparse_step must be 1, found {step}"));
+    }
+    if let Some(layer) = c.array("mlp_only_layers")?.into_iter().flatten().next() {
+        return invalid(format!("{FILE}: mlp_only_layers must be empty, found {layer}"));
+    }
+    let size = |key: &str, max: usize| -> Result<u32> { ranged(c, key, c.need(key, c.u64(key))?, max) };
+    // transformers 5 has the second name for some classes.
+    let count = match c.u64("num_local_experts")? {
+        Some(_) => size("num_local_experts", limits::MAX_EXPERTS)?,
+        None => size("num_experts", limits::MAX_EXPERTS)?,
+    };
+    let used = size("num_experts_per_tok", limits::MAX_EXPERTS)?;
+    if used > count {
+        return invalid(format!("{FILE}: num_experts_per_tok {used} is more than num_experts {count}"));
+    }
+    let shared_ffn = match arch {
+        Arch::Qwen2Moe => Some(size("shared_expert_intermediate_size", limits::MAX_FFN)?),
+        _ => None,
+    };
+    // False is what transformers takes where config.json is silent, in both architectures.
+    let found = c.bool("norm_topk_prob")?.unwrap_or(false);
+    let normalise = (found != (arch == Arch::Qwen3Moe)).then_some(found);
+    if normalise.is_some() {
+        notes.push(format!(
+            "norm_topk_prob is {found}, which is unusual: other programs may not know the key {}.expert_weights_norm",
+            arch.name()
+        ));
+    }
+    Ok(Experts { count, used, ffn: size("moe_intermediate_size", limits::MAX_FFN)?, shared_ffn, normalise })
 }
 
 fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {

@@ -23,11 +23,10 @@ use std::path::{Path, PathBuf};
 /// A tensor of the output and where its weights come from.
 struct Planned<'a> {
     expected: Expected,
-    /// The checkpoint's or the adapter's.
-    checkpoint: &'a Checkpoint,
-    stored: &'a Stored,
-    from: Numbers,
+    /// One, or one for each expert.
+    pieces: Vec<Piece<'a>>,
     to: TensorType,
+    /// Of all pieces together.
     rows: u64,
     cols: usize,
     /// Bytes in the output.
@@ -39,6 +38,13 @@ impl Planned<'_> {
     fn dims(&self) -> Vec<u64> {
         self.expected.shape.iter().rev().copied().collect()
     }
+}
+
+/// A tensor of the checkpoint, or one of the adapter in its place.
+struct Piece<'a> {
+    checkpoint: &'a Checkpoint,
+    stored: &'a Stored,
+    from: Numbers,
 }
 
 /// See [`crate::convert`].
@@ -84,12 +90,16 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     progress.start(bytes);
     let complete = layout.write(&files, headers, |i, data, path| {
         let t = &plan[i];
-        let Planned { rows, cols, to, stored, ref from, .. } = *t;
-        let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(&t.expected.source))?;
+        let Planned { cols, to, .. } = *t;
+        let rows = t.rows / t.pieces.len() as u64;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
-        let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
-        let mut read = |at, bytes: &mut [u8]| t.checkpoint.read(stored, at, bytes);
-        stream.tensor(&job, &mut read, data, path, progress, &mut notes)
+        for (source, Piece { checkpoint, stored, from }) in t.expected.sources.iter().zip(&t.pieces) {
+            let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
+            let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
+            let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
+            stream.tensor(&job, &mut read, data, path, progress, &mut notes)?;
+        }
+        Ok(())
     })?;
     if options.verify {
         let wanted = |i: usize| Wanted { name: &plan[i].expected.name, dims: plan[i].dims(), ty: plan[i].to };
@@ -164,12 +174,12 @@ fn plan<'a>(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Planned<'a>>> {
     let expected = expected(config);
-    let missing: Vec<&str> =
-        expected.iter().map(|e| e.source.as_str()).filter(|e| origin.find(e).is_none()).collect();
+    let sources = || expected.iter().flat_map(|e| &e.sources);
+    let missing: Vec<&String> = sources().filter(|e| origin.find(e).is_none()).collect();
     if let Some(first) = missing.first() {
         return invalid(format!("the checkpoint has no tensor {first}{}", and_more(missing.len())));
     }
-    let known: std::collections::HashSet<&str> = expected.iter().map(|e| e.source.as_str()).collect();
+    let known: std::collections::HashSet<&str> = sources().map(String::as_str).collect();
     let mut unknown = Vec::new();
     for source in origin.checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
         match reason_to_skip(source, config) {
@@ -222,33 +232,44 @@ fn plan_tensor<'a>(
     fp8_tile: Option<[u64; 2]>,
     to: TensorType,
 ) -> Result<Planned<'a>> {
-    let Some((checkpoint, stored)) = origin.find(&e.source) else {
-        return invalid(format!("the checkpoint has no tensor {}", e.source));
-    };
-    if stored.shape != e.shape {
-        return invalid(format!(
-            "{} has shape {:?}, but config.json gives {:?}",
-            e.source, stored.shape, e.shape
-        ));
+    let mut pieces = Vec::with_capacity(e.sources.len());
+    for source in &e.sources {
+        pieces.push(piece(source, &e.source_shape, origin, fp8_tile)?);
     }
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;
     let Some(row_bytes) = to.row_bytes(cols) else {
-        return invalid(format!("{}: rows of {cols} do not fit {}", e.source, to.name()));
+        return invalid(format!("{}: rows of {cols} do not fit {}", e.name, to.name()));
     };
-    let rows = if e.shape.len() == 1 { 1 } else { e.shape[0] };
-    let from = match (stored.format(&e.source)?, fp8_tile) {
+    let rows = e.shape[..e.shape.len() - 1].iter().product::<u64>();
+    Ok(Planned { pieces, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
+}
+
+/// Finds a tensor, which must have that shape.
+fn piece<'a>(
+    source: &str,
+    shape: &[u64],
+    origin: &Origin<'a>,
+    fp8_tile: Option<[u64; 2]>,
+) -> Result<Piece<'a>> {
+    let Some((checkpoint, stored)) = origin.find(source) else {
+        return invalid(format!("the checkpoint has no tensor {source}"));
+    };
+    if stored.shape != shape {
+        return invalid(format!("{source} has shape {:?}, but config.json gives {shape:?}", stored.shape));
+    }
+    let from = match (stored.format(source)?, fp8_tile) {
         (Format::Type(ty), _) => Numbers::Type(ty),
         (Format::Fp8, Some(tile)) => {
-            Numbers::Fp8(Scales::read(checkpoint, &e.source, [rows, cols as u64], tile)?)
+            let (cols, rows) = (shape[shape.len() - 1], shape[..shape.len() - 1].iter().product());
+            Numbers::Fp8(Scales::read(checkpoint, source, [rows, cols], tile)?)
         }
         (Format::Fp8, None) => {
             return invalid(format!(
-                "{} is {}, but config.json has no quantization_config of FP8",
-                e.source,
+                "{source} is {}, but config.json has no quantization_config of FP8",
                 fp8::DTYPE
             ));
         }
     };
-    Ok(Planned { checkpoint, stored, from, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
+    Ok(Piece { checkpoint, stored, from })
 }

@@ -236,7 +236,7 @@ impl Adapter {
     /// Checks that everything in the adapter has its place among the tensors of the model, and says what it does.
     pub(crate) fn check(&self, expected: &[Expected], tied: bool) -> Result<String> {
         for (name, own) in &self.replaced {
-            let known = expected.iter().any(|e| e.source == *name) || (tied && name == HEAD);
+            let known = expected.iter().any(|e| e.sources.contains(name)) || (tied && name == HEAD);
             if !known {
                 return invalid(format!("the adapter's {} has no place in the model", quote(own)));
             }
@@ -246,16 +246,19 @@ impl Adapter {
         }
         let mut merged = 0;
         for (name, parts) in &self.changes {
-            let Some(e) = expected.iter().find(|e| e.source == *name) else {
+            let Some(e) = expected.iter().find(|e| e.sources.contains(name)) else {
                 return invalid(format!("the adapter changes {}, which is not in the model", quote(name)));
             };
-            let &[rows, cols] = e.shape.as_slice() else {
-                return invalid(format!("the adapter changes {name} of {:?}, which is no matrix", e.shape));
+            let &[rows, cols] = e.source_shape.as_slice() else {
+                return invalid(format!(
+                    "the adapter changes {name} of {:?}, which is no matrix",
+                    e.source_shape
+                ));
             };
             self.check_parts(name, parts, rows, cols)?;
             if parts.bias.is_some() {
                 let bias = format!("{}.bias", module_of(name));
-                if !expected.iter().any(|e| e.source == bias) {
+                if !expected.iter().any(|e| e.sources.contains(&bias)) {
                     return invalid(format!("the adapter changes {bias}, which is not in the model"));
                 }
             }

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Tensors of a checkpoint as f32, with their shapes, read by the safetensors library.
+/// Tensors of a checkpoint as f32, with their shapes, read by the safetensors library. The matrices of experts are put
+/// together, expert by expert, and a matrix of one row is a vector.
 fn source_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -32,6 +33,17 @@ fn source_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
             }
         }
     }
+    let experts: Vec<String> = all.keys().filter(|name| name.contains(".experts.")).cloned().collect();
+    for x in 0..experts.len() {
+        let part = format!(".experts.{x}.");
+        for name in experts.iter().filter(|name| name.contains(&part)) {
+            let (shape, values) = all.remove(name).unwrap();
+            let stack = all.entry(name.replace(&part, ".experts.")).or_insert((vec![0], Vec::new()));
+            stack.0 = vec![stack.0[0] + 1, shape[0], shape[1]];
+            stack.1.extend(values);
+        }
+    }
+    all.values_mut().filter(|(shape, _)| shape[0] == 1).for_each(|(shape, _)| *shape = shape[1..].to_vec());
     all
 }
 
@@ -57,6 +69,14 @@ fn gguf_name(source: &str) -> String {
         "mlp.gate_proj" => "ffn_gate",
         "mlp.up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
+        "mlp.gate" => "ffn_gate_inp",
+        "mlp.experts.gate_proj" => "ffn_gate_exps",
+        "mlp.experts.up_proj" => "ffn_up_exps",
+        "mlp.experts.down_proj" => "ffn_down_exps",
+        "mlp.shared_expert_gate" => "ffn_gate_inp_shexp",
+        "mlp.shared_expert.gate_proj" => "ffn_gate_shexp",
+        "mlp.shared_expert.up_proj" => "ffn_up_shexp",
+        "mlp.shared_expert.down_proj" => "ffn_down_shexp",
         other => panic!("{other}"),
     };
     format!("blk.{layer}.{rest}.{kind}")
@@ -67,7 +87,7 @@ fn wanted_type(name: &str, shape: &[usize], tied: bool, ty: FileType) -> TensorT
     let head = name == "output.weight" || (tied && name == "token_embd.weight");
     let cols = *shape.last().unwrap();
     match ty.base {
-        _ if shape.len() == 1 => TensorType::F32,
+        _ if shape.len() == 1 || name.contains("ffn_gate_inp") => TensorType::F32,
         base @ (TensorType::F32 | TensorType::F16 | TensorType::Bf16) => base,
         _ if !cols.is_multiple_of(32) => TensorType::F16,
         TensorType::Q4_0 if head && cols.is_multiple_of(256) => TensorType::Q6K,

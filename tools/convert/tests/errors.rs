@@ -242,7 +242,10 @@ fn configurations_that_cannot_be_kept() {
         (
             "architectures",
             json!(["LlamaForCausalLM"]),
-            &["\"LlamaForCausalLM\"", "Qwen2ForCausalLM, Qwen3ForCausalLM"][..],
+            &[
+                "\"LlamaForCausalLM\"",
+                "Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM",
+            ][..],
         ),
         ("architectures", json!([]), &["architectures"]),
         ("architectures", json!("Qwen2ForCausalLM"), &["architectures must be an array"]),
@@ -289,6 +292,31 @@ fn configurations_that_cannot_be_kept() {
     let copy = Copy::of("qwen3-wide-heads");
     copy.edit("config.json", |c| c["attention_bias"] = json!(true));
     expect(&copy, &["attention_bias"]);
+}
+
+#[test]
+fn experts_that_cannot_be_kept() {
+    let set = |name: &str, key: &'static str, value: Value, parts: &[&str]| {
+        let copy = Copy::of(name);
+        copy.edit("config.json", |c| c[key] = value);
+        expect(&copy, parts);
+    };
+    let (two, three) = ("qwen2moe-shared", "qwen3moe-norm");
+    set(two, "num_experts", json!(0), &["num_experts", "between 1 and 4096", "0"]);
+    set(two, "num_experts", json!(6), &["has no tensor", "experts.5.gate_proj"]);
+    set(two, "num_experts", json!(4), &["experts.4.", "has no place in qwen2moe"]);
+    set(two, "num_experts_per_tok", json!(6), &["num_experts_per_tok 6", "num_experts 5"]);
+    set(
+        two,
+        "moe_intermediate_size",
+        json!(64),
+        &["experts.0.gate_proj.weight has shape [32, 64]", "[64, 64]"],
+    );
+    set(two, "shared_expert_intermediate_size", json!(64), &["shared_expert.gate_proj.weight", "[48, 64]"]);
+    set(two, "qkv_bias", json!(false), &["qkv_bias is false"]);
+    set(three, "mlp_only_layers", json!([1]), &["mlp_only_layers must be empty", "1"]);
+    set(three, "decoder_sparse_step", json!(2), &["decoder_sparse_step must be 1", "2"]);
+    set(three, "moe_intermediate_size", Value::Null, &["moe_intermediate_size"]);
 }
 
 #[test]

@@ -51,14 +51,48 @@ fn read_json(path: impl AsRef<Path>) -> Value {
 }
 
 #[test]
+fn experts() {
+    for (name, arch, norm) in [
+        ("qwen2moe-shared", "qwen2moe", None),
+        ("qwen3moe-norm", "qwen3moe", None),
+        ("qwen3moe-plain", "qwen3moe", Some(false)),
+    ] {
+        let c = read_json(fixture(name).join("config.json"));
+        let file = Converted::from(&fixture(name));
+        for (key, config) in [
+            ("expert_count", "num_experts"),
+            ("expert_used_count", "num_experts_per_tok"),
+            ("expert_feed_forward_length", "moe_intermediate_size"),
+            ("expert_shared_feed_forward_length", "shared_expert_intermediate_size"),
+        ] {
+            let said =
+                c[config].as_u64().or(c["num_local_experts"].as_u64().filter(|_| config == "num_experts"));
+            assert_eq!(file.u32(&format!("{arch}.{key}")).map(u64::from), said, "{name} {key}");
+        }
+        // Only what the architecture does not imply is said.
+        assert_eq!(file.gguf.bool(&format!("{arch}.expert_weights_norm")).unwrap(), norm, "{name}");
+    }
+    let copy = Copy::of("qwen2moe-shared");
+    copy.edit("config.json", |c| c["norm_topk_prob"] = json!(true));
+    let (summary, _) = copy.convert(named("Q8_0")).unwrap();
+    assert!(summary.notes.iter().any(|note| note.contains("norm_topk_prob is true")), "{:?}", summary.notes);
+}
+
+#[test]
 fn hyper_parameters() {
     for (name, arch) in FIXTURES {
         let c = read_json(fixture(name).join("config.json"));
         let file = Converted::from(&fixture(name));
         assert_eq!(file.str("general.architecture"), Some(arch));
         assert_eq!(file.str("general.type"), Some("model"));
-        let title: Vec<String> = name.split('-').map(|w| w[..1].to_uppercase() + &w[1..]).collect();
-        assert_eq!(file.str("general.name"), Some(title.join(" ").as_str()));
+        // As Python's title(): a letter behind anything else begins a word.
+        let mut before = ' ';
+        let letter = |c: char| {
+            let begins = !std::mem::replace(&mut before, c).is_alphabetic();
+            if begins { c.to_ascii_uppercase() } else { c }
+        };
+        let title: String = name.replace('-', " ").chars().map(letter).collect();
+        assert_eq!(file.str("general.name"), Some(title.as_str()));
         assert_eq!(file.u32("general.file_type"), Some(7));
         assert_eq!(file.u32("general.quantization_version"), Some(2));
         let head_dim = c["head_dim"].as_u64().unwrap_or(16);

@@ -1,8 +1,8 @@
 //! Matrix products: all the matrices that share an input in one region.
 
-use super::{Activations, Cancel, Cpu, SharedOut};
-use crate::pool::{Cancelled, Worker};
-use crate::{Acts, Matrix};
+use super::{Activations, Cancel, Cpu, Input, SharedOut};
+use crate::pool::Cancelled;
+use crate::{Matrix, Scratch, Sink};
 use std::ops::Range;
 
 /// One matrix and where its product goes.
@@ -60,7 +60,7 @@ fn linear_region(
     jobs: &mut [LinearJob],
     cancel: Cancel,
 ) -> Result<(), Cancelled> {
-    let quantized = x.quantized();
+    let input = x.input();
     let mut parts: [Option<Part>; JOBS] = [const { None }; JOBS];
     let mut items = 0;
     for (part, job) in parts.iter_mut().zip(jobs) {
@@ -70,7 +70,7 @@ fn linear_region(
         assert_eq!(w.cols, x.cols(), "columns of the matrix, activations");
         assert_eq!(out.len(), x.n() * w.rows, "output of {} tokens and {} rows", x.n(), w.rows);
         assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias of {} rows", w.rows);
-        let chunk = chunk_rows(w, x.n(), cpu.pool.threads());
+        let chunk = chunk_rows(w, x.n(), w.rows.div_ceil(cpu.pool.threads() * 4));
         items += w.rows.div_ceil(chunk);
         let out = SharedOut::new(out);
         *part = Some(Part { w: *w, scale: *scale, bias: *bias, add: *add, out, chunk, end: items });
@@ -82,7 +82,7 @@ fn linear_region(
                 let start = (item - first) * part.chunk;
                 let rows = start..part.w.rows.min(start + part.chunk);
                 // SAFETY: items have disjoint rows of disjoint outputs, and each item is run once.
-                unsafe { part.compute(cpu, x, quantized.as_ref(), rows, worker) };
+                unsafe { part.compute(cpu, &input, rows, worker.scratch) };
                 return;
             }
             first = part.end;
@@ -90,16 +90,16 @@ fn linear_region(
     })
 }
 
-/// Rows of a work item: a multiple of 16, the lanes of the widest kernels.
+/// Rows of a work item: a multiple of 16, the lanes of the widest kernels. `share` is a quarter of what a thread has to
+/// do in all.
 ///
 /// A few tokens: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
-/// follow long runs) and at most a quarter of a thread's share, or 256 KiB, so that threads finish together.
+/// follow long runs) and at most the share, or 256 KiB, so that threads finish together.
 /// Many tokens: an item's rows are unpacked once and multiplied with every token, so that all activations pass by
 /// for an item: the more rows the better, up to what a kernel unpacks at a time.
-fn chunk_rows(w: &Matrix, n: usize, threads: usize) -> usize {
+pub(super) fn chunk_rows(w: &Matrix, n: usize, share: usize) -> usize {
     const FEW: usize = 4;
     const MANY: usize = 320;
-    let share = w.rows.div_ceil(threads * 4);
     let rows = if n <= FEW {
         let row = w.row_bytes().max(1);
         let least = (16 << 10) / row;
@@ -115,14 +115,7 @@ impl Part<'_> {
     ///
     /// # Safety
     /// Nobody else may use these rows of the output at the same time.
-    unsafe fn compute(
-        &self,
-        cpu: &Cpu,
-        x: &Activations,
-        quantized: Option<&Acts>,
-        rows: Range<usize>,
-        worker: &mut Worker,
-    ) {
+    unsafe fn compute(&self, cpu: &Cpu, x: &Input, rows: Range<usize>, scratch: &mut Scratch) {
         let mut sink = |row: usize, t: usize, y: &[f32]| {
             let at = t * self.w.rows + row;
             // SAFETY: kernels hand over each result of the given rows once; that nobody else uses them is the
@@ -141,10 +134,22 @@ impl Part<'_> {
                 }
             }
         };
-        match (cpu.kernels.linear_q(self.w.ty), quantized) {
-            (Some(kernel), Some(acts)) => kernel(&self.w, rows, acts, &mut sink, worker.scratch),
-            // Whole blocks of 32 in a row: quantized weights imply quantized activations.
-            _ => (cpu.kernels.linear_f)(&self.w, rows, x.x(), x.n(), &mut sink),
-        }
+        multiply(cpu, &self.w, rows, x, &mut sink, scratch);
+    }
+}
+
+/// Multiplies the given rows of a matrix with all of `x`; every result goes to the sink once.
+pub(super) fn multiply(
+    cpu: &Cpu,
+    w: &Matrix,
+    rows: Range<usize>,
+    x: &Input,
+    sink: &mut Sink,
+    scratch: &mut Scratch,
+) {
+    match (cpu.kernels.linear_q(w.ty), &x.quantized) {
+        (Some(kernel), Some(acts)) => kernel(w, rows, acts, sink, scratch),
+        // Whole blocks of 32 in a row: quantized weights imply quantized activations.
+        _ => (cpu.kernels.linear_f)(w, rows, x.x, x.n, sink),
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod attend;
 pub mod linear;
+pub mod moe;
 pub mod norm;
 pub mod rope;
 pub mod silu;
@@ -78,6 +79,16 @@ impl Activations {
         self.cols.is_multiple_of(STEP).then(|| self.quantized.acts())
     }
 
+    fn input(&self) -> Input<'_> {
+        Input { n: self.n, x: self.x(), quantized: self.quantized() }
+    }
+
+    /// The rows `first..first + n`, which have been filled as tiles of their own.
+    fn part(&self, first: usize, n: usize) -> Input<'_> {
+        let quantized = self.cols.is_multiple_of(STEP).then(|| self.quantized.part(first, n));
+        Input { n, x: &self.x()[first * self.cols..(first + n) * self.cols], quantized }
+    }
+
     /// Copies `x [n, cols]` and quantizes it.
     ///
     /// # Errors
@@ -88,12 +99,28 @@ impl Activations {
     }
 
     /// Makes `n` rows of `cols` values: `row(i, out)` writes row i (for any i, on any worker), which is then
-    /// quantized. A work item is a tile of tokens, whose codes are interleaved.
+    /// quantized.
     pub(crate) fn fill(
         &mut self,
         cpu: &Cpu,
         n: usize,
         cols: usize,
+        cancel: Cancel,
+        row: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<(), Cancelled> {
+        let widest = cpu.kernels.tokens;
+        let tile = |item| nth_tile(n, widest, item).unwrap_or_default();
+        self.fill_tiles(cpu, [n, cols], tile_count(n, widest), tile, cancel, row)
+    }
+
+    /// As [`Activations::fill`] with so many tiles, of which `tile` tells the first row and the width. A work item is a
+    /// tile of tokens, whose codes are interleaved.
+    fn fill_tiles(
+        &mut self,
+        cpu: &Cpu,
+        [n, cols]: [usize; 2],
+        tiles: usize,
+        tile: impl Fn(usize) -> (usize, usize) + Sync,
         cancel: Cancel,
         row: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Result<(), Cancelled> {
@@ -109,8 +136,8 @@ impl Activations {
         }
         self.quantized.resize(n, cols, kernels.tokens);
         let words = SharedOut::new(self.quantized.words_mut());
-        cpu.pool.run(tile_count(n, kernels.tokens), cancel, &|_, item| {
-            let Some((first, width)) = nth_tile(n, kernels.tokens, item) else { return };
+        cpu.pool.run(tiles, cancel, &|_, item| {
+            let (first, width) = tile(item);
             let token = acts::words(1, cols);
             // SAFETY: tiles have their own rows and words, and each is visited once.
             let words = unsafe { words.slice(first * token..(first + width) * token) };
@@ -124,6 +151,15 @@ impl Activations {
             }
         })
     }
+}
+
+/// The rows that matrices are multiplied with.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    n: usize,
+    x: &'a [f32], // [n, cols]
+    /// Where the length of rows is a multiple of 32.
+    quantized: Option<Acts<'a>>,
 }
 
 /// How many rows of `cols` values make `len` values; panics if they do not.

@@ -11,6 +11,7 @@
 pub mod attend;
 pub mod linear;
 pub mod math;
+pub mod moe;
 pub mod norm;
 pub mod quantize;
 pub mod rope;

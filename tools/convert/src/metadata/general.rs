@@ -5,7 +5,7 @@
 
 use super::card::{Card, Source};
 use super::name::{Name, size_label};
-use crate::config::Config;
+use crate::config::{Config, Experts};
 use crate::error::Result;
 use crate::json::Object;
 use qwip_quant::gguf::{Set, Writer};
@@ -81,7 +81,7 @@ pub(crate) fn general(
     let names = names.map(|id| id.map_or_else(Name::default, |id| Name::parse(&id, parameters)));
     for (key, spellings) in TEXTS {
         let named = || names.iter().find_map(|name| name.part(key).map(str::to_string));
-        let counted = || (key == "size_label").then(|| size_label(parameters));
+        let counted = || (key == "size_label").then(|| counted_size(c, parameters));
         if let Some(text) = card.text(spellings, notes).or_else(named).or_else(counted) {
             w.set(&format!("general.{key}"), text);
         }
@@ -105,6 +105,13 @@ pub(crate) fn general(
     w.set("general.quantization_version", 2u32);
     w.set("general.file_type", file_type);
     Ok(())
+}
+
+/// The size by the number of weights; with experts their number, and the size of a model with one of them.
+fn counted_size(c: &Config, parameters: u64) -> String {
+    let Some(Experts { count, ffn, .. }) = c.experts else { return size_label(parameters) };
+    let one = u64::from(c.layers) * 3 * u64::from(ffn) * u64::from(c.hidden);
+    format!("{count}x{}", size_label(parameters - one * u64::from(count - 1)))
 }
 
 /// The name of the checkpoint as its place tells it. Folders are called as the model is; in a Hugging Face cache the

@@ -9,7 +9,7 @@ mod tests;
 mod tokenizer;
 mod yaml;
 
-use crate::config::{Config, RopeScaling};
+use crate::config::{Config, Experts, RopeScaling};
 use qwip_quant::gguf::{Set, Writer};
 
 pub(crate) use general::general;
@@ -24,6 +24,17 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("context_length", c.context.into());
     set("embedding_length", c.hidden.into());
     set("feed_forward_length", c.ffn.into());
+    if let Some(Experts { count, used, ffn, shared_ffn, normalise }) = c.experts {
+        set("expert_count", count.into());
+        set("expert_used_count", used.into());
+        set("expert_feed_forward_length", ffn.into());
+        if let Some(ffn) = shared_ffn {
+            set("expert_shared_feed_forward_length", ffn.into());
+        }
+        if let Some(normalise) = normalise {
+            set("expert_weights_norm", normalise.into());
+        }
+    }
     set("attention.head_count", c.heads.into());
     set("attention.head_count_kv", c.kv_heads.into());
     set("attention.key_length", c.head_dim.into());

@@ -7,13 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Name and architecture of every fixture.
-pub(crate) const FIXTURES: [(&str, &str); 6] = [
+pub(crate) const FIXTURES: [(&str, &str); 9] = [
     ("qwen2-gqa", "qwen2"),
     ("qwen2-outliers", "qwen2"),
     ("qwen3-wide-heads", "qwen3"),
     ("qwen3-kquant", "qwen3"),
     ("qwen2-sharded", "qwen2"),
     ("qwen2-yarn", "qwen2"),
+    ("qwen2moe-shared", "qwen2moe"),
+    ("qwen3moe-norm", "qwen3moe"),
+    ("qwen3moe-plain", "qwen3moe"),
 ];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

@@ -1,0 +1,67 @@
+//! `qwen2moe`: Qwen1.5-MoE and Qwen2-57B-A14B. As `qwen2` with layers of experts, of which each token uses a few, weighed
+//! by their probabilities, and one that all tokens share.
+
+use super::config::Config;
+use super::experts::Experts;
+use super::weights::{Linear, Loader, Weight};
+use crate::backend::{Backend, Batch};
+use crate::error::Result;
+
+#[derive(Debug)]
+pub(super) struct Qwen2Moe {
+    token_embd: Weight, // [vocab, embedding]
+    layers: Vec<Layer>,
+    output_norm: Vec<f32>, // [embedding]
+    output: Linear,        // [vocab, embedding]; the embedding itself where the file ties them
+}
+
+#[derive(Debug)]
+struct Layer {
+    attn_norm: Vec<f32>, // [embedding]
+    qkv: [Linear; 3],    // [heads*head_dim | kv_heads*head_dim | kv_heads*head_dim, embedding] + bias
+    attn_output: Linear, // [embedding, heads*head_dim]
+    ffn_norm: Vec<f32>,  // [embedding]
+    experts: Experts,    // each [ffn, embedding] twice, [embedding, ffn]
+}
+
+impl Qwen2Moe {
+    pub(super) fn load(file: &Loader<'_>, c: &Config) -> Result<Qwen2Moe> {
+        let token_embd = file.matrix("token_embd.weight", c.vocab, c.embedding)?;
+        let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+        let layers = (0..c.layers)
+            .map(|i| {
+                let p = format!("blk.{i}");
+                Ok(Layer {
+                    attn_norm: file.vector(&format!("{p}.attn_norm.weight"), c.embedding)?,
+                    qkv: file.attention_inputs(&p, q, kv, c.embedding)?,
+                    attn_output: file.linear(&format!("{p}.attn_output"), c.embedding, q)?,
+                    ffn_norm: file.vector(&format!("{p}.ffn_norm.weight"), c.embedding)?,
+                    experts: Experts::load(file, "qwen2moe", c, i)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let output_norm = file.vector("output_norm.weight", c.embedding)?;
+        let output = match file.has("output.weight") {
+            true => file.linear("output", c.vocab, c.embedding)?,
+            false => Linear { weight: token_embd.clone(), scale: 1.0, bias: None },
+        };
+        Ok(Qwen2Moe { token_embd, layers, output_norm, output })
+    }
+
+    /// The key projection of each layer.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().map(|layer| &layer.qkv[1])
+    }
+}
+
+pub(super) fn forward<B: Backend>(w: &Qwen2Moe, c: &Config, b: &mut B, batch: &Batch<'_>) -> Result<()> {
+    b.embed(&w.token_embd, batch)?;
+    for (i, layer) in w.layers.iter().enumerate() {
+        b.norm_project(&layer.attn_norm, c.eps, &layer.qkv)?;
+        b.rope_store(i, None, c.eps)?;
+        b.attend(i)?;
+        b.project_add(&layer.attn_output)?;
+        b.moe(&layer.ffn_norm, c.eps, &layer.experts)?;
+    }
+    b.logits(&w.output_norm, c.eps, &w.output, batch)
+}
