@@ -99,7 +99,7 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
             let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
             stream.tensor(&job, &mut read, data, path, progress, &mut notes)?;
         }
-        Ok(())
+        Ok(stream.take_hash())
     })?;
     if options.verify {
         let wanted = |i: usize| Wanted { name: &plan[i].expected.name, dims: plan[i].dims(), ty: plan[i].to };

@@ -232,7 +232,8 @@ impl Plan {
             let (rows, cols) = (t.rows(), t.cols() as usize);
             let job = Job { name, rows, cols, from, patch: None, to, encoder };
             let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
-            stream.tensor(&job, &mut read, data, path, progress, &mut notes)
+            stream.tensor(&job, &mut read, data, path, progress, &mut notes)?;
+            Ok(stream.take_hash())
         })?;
         if self.options.verify {
             let wanted = |i: usize| {

@@ -63,7 +63,7 @@ pub(crate) type Read<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> Result<()>;
 pub(crate) struct Stream {
     pool: rayon::ThreadPool,
     allow_nan: bool,
-    hashes: bool,
+    hasher: Option<DefaultHasher>,
     source: Vec<u8>,
     encoded: Vec<u8>,
 }
@@ -86,12 +86,23 @@ impl Stream {
             pool = pool.num_threads(threads);
         }
         match pool.build() {
-            Ok(pool) => Ok(Self { pool, allow_nan, hashes, source: Vec::new(), encoded: Vec::new() }),
+            Ok(pool) => Ok(Self {
+                pool,
+                allow_nan,
+                hasher: hashes.then(DefaultHasher::new),
+                source: Vec::new(),
+                encoded: Vec::new(),
+            }),
             Err(e) => invalid(format!("cannot start threads: {e}")),
         }
     }
 
-    /// Writes one tensor; what the user should know of it goes to `progress` and `notes`. Returns the hash of its bytes.
+    /// The hash of all that was written since the last call, 0 without hashes.
+    pub(crate) fn take_hash(&mut self) -> u64 {
+        self.hasher.as_mut().map_or(0, |hasher| std::mem::take(hasher).finish())
+    }
+
+    /// Writes one tensor, or a piece of one; what the user should know of it goes to `progress` and `notes`.
     pub(crate) fn tensor(
         &mut self,
         job: &Job,
@@ -100,7 +111,7 @@ impl Stream {
         path: &Path,
         progress: &mut dyn Progress,
         notes: &mut Vec<String>,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         let fits = |bytes: Option<usize>| match bytes {
             Some(bytes) => Ok(bytes),
             None => invalid(format!("{}: rows of {} do not fit {}", job.name, job.cols, job.to.name())),
@@ -108,7 +119,7 @@ impl Stream {
         let (source_row, encoded_row) =
             (fits(job.from.row_bytes(job.cols))?, fits(job.to.row_bytes(job.cols))?);
         let slab_rows = (SLAB_ELEMENTS / job.cols).max(1) as u64;
-        let (lost, mut hasher) = (Lost::default(), DefaultHasher::new());
+        let lost = Lost::default();
         let mut row = 0;
         while row < job.rows {
             if progress.cancelled() {
@@ -129,7 +140,7 @@ impl Stream {
                 }
             };
             out.write(bytes).map_err(gguf_error(path))?;
-            if self.hashes {
+            if let Some(hasher) = &mut self.hasher {
                 hasher.write(bytes);
             }
             progress.advance(bytes.len() as u64, job.name);
@@ -147,7 +158,7 @@ impl Stream {
                 notes.push(note);
             }
         }
-        Ok(hasher.finish())
+        Ok(())
     }
 }
 
