@@ -17,7 +17,6 @@ mod lora;
 mod metadata;
 mod names;
 mod output;
-mod patch;
 mod pre;
 pub mod quantize;
 mod source;

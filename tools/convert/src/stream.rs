@@ -3,8 +3,8 @@
 use crate::Progress;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::fp8::Scales;
+use crate::lora::Patch;
 use crate::output::OutputFile;
-use crate::patch::Patch;
 use qwip_quant::gguf::DataWriter;
 use qwip_quant::types::{TypeError, check_row};
 use qwip_quant::{TensorType, decode_row, encode_row, encode_row_searched};

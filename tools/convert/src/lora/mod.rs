@@ -4,12 +4,15 @@
 //! 2106.09685; Kalajdzievski 2023, arXiv 2312.03732). DoRA then gives every row the length that was learned for it (Liu
 //! et al. 2024, arXiv 2402.09353).
 
+mod patch;
+mod scaling;
+
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
-use crate::json::{Object, kind, quote};
+use crate::json::{Object, quote};
 use crate::names::Expected;
-use crate::patch::Patch;
-use regex::{Regex, RegexBuilder};
+pub(crate) use patch::Patch;
+use scaling::Scaling;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,11 +34,6 @@ const DOES_NOT_MERGE: [&str; 10] = [
     "arrow_config",
     "kasa_config",
 ];
-/// Beyond every rank that makes sense.
-const MAX_RANK: u64 = 1 << 16;
-/// Bytes of a compiled pattern of the adapter, and how many patterns there may be: one for each matrix of a large model.
-const MAX_PATTERN: usize = 64 << 10;
-const MAX_PATTERNS: usize = 2048;
 
 /// An adapter whose files have been read and understood, but for its weights.
 pub(crate) struct Adapter {
@@ -362,70 +360,6 @@ fn transposed(m: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|col| m.iter().skip(col).step_by(cols).copied()).collect()
 }
 
-/// How strong the adapter is at each module.
-struct Scaling {
-    rank: u64,
-    alpha: f32,
-    ranks: Vec<(Regex, u64)>,
-    alphas: Vec<(Regex, f32)>,
-    /// rsLoRA
-    root: bool,
-    /// The user's.
-    scale: f32,
-}
-
-impl Scaling {
-    fn read(config: &Object, scale: f32) -> Result<Scaling> {
-        let rank = |n: &Value| n.as_u64().filter(|n| (1..=MAX_RANK).contains(n));
-        let alpha = |n: &Value| n.as_f64().map(|n| n as f32).filter(|n| n.is_finite());
-        let wrong = |key: &str, n: &Value| invalid(format!("{CONFIG}: {key} cannot be {}", kind(n)));
-        let (r, a) =
-            (config.get("r").unwrap_or(&Value::Null), config.get("lora_alpha").unwrap_or(&Value::Null));
-        let Some(r) = rank(r) else { return wrong("r", r) };
-        let Some(a) = alpha(a) else { return wrong("lora_alpha", a) };
-        Ok(Scaling {
-            rank: r,
-            alpha: a,
-            ranks: patterns(config, "rank_pattern", rank)?,
-            alphas: patterns(config, "alpha_pattern", alpha)?,
-            root: config.bool("use_rslora")? == Some(true),
-            scale,
-        })
-    }
-
-    fn rank(&self, module: &str) -> u64 {
-        self.ranks.iter().find(|(name, _)| name.is_match(module)).map_or(self.rank, |found| found.1)
-    }
-
-    /// The factor of a module's `B·A`.
-    fn of(&self, module: &str) -> f32 {
-        let alpha =
-            self.alphas.iter().find(|(name, _)| name.is_match(module)).map_or(self.alpha, |found| found.1);
-        let rank = self.rank(module) as f32;
-        self.scale * alpha / if self.root { rank.sqrt() } else { rank }
-    }
-}
-
-/// Values by module. A pattern stands for a name's end, from a dot on; the first that fits counts.
-fn patterns<T>(config: &Object, key: &str, pick: impl Fn(&Value) -> Option<T>) -> Result<Vec<(Regex, T)>> {
-    let Some(all) = config.object(key)? else { return Ok(Vec::new()) };
-    let one = |(pattern, value): (&String, &Value)| {
-        let Some(value) = pick(value) else {
-            return invalid(format!("{}: {} cannot be {}", all.place, quote(pattern), kind(value)));
-        };
-        let text = format!(r"^(?:.*\.)?(?:{pattern})$");
-        match RegexBuilder::new(&text).size_limit(MAX_PATTERN).build() {
-            Ok(regex) => Ok((regex, value)),
-            Err(_) => invalid(format!("{}: {} is no expression, or a large one", all.place, quote(pattern))),
-        }
-    };
-    let count = all.entries().count();
-    if count > MAX_PATTERNS {
-        return invalid(format!("{}: {count} patterns are more than {MAX_PATTERNS}", all.place));
-    }
-    all.entries().map(one).collect()
-}
-
 /// Whether a module's name is `end`, or ends with it after a dot.
 fn is_end(end: &str, module: &str) -> bool {
     module.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -482,24 +416,5 @@ mod tests {
     #[test]
     fn turned_factors() {
         assert_eq!(transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-    }
-
-    #[test]
-    fn patterns_stand_for_ends_of_names() {
-        let config = Object::of(
-            "adapter_config.json",
-            r#"{"r": 4, "lora_alpha": 8, "use_rslora": true,
-            "rank_pattern": {"layers.1.self_attn.q_proj": 16, "q_proj": 2, "^model.layers.0.mlp.up_proj": 1},
-            "alpha_pattern": {"q_proj": 4}}"#,
-        );
-        let scaling = Scaling::read(&config, 0.5).unwrap();
-        for (module, rank, scale) in [
-            ("model.layers.1.self_attn.q_proj", 16, 0.5),
-            ("model.layers.11.self_attn.q_proj", 2, 2.0 / 2f32.sqrt()),
-            ("model.layers.0.mlp.up_proj", 1, 4.0),
-            ("model.layers.2.mlp.up_proj", 4, 2.0),
-        ] {
-            assert_eq!((scaling.rank(module), scaling.of(module)), (rank, scale), "{module}");
-        }
     }
 }
