@@ -21,10 +21,9 @@ pub struct Buffers {
     q: Vec<f32>,         // [n, heads * head_dim]
     k: Vec<f32>,         // [n, kv_heads * head_dim]
     v: Vec<f32>,         // [n, kv_heads * head_dim]
-    o: Vec<f32>,         // [n, heads * head_dim], attention output
     parts: Vec<f32>,     // attention of single tiles, where they are shared out to threads
     gate: Vec<f32>,      // [n, ffn]
-    up: Vec<f32>,        // [n, ffn]
+    up: Vec<f32>,        // [n, ffn]; before, [n, heads * head_dim], the output of the attention
     router: Vec<f32>,    // [n, experts]
     routed: Routed,      // the experts of each token, and what they compute
     shared: Activations, // [n, ffn], what goes into the shared expert's down projection
@@ -38,7 +37,7 @@ impl Buffers {
     /// Bytes that a token takes.
     pub fn bytes_per_token(config: &Config) -> usize {
         let (heads, kv_heads) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let floats = config.embedding + 2 * heads + 2 * kv_heads + 2 * config.ffn;
+        let floats = config.embedding + heads + 2 * kv_heads + config.ffn + config.ffn.max(heads);
         let experts = config.experts.map_or(0, |e| {
             Routed::bytes(e.count, e.routing.used, config.embedding, e.ffn) + Activations::bytes(config.ffn)
         });
@@ -185,7 +184,11 @@ impl Backend for CpuBackend<'_> {
 
     fn attend(&mut self, layer: usize) -> Result<()> {
         let (b, c) = (&mut *self.b, self.config);
-        resize(&mut b.o, self.n * c.heads * c.head_dim)?;
+        let len = self.n * c.heads * c.head_dim;
+        // Making it shorter would cost the feed-forward part a fill with zeros.
+        if b.up.len() < len {
+            resize(&mut b.up, len)?;
+        }
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim };
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let kv = &*self.kv;
@@ -199,7 +202,7 @@ impl Backend for CpuBackend<'_> {
             self.start,
             &tiles,
             &mut b.parts,
-            &mut b.o,
+            &mut b.up[..len],
             cancel,
         )?;
         Ok(())
@@ -207,7 +210,7 @@ impl Backend for CpuBackend<'_> {
 
     fn project_add(&mut self, w: &Linear) -> Result<()> {
         let b = &mut *self.b;
-        b.input.load(self.cpu, &b.o, w.weight.cols, Some(self.cancel))?;
+        b.input.load(self.cpu, &b.up[..self.n * w.weight.cols], w.weight.cols, Some(self.cancel))?;
         let mut jobs = [job(self.file, w, true, &mut b.x)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         Ok(())
