@@ -48,10 +48,7 @@ impl Qwen3 {
             })
             .collect::<Result<Vec<_>>>()?;
         let output_norm = file.vector("output_norm.weight", c.embedding)?;
-        let output = match file.has("output.weight") {
-            true => file.linear("output", c.vocab, c.embedding)?,
-            false => Linear { weight: token_embd.clone(), scale: 1.0, bias: None },
-        };
+        let output = file.output(&token_embd)?;
         Ok(Qwen3 { token_embd, layers, output_norm, output })
     }
 

@@ -125,6 +125,14 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// The output projection, of the shape of the embedding; the embedding itself where the file ties them.
+    pub(super) fn output(&self, token_embd: &Weight) -> Result<Linear> {
+        match self.has("output.weight") {
+            true => self.linear("output", token_embd.rows, token_embd.cols),
+            false => Ok(Linear { weight: token_embd.clone(), scale: 1.0, bias: None }),
+        }
+    }
+
     /// A vector of exactly `n` values, decoded to f32.
     pub(super) fn vector(&self, name: &str, n: usize) -> Result<Vec<f32>> {
         let tensor = self.find(name, &[n])?;

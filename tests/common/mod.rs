@@ -5,18 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qwip::{Cancel, Cpu, KvType, Model, ModelFile, Session, SessionOptions};
-use qwip_convert::{Options, Progress, convert, file_type};
-
-struct Quiet;
-
-impl Progress for Quiet {
-    fn start(&mut self, _: u64) {}
-    fn advance(&mut self, _: u64, _: &str) {}
-    fn note(&mut self, _: &str) {}
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
+use qwip_convert::{Options, convert, file_type};
 
 pub fn folder(name: &str) -> PathBuf {
     // Some of these tests are built with the root package, some with the command line's.
@@ -36,7 +25,7 @@ pub fn load(dir: &Path, name: &str, ty: &str) -> Arc<Model> {
 
 pub fn load_with(dir: &Path, name: &str, options: Options) -> Arc<Model> {
     let out = dir.join(format!("{name}-{}.gguf", options.ty.name));
-    convert(&folder(name), &out, &Options { threads: Some(1), ..options }, &mut Quiet)
+    convert(&folder(name), &out, &Options { threads: Some(1), ..options }, &mut ())
         .expect("the fixture converts");
     let file = ModelFile::open(&out, Default::default()).expect("our own file opens");
     Arc::new(Model::load(Arc::new(file)).expect("our own file loads"))

@@ -320,15 +320,6 @@ mod tests {
 
     #[test]
     fn each_mode_of_thinking_has_its_sampling() {
-        struct Quiet;
-        impl qwip_convert::Progress for Quiet {
-            fn start(&mut self, _: u64) {}
-            fn advance(&mut self, _: u64, _: &str) {}
-            fn note(&mut self, _: &str) {}
-            fn cancelled(&self) -> bool {
-                false
-            }
-        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
         let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -341,7 +332,7 @@ mod tests {
         }
         let ty = qwip_convert::file_type("f16").unwrap();
         let options = qwip_convert::Options { threads: Some(1), ..qwip_convert::Options::new(ty) };
-        qwip_convert::convert(&checkpoint, &path, &options, &mut Quiet).unwrap();
+        qwip_convert::convert(&checkpoint, &path, &options, &mut ()).unwrap();
         let mut talk = talk(path.to_str().unwrap(), &["--top-k", "9", "-s", "5"]);
         // As if this were a model that thinks.
         talk.voice.thinks = true;

@@ -97,9 +97,9 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
             let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
             let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
             let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
-            stream.tensor(&job, &mut read, data, path, progress, &mut notes)?;
+            stream.piece(&job, &mut read, data, path, progress)?;
         }
-        Ok(stream.take_hash())
+        Ok(stream.finish(&t.expected.name, to, progress, &mut notes))
     })?;
     if options.verify {
         let wanted = |i: usize| Wanted { name: &plan[i].expected.name, dims: plan[i].dims(), ty: plan[i].to };

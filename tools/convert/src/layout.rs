@@ -208,15 +208,6 @@ mod tests {
 
     #[test]
     fn what_reads_back_otherwise_is_found_before_it_has_its_name() {
-        struct Silent;
-        impl Progress for Silent {
-            fn start(&mut self, _: u64) {}
-            fn advance(&mut self, _: u64, _: &str) {}
-            fn note(&mut self, _: &str) {}
-            fn cancelled(&self) -> bool {
-                false
-            }
-        }
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("m.gguf");
         let layout = Layout::within(Limits { bytes: None, tensors: Some(1) }, [32, 32].into_iter()).unwrap();
@@ -236,14 +227,10 @@ mod tests {
             };
             layout.write(&files, headers(), write).unwrap()
         };
-        complete().verify(wanted, &mut Silent).unwrap();
+        complete().verify(wanted, &mut ()).unwrap();
         let other = |i: usize| Wanted { dims: vec![9], ..wanted(i) };
         assert!(
-            complete()
-                .verify(other, &mut Silent)
-                .unwrap_err()
-                .to_string()
-                .contains("a is not as it was written")
+            complete().verify(other, &mut ()).unwrap_err().to_string().contains("a is not as it was written")
         );
         // Another number, and one that is none.
         for (end, part) in [
@@ -256,7 +243,7 @@ mod tests {
             let at = bytes.len() - 4;
             bytes[at..].copy_from_slice(&end);
             std::fs::write(file, bytes).unwrap();
-            let message = complete.verify(wanted, &mut Silent).unwrap_err().to_string();
+            let message = complete.verify(wanted, &mut ()).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

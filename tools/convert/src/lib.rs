@@ -106,6 +106,16 @@ pub trait Progress {
     fn cancelled(&self) -> bool;
 }
 
+/// Hears nothing and stops nothing.
+impl Progress for () {
+    fn start(&mut self, _: u64) {}
+    fn advance(&mut self, _: u64, _: &str) {}
+    fn note(&mut self, _: &str) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
 /// What was written.
 #[derive(Clone, Debug)]
 pub struct Summary {

@@ -232,8 +232,8 @@ impl Plan {
             let (rows, cols) = (t.rows(), t.cols() as usize);
             let job = Job { name, rows, cols, from, patch: None, to, encoder };
             let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
-            stream.tensor(&job, &mut read, data, path, progress, &mut notes)?;
-            Ok(stream.take_hash())
+            stream.piece(&job, &mut read, data, path, progress)?;
+            Ok(stream.finish(name, to, progress, &mut notes))
         })?;
         if self.options.verify {
             let wanted = |i: usize| {

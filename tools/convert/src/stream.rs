@@ -64,6 +64,7 @@ pub(crate) struct Stream {
     pool: rayon::ThreadPool,
     allow_nan: bool,
     hasher: Option<DefaultHasher>,
+    lost: Lost,
     source: Vec<u8>,
     encoded: Vec<u8>,
 }
@@ -90,6 +91,7 @@ impl Stream {
                 pool,
                 allow_nan,
                 hasher: hashes.then(DefaultHasher::new),
+                lost: Lost::default(),
                 source: Vec::new(),
                 encoded: Vec::new(),
             }),
@@ -97,20 +99,38 @@ impl Stream {
         }
     }
 
-    /// The hash of all that was written since the last call, 0 without hashes.
-    pub(crate) fn take_hash(&mut self) -> u64 {
+    /// After the last piece of the tensor `name`: says to `progress` and in `notes` what was lost, and returns the hash of
+    /// its bytes, 0 without hashes.
+    pub(crate) fn finish(
+        &mut self,
+        name: &str,
+        to: TensorType,
+        progress: &mut dyn Progress,
+        notes: &mut Vec<String>,
+    ) -> u64 {
+        let Lost { overflowed, zeroed } = std::mem::take(&mut self.lost);
+        for (count, what) in [
+            (overflowed, format!("too large for {to}")),
+            (zeroed, "infinite or not numbers, and became zero".to_string()),
+        ] {
+            let count = count.into_inner();
+            if count > 0 {
+                let note = format!("{name}: {count} weights are {what}");
+                progress.note(&note);
+                notes.push(note);
+            }
+        }
         self.hasher.as_mut().map_or(0, |hasher| std::mem::take(hasher).finish())
     }
 
-    /// Writes one tensor, or a piece of one; what the user should know of it goes to `progress` and `notes`.
-    pub(crate) fn tensor(
+    /// Writes a piece of a tensor, which may be all of it.
+    pub(crate) fn piece(
         &mut self,
         job: &Job,
         read: Read,
         out: &mut DataWriter<OutputFile>,
         path: &Path,
         progress: &mut dyn Progress,
-        notes: &mut Vec<String>,
     ) -> Result<()> {
         let fits = |bytes: Option<usize>| match bytes {
             Some(bytes) => Ok(bytes),
@@ -119,7 +139,6 @@ impl Stream {
         let (source_row, encoded_row) =
             (fits(job.from.row_bytes(job.cols))?, fits(job.to.row_bytes(job.cols))?);
         let slab_rows = (SLAB_ELEMENTS / job.cols).max(1) as u64;
-        let lost = Lost::default();
         let mut row = 0;
         while row < job.rows {
             if progress.cancelled() {
@@ -128,14 +147,14 @@ impl Stream {
             let rows = slab_rows.min(job.rows - row) as usize;
             self.source.resize(rows * source_row, 0);
             read(row * source_row as u64, &mut self.source)?;
-            self.encoded.resize(rows * encoded_row, 0);
             let rows_in = Rows { first: row, bytes: &self.source, stride: source_row };
-            let rows_out = (self.encoded.as_mut_slice(), encoded_row);
             let bytes = match job.copies(self.allow_nan) {
                 true => self.pool.install(|| check(job, rows_in)).map(|()| &self.source)?,
                 false => {
-                    let allow_nan = self.allow_nan;
-                    self.pool.install(|| recode(job, rows_in, rows_out, allow_nan, &lost))?;
+                    self.encoded.resize(rows * encoded_row, 0);
+                    let rows_out = (self.encoded.as_mut_slice(), encoded_row);
+                    let (allow_nan, lost) = (self.allow_nan, &self.lost);
+                    self.pool.install(|| recode(job, rows_in, rows_out, allow_nan, lost))?;
                     &self.encoded
                 }
             };
@@ -145,18 +164,6 @@ impl Stream {
             }
             progress.advance(bytes.len() as u64, job.name);
             row += rows as u64;
-        }
-        let to = job.to;
-        for (count, what) in [
-            (lost.overflowed, format!("too large for {to}")),
-            (lost.zeroed, "infinite or not numbers, and became zero".to_string()),
-        ] {
-            let count = count.into_inner();
-            if count > 0 {
-                let note = format!("{}: {count} weights are {what}", job.name);
-                progress.note(&note);
-                notes.push(note);
-            }
         }
         Ok(())
     }

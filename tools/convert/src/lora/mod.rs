@@ -14,7 +14,7 @@ use crate::names::Expected;
 pub(crate) use patch::Patch;
 use scaling::Scaling;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "adapter_config.json";
@@ -233,8 +233,10 @@ impl Adapter {
 
     /// Checks that everything in the adapter has its place among the tensors of the model, and says what it does.
     pub(crate) fn check(&self, expected: &[Expected], tied: bool) -> Result<String> {
+        let places = expected.iter().flat_map(|e| e.sources.iter().map(move |source| (source.as_str(), e)));
+        let places: HashMap<&str, &Expected> = places.collect();
         for (name, own) in &self.replaced {
-            let known = expected.iter().any(|e| e.sources.contains(name)) || (tied && name == HEAD);
+            let known = places.contains_key(name.as_str()) || (tied && name == HEAD);
             if !known {
                 return invalid(format!("the adapter's {} has no place in the model", quote(own)));
             }
@@ -244,7 +246,7 @@ impl Adapter {
         }
         let mut merged = 0;
         for (name, parts) in &self.changes {
-            let Some(e) = expected.iter().find(|e| e.sources.contains(name)) else {
+            let Some(e) = places.get(name.as_str()) else {
                 return invalid(format!("the adapter changes {}, which is not in the model", quote(name)));
             };
             let &[rows, cols] = e.source_shape.as_slice() else {
@@ -256,7 +258,7 @@ impl Adapter {
             self.check_parts(name, parts, rows, cols)?;
             if parts.bias.is_some() {
                 let bias = format!("{}.bias", module_of(name));
-                if !expected.iter().any(|e| e.sources.contains(&bias)) {
+                if !places.contains_key(bias.as_str()) {
                     return invalid(format!("the adapter changes {bias}, which is not in the model"));
                 }
             }
