@@ -109,6 +109,19 @@ pub enum Error {
         /// The number that the key gives.
         want: usize,
     },
+    /// A layer of a hybrid has a tensor of the other kind of layer.
+    #[error(
+        "layer {layer} has {kind} by the metadata (attention.recurrent_layers or full_attention_interval), but there \
+         is a tensor '{tensor}'"
+    )]
+    LayerKind {
+        /// The layer.
+        layer: usize,
+        /// What the metadata says.
+        kind: &'static str,
+        /// The tensor.
+        tensor: String,
+    },
     /// A tensor is stored in a type that we know but cannot compute with.
     #[error("tensor '{name}' has type {ty}, which is not supported")]
     TensorType {

@@ -13,7 +13,7 @@ use qwip_quant::limits;
 
 use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Timed, VerbTimes};
 use crate::error::{Error, Result};
-use crate::kv::{CacheTypes, KvCache, KvType};
+use crate::kv::{CacheTypes, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies};
 
 /// Settings of a session.
@@ -28,11 +28,14 @@ pub struct SessionOptions {
     pub k_type: KvType,
     /// How values are stored.
     pub v_type: KvType,
+    /// Of a hybrid, whose memory cannot be rewound: copies that are kept, so that a changed prompt is not evaluated from
+    /// the beginning. Each takes [`Recurrent::bytes`](crate::kv::Recurrent::bytes).
+    pub snapshots: usize,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, batch: 0, k_type: KvType::F16, v_type: KvType::F16 }
+        SessionOptions { context: 0, batch: 0, k_type: KvType::F16, v_type: KvType::F16, snapshots: 4 }
     }
 }
 
@@ -66,6 +69,11 @@ impl Cancel {
     }
 }
 
+/// So many tokens before the end of a prompt a hybrid's memory is copied.
+const SHORTLY: usize = 8;
+/// Cancels nothing.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// One sequence on one model.
 #[derive(Debug)]
 pub struct Session {
@@ -74,7 +82,7 @@ pub struct Session {
     rope: RopeFrequencies,
     context: usize,
     batch: usize,
-    kv: KvCache,
+    sequence: Sequence,
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
@@ -104,7 +112,11 @@ impl Session {
         }
         let context = if options.context == 0 { config.context } else { options.context };
         Ok(Session {
-            kv: KvCache::new(config, CacheTypes::for_model(&model, options.k_type, options.v_type))?,
+            sequence: Sequence::new(
+                config,
+                CacheTypes::for_model(&model, options.k_type, options.v_type),
+                options.snapshots,
+            )?,
             rope: RopeFrequencies::new(&config.rope),
             context,
             batch: if options.batch == 0 { default_batch(config) } else { options.batch },
@@ -170,7 +182,7 @@ impl Session {
 
     /// Bytes of the key/value pages held.
     pub fn kv_bytes(&self) -> u64 {
-        self.kv.bytes()
+        self.sequence.kv.bytes()
     }
 
     /// The logits after the last token, `[vocab]`; empty before the first call.
@@ -178,10 +190,11 @@ impl Session {
         self.buffers.logits()
     }
 
-    /// Forgets everything from position `len` on. The logits are gone until the next call.
+    /// Forgets everything from position `len` on. The logits are gone until the next call. A hybrid goes back to its
+    /// last copy before `len`, and the next call evaluates the tokens from there on again.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
-        self.kv.truncate(len);
+        self.sequence.truncate(len);
         self.buffers.clear_logits();
     }
 
@@ -198,16 +211,16 @@ impl Session {
         progress: &mut dyn FnMut(usize),
     ) -> Result<usize> {
         let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        // At least one token is evaluated, so that there are logits.
-        let keep = same.min(prompt.len().saturating_sub(1));
         self.fits(0, prompt)?;
-        // Pages are shared by reference, so what is about to be forgotten costs little to keep until all went well.
-        let forgotten = (keep < self.tokens.len()).then(|| (self.tokens[keep..].to_vec(), self.kv.clone()));
-        self.truncate(keep);
+        // At least one token is evaluated, so that there are logits.
+        let keep = self.sequence.reachable(same.min(prompt.len().saturating_sub(1)));
+        let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
+            .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
+        self.buffers.clear_logits();
         let result = self.extend(&prompt[keep..], cancel, progress);
-        if let (Err(_), Some((tokens, kv))) = (&result, forgotten) {
+        if let (Err(_), Some((tokens, before))) = (&result, forgotten) {
             self.tokens.extend(tokens);
-            self.kv = kv;
+            self.sequence.recall(before);
         }
         result.map(|()| prompt.len() - keep)
     }
@@ -262,10 +275,18 @@ impl Session {
     ) -> Result<()> {
         let before = self.tokens.len();
         self.fits(before, tokens)?;
+        self.catch_up(cancel)?;
+        if tokens.len() > 1 {
+            self.snapshot()?;
+        }
         let last = tokens.len().div_ceil(self.batch) - 1;
         for (i, part) in tokens.chunks(self.batch).enumerate() {
             let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
-            if let Err(error) = self.slice(&Batch { tokens: part, logits }, cancel, sink) {
+            // A next prompt often differs in the last few tokens, those that ask for an answer.
+            let copy =
+                (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
+            let result = self.slice(&Batch { tokens: part, logits }, copy, cancel, sink);
+            if let Err(error) = result.and_then(|()| if i < last { self.snapshot() } else { Ok(()) }) {
                 self.truncate(before);
                 return Err(error);
             }
@@ -275,7 +296,38 @@ impl Session {
         Ok(())
     }
 
-    fn slice(&mut self, batch: &Batch<'_>, cancel: &Cancel, sink: &mut dyn FnMut(&[f32])) -> Result<()> {
+    /// Evaluates the tokens that a hybrid holds but went back behind.
+    fn catch_up(&mut self, cancel: &Cancel) -> Result<()> {
+        let from = self.sequence.len();
+        if from == self.tokens.len() {
+            return Ok(());
+        }
+        let behind = self.tokens.split_off(from);
+        let mut parts = behind.chunks(self.batch);
+        let result = parts.try_for_each(|part| {
+            self.slice(&Batch { tokens: part, logits: LogitRows::None }, None, cancel, &mut |_| {})
+        });
+        if result.is_err() {
+            self.truncate(from);
+            self.tokens.extend(behind);
+        }
+        result
+    }
+
+    /// Keeps a copy of a hybrid's memory, if none is near.
+    fn snapshot(&mut self) -> Result<()> {
+        let Sequence { memory, snapshots, .. } = &mut self.sequence;
+        memory.as_ref().map_or(Ok(()), |memory| snapshots.copy(self.tokens.len(), memory))
+    }
+
+    /// Evaluates one slice; a hybrid's memory is copied as it is at position `copy`, if the slice comes by and it helps.
+    fn slice(
+        &mut self,
+        batch: &Batch<'_>,
+        copy: Option<usize>,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
         let _ieee = IeeeDefaults::enter();
         let (start, n) = (self.tokens.len(), batch.tokens.len());
         let vocab = self.model.config().vocab;
@@ -290,17 +342,36 @@ impl Session {
             }
             Ok(())
         };
-        self.kv.reserve(n)?;
+        let Sequence { kv, memory, snapshots, spoilt } = &mut self.sequence;
+        kv.reserve(n)?;
+        let copy = copy.filter(|&at| at > start && snapshots.want(at));
+        let mut room = match (copy, &memory) {
+            (Some(at), Some(memory)) => Some((at - start, snapshots.room(memory, start + n)?)),
+            _ => None,
+        };
+        let mut cancel = cancel.flag();
+        if memory.is_some() {
+            // A single token is not broken off: its answer would take the way back to the last copy with it.
+            if n == 1 {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Cancelled);
+                }
+                cancel = &NEVER;
+            }
+            *spoilt = true;
+        }
         let mut backend = CpuBackend::new(
             &self.cpu,
             self.model.file(),
             self.model.config(),
             &self.rope,
-            &mut self.kv,
+            kv,
+            memory.as_mut(),
+            room.as_mut().map(|(tokens, copy)| (*tokens, copy)),
             &mut self.buffers,
             start,
             n,
-            cancel.flag(),
+            cancel,
             &mut check_and_hand_out,
         );
         match (&mut self.verb_times, &mut self.importance) {
@@ -312,7 +383,11 @@ impl Session {
                 importance.add(seen);
             }
         }
-        self.kv.advance(n);
+        *spoilt = false;
+        if let Some((tokens, copy)) = room {
+            snapshots.keep(start + tokens, copy);
+        }
+        kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
     }
@@ -334,9 +409,11 @@ mod tests {
     fn wide_models_take_smaller_slices() {
         let small = Config {
             layers: 24,
+            mtp_layers: 0,
             embedding: 896,
             ffn: 4864,
             experts: None,
+            hybrid: None,
             heads: 14,
             kv_heads: 2,
             head_dim: 64,

@@ -5,15 +5,19 @@ use std::ops::RangeInclusive;
 use qwip_quant::gguf::Gguf;
 use qwip_quant::limits;
 
+use super::delta::Hybrid;
 use super::experts::{self, ExpertSizes};
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
+use crate::file::ModelFile;
 
 /// The sizes of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Number of layers.
     pub layers: usize,
+    /// Layers behind those that guess further tokens (MTP). They are not used.
+    pub mtp_layers: usize,
     /// Width of the residual stream.
     pub embedding: usize,
     /// Width of the feed-forward part that every token goes through; where layers have experts that of the shared one,
@@ -21,6 +25,8 @@ pub struct Config {
     pub ffn: usize,
     /// The experts of each layer, where it has some.
     pub experts: Option<ExpertSizes>,
+    /// Where only some layers have attention: which, and what the others have.
+    pub hybrid: Option<Hybrid>,
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
@@ -36,6 +42,9 @@ pub struct Config {
     /// Rotary position embedding.
     pub rope: Rope,
 }
+
+/// How many layers at the end guess further tokens.
+const MTP_LAYERS: &str = "nextn_predict_layers";
 
 /// Reads `{arch}.*` keys with bounds; errors name the key.
 pub(super) struct Keys<'a> {
@@ -74,16 +83,31 @@ impl Keys<'_> {
 }
 
 impl Config {
-    /// Reads the keys of architecture `arch`; `vocab` is the number of rows of the embedding.
-    pub fn read(gguf: &Gguf, arch: &str, vocab: usize) -> Result<Config> {
-        let keys = Keys { gguf, arch };
-        let layers = keys.required("block_count", limits::MAX_LAYERS)?;
+    /// Reads the keys of architecture `arch` in `file`; `vocab` is the number of rows of the embedding.
+    pub fn read(file: &ModelFile, arch: &str, vocab: usize) -> Result<Config> {
+        let keys = Keys { gguf: file.header(), arch };
+        let blocks = keys.required("block_count", limits::MAX_LAYERS)?;
+        let mtp_layers = match keys.gguf.u64(&keys.name(MTP_LAYERS))?.unwrap_or(0) {
+            unused if unused < blocks as u64 => unused as usize,
+            unused => {
+                let (found, want) = (unused.to_string(), format!("less than block_count = {blocks}"));
+                return Err(Error::BadValue { key: keys.name(MTP_LAYERS), found, want });
+            }
+        };
+        let layers = blocks - mtp_layers;
         let embedding = keys.required("embedding_length", limits::MAX_EMBEDDING)?;
         let (ffn, experts) = match arch {
             // Weights are probabilities among all experts, or add up to 1.
             "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
             "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen35moe" | "qwen3next" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, true)?)),
             _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
+        };
+        let hybrid = match arch {
+            // Converters bring the value heads of the newer ones into another order.
+            "qwen35" | "qwen35moe" => Some(Hybrid::read(&keys, file, layers, true)?),
+            "qwen3next" => Some(Hybrid::read(&keys, file, layers, false)?),
+            _ => None,
         };
         let heads = keys.required("attention.head_count", limits::MAX_HEADS)?;
         let kv_heads = keys.optional("attention.head_count_kv", limits::MAX_HEADS)?.unwrap_or(heads);
@@ -130,9 +154,11 @@ impl Config {
         let scaling = read_scaling(&keys, context)?;
         Ok(Config {
             layers,
+            mtp_layers,
             embedding,
             ffn,
             experts,
+            hybrid,
             heads,
             kv_heads,
             head_dim,

@@ -4,10 +4,13 @@
 //! instruction sets here.
 
 mod config;
+mod delta;
 mod experts;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
+mod qwen35;
+mod qwen35moe;
 mod qwen3moe;
 mod rope;
 mod weights;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use qwip_cpu::fpenv::IeeeDefaults;
 
 pub use config::Config;
+pub use delta::{DeltaNet, Hybrid, RateInputs};
 pub use experts::{ExpertSizes, Experts, SharedExpert};
 pub use rope::{Rope, RopeFrequencies, Scaling};
 pub use weights::{ExpertLinear, Linear, Weight};
@@ -29,7 +33,7 @@ use crate::file::ModelFile;
 use weights::Loader;
 
 /// The architectures that run, as `general.architecture` spells them.
-pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen3, qwen3moe";
+pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen3, qwen35, qwen35moe, qwen3moe, qwen3next";
 
 /// A model: its file, its sizes and where its weights lie.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ enum Weights {
     Qwen2Moe(qwen2moe::Qwen2Moe),
     Qwen3(qwen3::Qwen3),
     Qwen3Moe(qwen3moe::Qwen3Moe),
+    Qwen35(qwen35::Qwen35),
+    Qwen35Moe(qwen35moe::Qwen35Moe),
+    Qwen3Next(qwen35moe::Qwen35Moe),
 }
 
 impl Model {
@@ -66,16 +73,19 @@ impl Model {
         }
         let loader = Loader::new(&file);
         let vocab = vocabulary_size(&file)?;
-        let config = Config::read(header, arch, vocab)?;
+        let config = Config::read(&file, arch, vocab)?;
         let weights = match arch {
             "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
             "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, &config)?),
             "qwen3" => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
-            _ => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, &config)?),
+            "qwen3moe" => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, &config)?),
+            "qwen35" => Weights::Qwen35(qwen35::Qwen35::load(&loader, &config)?),
+            "qwen35moe" => Weights::Qwen35Moe(qwen35moe::Qwen35Moe::load(&loader, arch, &config)?),
+            _ => Weights::Qwen3Next(qwen35moe::Qwen35Moe::load(&loader, arch, &config)?),
         };
         let mut notes = file.notes().to_vec();
         let (misplaced, ignored): (Vec<&str>, Vec<&str>) =
-            loader.unused().into_iter().partition(|name| is_of_text_model(name));
+            loader.unused().into_iter().partition(|name| is_of_text_model(name, &config));
         if let Some(&name) = misplaced.first() {
             return Err(Error::UnexpectedTensor {
                 name: name.into(),
@@ -110,6 +120,9 @@ impl Model {
             Weights::Qwen2Moe(_) => "qwen2moe",
             Weights::Qwen3(_) => "qwen3",
             Weights::Qwen3Moe(_) => "qwen3moe",
+            Weights::Qwen35(_) => "qwen35",
+            Weights::Qwen35Moe(_) => "qwen35moe",
+            Weights::Qwen3Next(_) => "qwen3next",
         }
     }
 
@@ -118,7 +131,7 @@ impl Model {
         &self.notes
     }
 
-    /// The largest magnitude of a key bias in each layer; 0 where there are none.
+    /// The largest magnitude of a key bias in each layer with attention; 0 where there are none.
     pub fn largest_key_biases(&self) -> Vec<f32> {
         let largest = |key: &Linear| key.bias.iter().flatten().fold(0.0, |m: f32, b| m.max(b.abs()));
         match &self.weights {
@@ -126,6 +139,8 @@ impl Model {
             Weights::Qwen2Moe(w) => w.keys().map(largest).collect(),
             Weights::Qwen3(w) => w.keys().map(largest).collect(),
             Weights::Qwen3Moe(w) => w.keys().map(largest).collect(),
+            Weights::Qwen35(w) => w.keys().map(largest).collect(),
+            Weights::Qwen35Moe(w) | Weights::Qwen3Next(w) => w.keys().map(largest).collect(),
         }
     }
 
@@ -136,13 +151,21 @@ impl Model {
             Weights::Qwen2Moe(w) => qwen2moe::forward(w, &self.config, backend, batch),
             Weights::Qwen3(w) => qwen3::forward(w, &self.config, backend, batch),
             Weights::Qwen3Moe(w) => qwen3moe::forward(w, &self.config, backend, batch),
+            Weights::Qwen35(w) => qwen35::forward(w, &self.config, backend, batch),
+            Weights::Qwen35Moe(w) | Weights::Qwen3Next(w) => {
+                qwen35moe::forward(w, &self.config, backend, batch)
+            }
         }
     }
 }
 
 /// Whether a tensor of that name takes part in the computation of text: then ignoring it would give a model that
 /// answers differently. Other modalities have prefixes of their own (`mm.`, `v.`, `a.`).
-fn is_of_text_model(name: &str) -> bool {
+fn is_of_text_model(name: &str, config: &Config) -> bool {
+    let layer = || name.strip_prefix("blk.")?.split('.').next()?.parse().ok();
+    if layer().is_some_and(|i: usize| (config.layers..config.layers + config.mtp_layers).contains(&i)) {
+        return false;
+    }
     ["blk.", "token_embd", "output", "rope_freqs", "rope_factors"]
         .iter()
         .any(|prefix| name.starts_with(prefix))

@@ -142,6 +142,15 @@ impl<'a> Loader<'a> {
         Ok(out)
     }
 
+    /// A matrix of exactly `rows` x `cols`, decoded to f32: one so small that it need not stay in the file.
+    pub(super) fn grid(&self, name: &str, rows: usize, cols: usize) -> Result<Vec<f32>> {
+        let tensor = self.find(name, &[cols, rows])?;
+        let mut out = vec![0.0; rows * cols];
+        decode_row(tensor.info.ty, self.file.tensor_bytes(tensor), &mut out)
+            .map_err(|source| Error::TensorData { name: name.into(), source })?;
+        Ok(out)
+    }
+
     /// A projection `{name}.weight`, with the factor `{name}.scale` and `{name}.bias` if the file has them.
     ///
     /// NVFP4 files have such factors, because the scales in its blocks span few powers of two. Their `input_scale`

@@ -164,6 +164,7 @@ fn short_forward(model: &Arc<Model>, args: &DoctorArgs, batch: usize) -> anyhow:
         batch,
         k_type: args.compute.cache_type_k,
         v_type: args.compute.cache_type_v,
+        ..SessionOptions::default()
     };
     let mut session = Session::new(model.clone(), qwip::cpu(args.compute.threads)?, &options)?;
     let vocab = model.config().vocab as u32;

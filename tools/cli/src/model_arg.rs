@@ -96,6 +96,7 @@ impl Opened {
             batch: args.batch_size.unwrap_or(0),
             k_type: args.cache_type_k,
             v_type: args.cache_type_v,
+            ..SessionOptions::default()
         };
         Ok(Opened { name: shown, model, cpu: qwip::cpu(args.threads)?, options })
     }
