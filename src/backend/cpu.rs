@@ -17,17 +17,16 @@ use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencie
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    x: Vec<f32>,            // [n, embedding], the residual stream
-    input: Activations,     // [n, cols] of the projection at hand, quantized
-    q: Vec<f32>,            // [n, heads * head_dim]
-    k: Vec<f32>,            // [n, kv_heads * head_dim]
-    v: Vec<f32>,            // [n, kv_heads * head_dim]
-    parts: Vec<f32>,        // attention of single tiles, where they are shared out to threads
-    gate: Vec<f32>,         // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
+    x: Vec<f32>,         // [n, embedding], the residual stream
+    input: Activations,  // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,         // [n, heads * head_dim]
+    k: Vec<f32>,         // [n, kv_heads * head_dim]
+    v: Vec<f32>,         // [n, kv_heads * head_dim]
+    parts: Vec<f32>,     // attention of single tiles, where they are shared out to threads
+    gate: Vec<f32>,      // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
     up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates
     beta: Vec<f32>, // [n, values] or, with what belongs to forgetting, [n, 2 * values]
     alpha: Vec<f32>, // [n, values]
-    factors: Vec<[f32; 2]>, // [n, values]
     router: Vec<f32>, // [n, experts]
     routed: Routed, // the experts of each token, and what they compute
     shared: Activations, // [n, ffn], what goes into the shared expert's down projection
@@ -45,7 +44,7 @@ impl Buffers {
         if let Some(hybrid) = &config.hybrid {
             gate = gate.max(2 * heads).max(hybrid.heads.channels());
             up = up.max(hybrid.heads.value_width());
-            rates = 4 * hybrid.heads.values;
+            rates = 2 * hybrid.heads.values;
         }
         let floats = config.embedding + heads + 2 * kv_heads + gate + up + rates;
         let experts = config.experts.map_or(0, |e| {
@@ -285,8 +284,7 @@ impl Backend for CpuBackend<'_> {
         };
         let rates = Rates { beta, alpha, stride, span, rate: &net.decay, bias: &net.bias };
         let (u, z) = (&mut b.gate[..n * net.qkv.weight.rows], &b.up[..n * net.gate.weight.rows]);
-        delta::convolve(cpu, &heads, u, &net.taps, &mut memory, &mut snapshot, cancel)?;
-        delta::remember(cpu, &heads, u, &rates, &mut b.factors, &mut memory, &mut snapshot, cancel)?;
+        delta::remember(cpu, &heads, u, &net.taps, &rates, &mut memory, &mut snapshot, cancel)?;
         delta::gated_norm_load(cpu, &heads, u, z, &net.norm, eps, &mut b.input, cancel)?;
         let mut jobs = [job(file, &net.output, true, &mut b.x)];
         ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;

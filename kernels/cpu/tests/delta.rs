@@ -3,9 +3,7 @@
 mod common;
 
 use common::*;
-use qwip_cpu::ops::delta::{
-    DeltaHeads, Memory, Rates, convolve, gated_load, gated_norm_load, queries, remember,
-};
+use qwip_cpu::ops::delta::{DeltaHeads, Memory, Rates, gated_load, gated_norm_load, queries, remember};
 use qwip_cpu::ops::{Activations, Cpu};
 use qwip_cpu::table::DELTA_COLUMNS;
 use qwip_cpu::{Kernels, Pool, reference};
@@ -50,6 +48,11 @@ impl State {
     }
 }
 
+/// The values of a row of all channels.
+fn v_of<'a>(heads: &DeltaHeads, u: &'a [f32]) -> &'a [f32] {
+    &u[2 * heads.key_width()..]
+}
+
 impl Layer {
     fn new(rng: &mut Rng, heads: DeltaHeads, n: usize) -> Layer {
         let mut rate = rng.floats(heads.values);
@@ -68,7 +71,7 @@ impl Layer {
         }
     }
 
-    /// The answers `[n, channels]`, the state after `snapshot` tokens and that after all.
+    /// The answers `[n, values, value_dim]`, the state after `snapshot` tokens and that after all.
     fn expected(&self, snapshot: usize) -> (Vec<f32>, State, State) {
         let DeltaHeads { keys, values, key_dim: d, value_dim, taps, tiled } = self.heads;
         let channels = self.heads.channels();
@@ -99,7 +102,7 @@ impl Layer {
                     reference::delta::step(s, q, k, v, decay, beta);
                 }
             }
-            out.extend(u);
+            out.extend_from_slice(v_of(&self.heads, &u));
             if t + 1 == snapshot {
                 copy = Some(state.clone());
             }
@@ -111,7 +114,7 @@ impl Layer {
     fn found(&self, cpu: &Cpu, split: &[usize], snapshot: usize, grouped: bool) -> (Vec<f32>, State, State) {
         let (heads, channels, values) = (&self.heads, self.heads.channels(), self.heads.values);
         let (mut state, mut copy) = (State::new(heads), State::new(heads));
-        let (mut out, mut factors, mut from) = (Vec::new(), Vec::new(), 0);
+        let (mut out, mut from) = (Vec::new(), 0);
         let group = values / heads.keys;
         // One row for both numbers: those of a key head for learning, then those for forgetting.
         let both: Vec<f32> = self
@@ -124,7 +127,6 @@ impl Layer {
             let mut u = self.u[from * channels..(from + n) * channels].to_vec();
             let mut taken =
                 (from < snapshot && snapshot <= from + n).then(|| (snapshot - from, copy.memory()));
-            convolve(cpu, heads, &mut u, &self.taps, &mut state.memory(), &mut taken, None).unwrap();
             let rates = Rates {
                 beta: if grouped { &both[2 * from * values..] } else { &self.beta[from * values..] },
                 alpha: if grouped {
@@ -138,8 +140,8 @@ impl Layer {
                 bias: &self.bias,
             };
             let memory = &mut state.memory();
-            remember(cpu, heads, &mut u, &rates, &mut factors, memory, &mut taken, None).unwrap();
-            out.extend(u);
+            remember(cpu, heads, &mut u, &self.taps, &rates, memory, &mut taken, None).unwrap();
+            u.chunks_exact(channels).for_each(|u| out.extend_from_slice(v_of(heads, u)));
             from += n;
         }
         (out, copy, state)
@@ -156,11 +158,12 @@ fn a_layer_is_the_same_for_all_kernels_threads_and_splits() {
         (2, 2, 64, 32, 1, true),
     ] {
         let heads = DeltaHeads { keys, values, key_dim, value_dim, taps, tiled };
-        let layer = Layer::new(&mut rng, heads, 12);
-        for snapshot in [1, 5, 12] {
+        // More than a chunk.
+        let layer = Layer::new(&mut rng, heads, 70);
+        for snapshot in [1, 15, 64, 70] {
             let expected = layer.expected(snapshot);
             for cpu in machines() {
-                for split in [vec![12], vec![1; 12], vec![1, 4, 7], vec![2, 10]] {
+                for split in [vec![70], vec![1; 70], vec![1, 4, 65], vec![2, 68]] {
                     for grouped in [false, true] {
                         let found = layer.found(&cpu, &split, snapshot, grouped);
                         let what = format!("{heads:?} {cpu:?} split {split:?} snapshot {snapshot}");
@@ -221,7 +224,7 @@ fn a_memory_that_is_not_finite_stays_so() {
     for cpu in machines() {
         let found = layer.found(&cpu, &[4], 4, false);
         assert_same(&found.0, &expected.0, &"nan");
-        let last = &found.0[3 * heads.channels() + 2 * heads.key_width()..];
+        let last = &found.0[3 * heads.value_width()..];
         assert!(last.iter().all(|y| y.is_nan()), "{cpu:?}");
     }
 }

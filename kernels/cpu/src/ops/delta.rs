@@ -5,6 +5,7 @@ use crate::pool::Cancelled;
 use crate::reference::delta::decay;
 use crate::scalar::math::exp;
 use crate::table::{DELTA_COLUMNS, Next};
+use std::ops::Range;
 
 /// Taps of a convolution are at most so many.
 pub const MAX_TAPS: usize = 8;
@@ -53,10 +54,6 @@ impl DeltaHeads {
     pub fn memory_rows(&self) -> usize {
         self.values * self.key_dim * (self.value_dim / DELTA_COLUMNS)
     }
-
-    fn key_of(&self, value: usize) -> usize {
-        if self.tiled { value % self.keys } else { value / (self.values / self.keys) }
-    }
 }
 
 /// What a delta net keeps of the tokens so far; zeros before the first.
@@ -70,72 +67,6 @@ pub struct Memory<'a> {
 
 /// Where to keep another copy of the memory as it is after so many tokens of the batch (1 to n).
 pub type Snapshot<'a> = Option<(usize, Memory<'a>)>;
-
-/// Convolves `u [n, channels]` with `taps [taps, channels]`, then brings queries and keys to their length, all in place.
-///
-/// # Errors
-/// If cancelled; `u` and the memory are then of no use.
-pub fn convolve(
-    cpu: &Cpu,
-    heads: &DeltaHeads,
-    u: &mut [f32],
-    taps: &[f32],
-    memory: &mut Memory<'_>,
-    snapshot: &mut Snapshot<'_>,
-    cancel: Cancel,
-) -> Result<(), Cancelled> {
-    let (channels, kept) = (heads.channels(), heads.taps - 1);
-    let n = rows_of(u.len(), channels);
-    assert!(taps.len() == heads.taps * channels && memory.rows.len() == kept * channels, "{heads:?}");
-    let d = heads.key_dim as f32;
-    let weights = [[1.0 / d; MAX_HEAD], [1.0 / d.sqrt(); MAX_HEAD]];
-    let u = SharedOut::new(u);
-    let rows = SharedOut::new(memory.rows);
-    let copy = snapshot.as_mut().map(|(at, memory)| (*at, SharedOut::new(memory.rows)));
-    let tap = |i: usize, at: usize, len: usize| &taps[i * channels + at..][..len];
-    // An item is a head, whose channels lie beside each other. Rows are taken from the last to the first, so that a
-    // result can take the place of what the rows after it have used.
-    cpu.pool.run(2 * heads.keys + heads.values, cancel, &|worker, item| {
-        let (at, len) = match item.checked_sub(2 * heads.keys) {
-            None => (item * heads.key_dim, heads.key_dim),
-            Some(value) => (2 * heads.key_width() + value * heads.value_dim, heads.value_dim),
-        };
-        // SAFETY: each head's channels belong to one item, and each item is run once; a row that is read here is none
-        // that is being written.
-        let row = |t: usize| unsafe { u.slice(t * channels + at..t * channels + at + len) };
-        // SAFETY: as above.
-        let before = |i: usize| unsafe { rows.slice(i * channels + at..i * channels + at + len) };
-        // Row t of the batch, counted from the first that is kept of the tokens before.
-        let input = |t: usize| if t < kept { before(t) } else { row(t - kept) };
-        let last = &mut worker.scratch.driver;
-        last.clear();
-        (0..kept).for_each(|i| last.extend_from_slice(input(n + i)));
-        if let Some((tokens, rows)) = &copy {
-            for i in 0..kept {
-                // SAFETY: as above.
-                let out = unsafe { rows.slice(i * channels + at..i * channels + at + len) };
-                out.copy_from_slice(input(tokens + i));
-            }
-        }
-        let all_taps: [&[f32]; MAX_TAPS] =
-            std::array::from_fn(|i| if i < heads.taps { tap(i, at, len) } else { &[][..] });
-        for t in (0..n).rev() {
-            let before: [&[f32]; MAX_TAPS] =
-                std::array::from_fn(|i| if i < kept { &*input(t + i) } else { &[][..] });
-            (cpu.kernels.conv_silu)(row(t), &before[..kept], &all_taps[..heads.taps]);
-        }
-        for (i, last) in last.chunks_exact(len).enumerate() {
-            before(i).copy_from_slice(last);
-        }
-        if item < 2 * heads.keys {
-            let (weights, normed) = (&weights[item / heads.keys][..len], &mut [0.0; MAX_HEAD][..len]);
-            for t in 0..n {
-                (cpu.kernels.norm)(row(t), weights, 1e-6 / d, normed);
-                row(t).copy_from_slice(normed);
-            }
-        }
-    })
-}
 
 /// The two numbers of each token and value head that say what its memory forgets and learns, as projected.
 #[derive(Clone, Copy, Debug)]
@@ -154,8 +85,18 @@ pub struct Rates<'a> {
     pub bias: &'a [f32],
 }
 
-/// Takes the tokens one after the other: `u [n, channels]` comes from [`convolve`], and the answers take the places of
-/// the values. `factors` is a buffer that is kept from call to call.
+impl Rates<'_> {
+    /// What the memory of a value head is multiplied by before token t, and how much it learns of it.
+    fn factors(&self, t: usize, value_head: usize, heads: &DeltaHeads) -> [f32; 2] {
+        let group = heads.values / heads.keys;
+        let at = t * self.stride + value_head / group * self.span + value_head % group;
+        let beta = 1.0 / (1.0 + exp(-self.beta[at]));
+        [decay(self.rate[value_head], self.alpha[at] + self.bias[value_head]), beta]
+    }
+}
+
+/// Takes the tokens one after the other: `u [n, channels]` is what was projected, `taps [taps, channels]` the convolution,
+/// and the answers take the places of the values.
 ///
 /// # Errors
 /// If cancelled; `u` and the memory are then of no use.
@@ -163,69 +104,200 @@ pub fn remember(
     cpu: &Cpu,
     heads: &DeltaHeads,
     u: &mut [f32],
+    taps: &[f32],
     rates: &Rates,
-    factors: &mut Vec<[f32; 2]>,
     memory: &mut Memory<'_>,
     snapshot: &mut Snapshot<'_>,
     cancel: Cancel,
 ) -> Result<(), Cancelled> {
     let channels = heads.channels();
     let n = rows_of(u.len(), channels);
+    assert!(taps.len() == heads.taps * channels && memory.rows.len() == heads.kept(), "{heads:?}");
     assert_eq!(memory.matrices.len(), heads.memory_rows(), "{heads:?}");
-    factors.resize(n * heads.values, [0.0; 2]); // [n, values]: decay and beta
-    let group = heads.values / heads.keys;
-    let shared = SharedOut::new(factors);
-    // A logarithm takes as long as some hundred multiplications.
-    for_each_row(cpu, n, heads.values * 100, cancel, &|t| {
-        // SAFETY: `for_each_row` visits each row once.
-        let row = unsafe { shared.slice(t * heads.values..(t + 1) * heads.values) };
-        for (h, factors) in row.iter_mut().enumerate() {
-            let at = t * rates.stride + h / group * rates.span + h % group;
-            let beta = 1.0 / (1.0 + exp(-rates.beta[at]));
-            *factors = [decay(rates.rate[h], rates.alpha[at] + rates.bias[h]), beta];
-        }
-    })?;
-    let factors = &factors[..];
-    let u = SharedOut::new(u);
-    let matrices = SharedOut::new(memory.matrices);
-    let copy = snapshot.as_mut().map(|(at, memory)| (*at, SharedOut::new(memory.matrices)));
-    let blocks = heads.value_dim / DELTA_COLUMNS;
-    cpu.pool.run(heads.values * blocks, cancel, &|_, item| {
-        let (h, block) = (item / blocks, item % blocks);
-        let rows = item * heads.key_dim..(item + 1) * heads.key_dim;
-        // SAFETY: each block has its own rows and columns, and belongs to one item, which is run once.
-        let s = unsafe { matrices.slice(rows.clone()) };
-        let query = |t: usize| t * channels + heads.key_of(h) * heads.key_dim;
-        // SAFETY: nobody writes queries and keys here.
-        let at = |start: usize| unsafe { u.read(start..start + heads.key_dim) };
-        let (q, k) = (|t| at(query(t)), |t| at(query(t) + heads.key_width()));
-        let first = 2 * heads.key_width() + h * heads.value_dim + block * DELTA_COLUMNS;
-        let next = |t: usize| Next { decay: factors[t * heads.values + h][0], k: k(t) };
-        let mut read = [0.0; DELTA_COLUMNS];
-        let mut has_read = false;
-        for t in 0..n {
-            if !has_read {
-                (cpu.kernels.delta_read)(s, next(t), &mut read);
+    let job = Job {
+        cpu,
+        heads,
+        taps,
+        rates,
+        u: SharedOut::new(u),
+        rows: SharedOut::new(memory.rows),
+        matrices: SharedOut::new(memory.matrices),
+    };
+    let copy_at = snapshot.as_ref().map_or(0, |(tokens, _)| *tokens);
+    let copy = snapshot.as_mut().map(|(_, copy)| (SharedOut::new(copy.rows), SharedOut::new(copy.matrices)));
+    // An item is a key head with its value heads.
+    cpu.pool.run(heads.keys, cancel, &|worker, key_head| {
+        let mut from = 0;
+        while from < n {
+            let end = n.min(from + CHUNK);
+            // A part ends where a copy is to be made.
+            let to = if from < copy_at && copy_at < end { copy_at } else { end };
+            job.part(key_head, from..to, &mut worker.scratch.driver);
+            if to == copy_at
+                && let Some((rows, matrices)) = &copy
+            {
+                job.copy(key_head, rows, matrices);
             }
-            let start = t * channels + first;
-            // SAFETY: as for the block.
-            let v = unsafe { u.slice(start..start + DELTA_COLUMNS) };
-            let (mut delta, mut out) = ([0.0; DELTA_COLUMNS], [0.0; DELTA_COLUMNS]);
-            let beta = factors[t * heads.values + h][1];
-            for ((delta, v), read) in delta.iter_mut().zip(&*v).zip(&read) {
-                *delta = (v - read) * beta;
-            }
-            let to_copy = copy.as_ref().filter(|(tokens, _)| *tokens == t + 1);
-            has_read = t + 1 < n && to_copy.is_none();
-            let following = has_read.then(|| (next(t + 1), &mut read));
-            (cpu.kernels.delta_step)(s, q(t), k(t), &delta, &mut out, following);
-            v.copy_from_slice(&out);
-            if let Some((_, matrices)) = to_copy {
-                // SAFETY: as for the block.
-                unsafe { matrices.slice(rows.clone()) }.copy_from_slice(s);
-            }
+            from = to;
         }
     })
+}
+
+/// Tokens whose queries, keys and values are brought beside each other: what one head has of them stays in the
+/// second-level cache while all of its memory passes by.
+const CHUNK: usize = 64;
+
+/// What all work items share.
+struct Job<'a> {
+    cpu: &'a Cpu,
+    heads: &'a DeltaHeads,
+    taps: &'a [f32],
+    rates: &'a Rates<'a>,
+    u: SharedOut<'a, f32>,
+    rows: SharedOut<'a, f32>,
+    matrices: SharedOut<'a, [f32; DELTA_COLUMNS]>,
+}
+
+impl Job<'_> {
+    /// The value heads of a key head.
+    fn values_of(&self, key_head: usize) -> impl Iterator<Item = usize> {
+        let DeltaHeads { keys, values, tiled, .. } = *self.heads;
+        let group = values / keys;
+        (0..group).map(move |i| if tiled { i * keys + key_head } else { key_head * group + i })
+    }
+
+    /// The first channel of a head's values.
+    fn value_channel(&self, value_head: usize) -> usize {
+        2 * self.heads.key_width() + value_head * self.heads.value_dim
+    }
+
+    /// The memory of a block of 32 columns of a head.
+    fn block(&self, value_head: usize, block: usize) -> Range<usize> {
+        let first = (value_head * (self.heads.value_dim / DELTA_COLUMNS) + block) * self.heads.key_dim;
+        first..first + self.heads.key_dim
+    }
+
+    /// Some tokens of one key head.
+    fn part(&self, key_head: usize, tokens: Range<usize>, scratch: &mut Vec<f32>) {
+        let DeltaHeads { key_dim, value_dim, .. } = *self.heads;
+        let n = tokens.len();
+        let kept = (self.heads.taps - 1) * key_dim.max(value_dim);
+        scratch.resize(kept + n * (2 * key_dim + value_dim + 2), 0.0);
+        let (kept, rest) = scratch.split_at_mut(kept);
+        let (q, rest) = rest.split_at_mut(n * key_dim);
+        let (k, rest) = rest.split_at_mut(n * key_dim);
+        let (v, factors) = rest.split_at_mut(n * value_dim);
+        let first = key_head * key_dim;
+        self.convolve(first, key_dim, tokens.clone(), kept, q);
+        self.convolve(self.heads.key_width() + first, key_dim, tokens.clone(), kept, k);
+        let d = key_dim as f32;
+        let normed = &mut [0.0; MAX_HEAD][..key_dim];
+        for (x, weight) in [(&mut *q, 1.0 / d), (&mut *k, 1.0 / d.sqrt())] {
+            let weights = &[weight; MAX_HEAD][..key_dim];
+            for x in x.chunks_exact_mut(key_dim) {
+                (self.cpu.kernels.norm)(x, weights, 1e-6 / d, normed);
+                x.copy_from_slice(normed);
+            }
+        }
+        for value_head in self.values_of(key_head) {
+            let first = self.value_channel(value_head);
+            self.convolve(first, value_dim, tokens.clone(), kept, v);
+            let factors = factors.as_chunks_mut().0;
+            for (t, factors) in tokens.clone().zip(&mut *factors) {
+                *factors = self.rates.factors(t, value_head, self.heads);
+            }
+            for block in 0..value_dim / DELTA_COLUMNS {
+                let out = (first + block * DELTA_COLUMNS, tokens.clone());
+                self.columns(q, k, &v[block * DELTA_COLUMNS..], factors, self.block(value_head, block), out);
+            }
+        }
+    }
+
+    /// Convolves `len` channels from `first` on of some tokens into `out [tokens, len]`, and keeps the last rows from
+    /// before for the tokens that follow.
+    fn convolve(&self, first: usize, len: usize, tokens: Range<usize>, kept: &mut [f32], out: &mut [f32]) {
+        let (channels, taps) = (self.heads.channels(), self.heads.taps);
+        // SAFETY: the channels of a head belong to one item, and each item is run once; nobody writes them in here.
+        let row = |t: usize| unsafe { self.u.read(t * channels + first..t * channels + first + len) };
+        // SAFETY: as above.
+        let of_memory =
+            |i: usize| unsafe { self.rows.slice(i * channels + first..i * channels + first + len) };
+        let kept = &mut kept[..(taps - 1) * len];
+        for (i, kept) in kept.chunks_exact_mut(len).enumerate() {
+            kept.copy_from_slice(of_memory(i));
+        }
+        let all_taps: [&[f32]; MAX_TAPS] = std::array::from_fn(|i| match i < taps {
+            true => &self.taps[i * channels + first..][..len],
+            false => &[][..],
+        });
+        // Row i of those that are kept and then the tokens.
+        let input = |i: usize| match i < taps - 1 {
+            true => &kept[i * len..(i + 1) * len],
+            false => row(tokens.start + i - (taps - 1)),
+        };
+        for (i, out) in out.chunks_exact_mut(len).enumerate() {
+            let before: [&[f32]; MAX_TAPS] =
+                std::array::from_fn(|j| if j < taps - 1 { input(i + j) } else { &[][..] });
+            out.copy_from_slice(input(i + taps - 1));
+            (self.cpu.kernels.conv_silu)(out, &before[..taps - 1], &all_taps[..taps]);
+        }
+        (0..taps - 1).for_each(|i| of_memory(i).copy_from_slice(input(tokens.len() + i)));
+    }
+
+    /// Some tokens of 32 columns of a head: of `v`, in rows of a value, the first 32, and the answers from channel `out.0`
+    /// on of the tokens `out.1`.
+    fn columns(
+        &self,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        factors: &[[f32; 2]],
+        block: Range<usize>,
+        out: (usize, Range<usize>),
+    ) {
+        let DeltaHeads { key_dim, value_dim, .. } = *self.heads;
+        let kernels = self.cpu.kernels;
+        // SAFETY: each block belongs to one item, and each item is run once.
+        let s = unsafe { self.matrices.slice(block) };
+        let key = |i: usize| &k[i * key_dim..(i + 1) * key_dim];
+        let next = |i: usize| Next { decay: factors[i][0], k: key(i) };
+        let mut read = [0.0; DELTA_COLUMNS];
+        (kernels.delta_read)(s, next(0), &mut read);
+        for (i, t) in out.1.enumerate() {
+            let (mut delta, mut answer) = ([0.0; DELTA_COLUMNS], [0.0; DELTA_COLUMNS]);
+            for ((delta, v), read) in delta.iter_mut().zip(&v[i * value_dim..]).zip(&read) {
+                *delta = (v - read) * factors[i][1];
+            }
+            let following = (i + 1 < factors.len()).then(|| (next(i + 1), &mut read));
+            let q = &q[i * key_dim..(i + 1) * key_dim];
+            (kernels.delta_step)(s, q, key(i), &delta, &mut answer, following);
+            let start = t * self.heads.channels() + out.0;
+            // SAFETY: as for the block; what was there has been convolved.
+            unsafe { self.u.slice(start..start + DELTA_COLUMNS) }.copy_from_slice(&answer);
+        }
+    }
+
+    /// Copies what a key head and its value heads remember.
+    fn copy(&self, key_head: usize, rows: &SharedOut<f32>, matrices: &SharedOut<[f32; DELTA_COLUMNS]>) {
+        let DeltaHeads { key_dim, value_dim, taps, .. } = *self.heads;
+        let copy_rows = |first: usize, len: usize| {
+            for i in 0..taps - 1 {
+                let at = i * self.heads.channels() + first;
+                // SAFETY: the channels of a head belong to one item, in both.
+                unsafe { rows.slice(at..at + len).copy_from_slice(self.rows.read(at..at + len)) };
+            }
+        };
+        copy_rows(key_head * key_dim, key_dim);
+        copy_rows(self.heads.key_width() + key_head * key_dim, key_dim);
+        for value_head in self.values_of(key_head) {
+            copy_rows(self.value_channel(value_head), value_dim);
+            for block in 0..value_dim / DELTA_COLUMNS {
+                let at = self.block(value_head, block);
+                // SAFETY: the memory of a head belongs to one item, in both.
+                unsafe { matrices.slice(at.clone()).copy_from_slice(self.matrices.read(at)) };
+            }
+        }
+    }
 }
 
 /// Normalises the answers in `u [n, channels]` with `w [value_dim]` and multiplies them with the silu of their gates
