@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn about_half_of_the_layers_of_q4_k_m_get_more_bits() {
         let want = [0, 1, 2, 5, 8, 11, 14, 17, 20, 23, 24, 25, 26, 27];
-        for part in ["attn_v", "ffn_down"] {
+        for part in ["attn_v", "attn_qkv", "ffn_down"] {
             assert_eq!(layers_with(TensorType::Q6K, &types("Q4_K_M", part, 28)), want, "{part}");
         }
         assert!(types("Q4_K_M", "attn_q", 28).iter().all(|ty| *ty == TensorType::Q4K));

@@ -8,6 +8,7 @@ use crate::fp8;
 use crate::json::{Object, kind, quote};
 use qwip_quant::{TensorType, decode_row};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -138,6 +139,17 @@ impl Checkpoint {
             return invalid(format!("{file} holds {}, which {INDEX} does not name", quote(name)));
         }
         Ok(checkpoint)
+    }
+
+    /// Gives tensors other names.
+    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> Cow<'_, str>) -> Result<()> {
+        for (old, tensor) in std::mem::take(&mut self.tensors) {
+            let new = name(&old).into_owned();
+            if self.tensors.insert(new, tensor).is_some() {
+                return invalid(format!("{} is there twice, with and without a prefix", quote(&name(&old))));
+            }
+        }
+        Ok(())
     }
 
     fn file_name(&self, t: &Stored) -> String {

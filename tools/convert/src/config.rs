@@ -2,6 +2,7 @@
 
 use crate::error::{Result, invalid};
 use crate::fp8;
+use crate::hybrid::Hybrid;
 use crate::json::{Object, kind, quote};
 use qwip_quant::limits;
 use std::ops::RangeInclusive;
@@ -16,15 +17,23 @@ pub(crate) enum Arch {
     Qwen2Moe,
     Qwen3,
     Qwen3Moe,
+    Qwen3Next,
+    Qwen35,
+    Qwen35Moe,
 }
 
 impl Arch {
     /// (class in config.json, architecture)
-    const KNOWN: [(&'static str, Arch); 4] = [
+    const KNOWN: [(&'static str, Arch); 9] = [
         ("Qwen2ForCausalLM", Arch::Qwen2),
         ("Qwen2MoeForCausalLM", Arch::Qwen2Moe),
         ("Qwen3ForCausalLM", Arch::Qwen3),
         ("Qwen3MoeForCausalLM", Arch::Qwen3Moe),
+        ("Qwen3NextForCausalLM", Arch::Qwen3Next),
+        ("Qwen3_5ForConditionalGeneration", Arch::Qwen35),
+        ("Qwen3_5ForCausalLM", Arch::Qwen35),
+        ("Qwen3_5MoeForConditionalGeneration", Arch::Qwen35Moe),
+        ("Qwen3_5MoeForCausalLM", Arch::Qwen35Moe),
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -33,6 +42,32 @@ impl Arch {
             Arch::Qwen2Moe => "qwen2moe",
             Arch::Qwen3 => "qwen3",
             Arch::Qwen3Moe => "qwen3moe",
+            Arch::Qwen3Next => "qwen3next",
+            Arch::Qwen35 => "qwen35",
+            Arch::Qwen35Moe => "qwen35moe",
+        }
+    }
+
+    /// Whether layers have experts.
+    pub(crate) const fn has_experts(self) -> bool {
+        matches!(self, Arch::Qwen2Moe | Arch::Qwen3Moe | Arch::Qwen3Next | Arch::Qwen35Moe)
+    }
+
+    /// Whether one of the experts is for all tokens.
+    pub(crate) const fn has_shared_expert(self) -> bool {
+        matches!(self, Arch::Qwen2Moe | Arch::Qwen3Next | Arch::Qwen35Moe)
+    }
+
+    /// Whether most layers have a recurrent state in place of attention.
+    pub(crate) const fn is_hybrid(self) -> bool {
+        matches!(self, Arch::Qwen3Next | Arch::Qwen35 | Arch::Qwen35Moe)
+    }
+
+    /// How words are split where the checkpoint does not say it.
+    pub(crate) const fn pre(self) -> &'static str {
+        match self {
+            Arch::Qwen35 | Arch::Qwen35Moe => "qwen35",
+            _ => "qwen2",
         }
     }
 
@@ -70,6 +105,8 @@ pub(crate) struct Experts {
     pub shared_ffn: Option<u32>,
     /// Whether weights add up to 1, where that is not what goes without saying in the architecture.
     pub normalise: Option<bool>,
+    /// Whether the checkpoint has the matrices of all experts in one tensor.
+    pub packed: bool,
 }
 
 /// The numbers of config.json that GGUF needs, checked against each other and bounded so that no product of them
@@ -79,8 +116,11 @@ pub(crate) struct Config {
     pub arch: Arch,
     pub layers: u32,
     pub hidden: u32,
-    pub ffn: u32,
+    /// Where all layers have experts, nothing is of that width, and it may be missing.
+    pub ffn: Option<u32>,
     pub experts: Option<Experts>,
+    /// The layers without attention, and which they are.
+    pub hybrid: Option<Hybrid>,
     pub heads: u32,
     pub kv_heads: u32,
     pub head_dim: u32,
@@ -106,6 +146,12 @@ impl Config {
         let Some(c) = Object::read(dir, FILE)? else {
             return invalid(format!("there is no {FILE} in {}", dir.display()));
         };
+        // A model with a vision part has the text part's settings in an object of their own. transformers ties by the outer
+        // key.
+        let c = match c.object("text_config")? {
+            Some(text) => c.overlaid(text, &["architectures", "tie_word_embeddings"]),
+            None => c,
+        };
         let arch = Arch::from_class(match c.need("architectures", c.array("architectures"))?.first() {
             Some(serde_json::Value::String(class)) => class,
             _ => return invalid(format!("{FILE}: architectures must name a class")),
@@ -113,7 +159,7 @@ impl Config {
         refuse_what_we_cannot_keep(&c, arch)?;
         let fp8_tile = fp8_tile(&c)?;
 
-        let size = |key: &str, max: usize| -> Result<u32> { ranged(&c, key, c.need(key, c.u64(key))?, max) };
+        let size = |key: &str, max: usize| c.size(key, max);
         let hidden = size("hidden_size", limits::MAX_EMBEDDING)?;
         let heads = size("num_attention_heads", limits::MAX_HEADS)?;
         let kv_heads = match c.u64("num_key_value_heads")? {
@@ -129,6 +175,7 @@ impl Config {
             (Some(n), _) => ranged(&c, "head_dim", n, limits::MAX_HEAD_DIM)?,
             // transformers' own default, which released files rely on.
             (None, Arch::Qwen3) => 128,
+            (None, _) if arch.is_hybrid() => 256,
             (None, _) if hidden % heads == 0 => ranged(
                 &c,
                 "hidden_size / num_attention_heads",
@@ -146,9 +193,18 @@ impl Config {
         }
         let context = size("max_position_embeddings", limits::MAX_CONTEXT)?;
         let mut notes = Vec::new();
-        let experts = match arch {
-            Arch::Qwen2 | Arch::Qwen3 => None,
-            Arch::Qwen2Moe | Arch::Qwen3Moe => Some(experts(&c, arch, &mut notes)?),
+        let experts = match arch.has_experts() {
+            true => Some(experts(&c, arch, &mut notes)?),
+            false => None,
+        };
+        let layers = size("num_hidden_layers", limits::MAX_LAYERS)?;
+        let hybrid = match arch.is_hybrid() {
+            true => Some(Hybrid::read(&c, arch, layers, head_dim)?),
+            false => None,
+        };
+        let ffn = match c.u64("intermediate_size")? {
+            None if arch.is_hybrid() && arch.has_experts() => None,
+            _ => Some(size("intermediate_size", limits::MAX_FFN)?),
         };
         let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
         if c.bool("use_sliding_window")? == Some(true) {
@@ -163,10 +219,11 @@ impl Config {
         }
         Ok(Config {
             arch,
-            layers: size("num_hidden_layers", limits::MAX_LAYERS)?,
+            layers,
             hidden,
-            ffn: size("intermediate_size", limits::MAX_FFN)?,
+            ffn,
             experts,
+            hybrid,
             heads,
             kv_heads,
             head_dim,
@@ -214,6 +271,12 @@ fn refuse_what_we_cannot_keep(c: &Object, arch: Arch) -> Result<()> {
     if arch == Arch::Qwen2Moe && c.bool("qkv_bias")? == Some(false) {
         return invalid(format!("{FILE}: qkv_bias is false, but qwen2moe has biases in GGUF"));
     }
+    if arch.is_hybrid() && c.bool("attn_output_gate")? == Some(false) {
+        return invalid(format!(
+            "{FILE}: attn_output_gate is false, but attention of {} has a gate in GGUF",
+            arch.name()
+        ));
+    }
     Ok(())
 }
 
@@ -227,7 +290,7 @@ fn experts(c: &Object, arch: Arch, notes: &mut Vec<String>) -> Result<Experts> {
     if let Some(layer) = c.array("mlp_only_layers")?.into_iter().flatten().next() {
         return invalid(format!("{FILE}: mlp_only_layers must be empty, found {layer}"));
     }
-    let size = |key: &str, max: usize| -> Result<u32> { ranged(c, key, c.need(key, c.u64(key))?, max) };
+    let size = |key: &str, max: usize| c.size(key, max);
     // transformers 5 has the second name for some classes.
     let count = match c.u64("num_local_experts")? {
         Some(_) => size("num_local_experts", limits::MAX_EXPERTS)?,
@@ -237,20 +300,34 @@ fn experts(c: &Object, arch: Arch, notes: &mut Vec<String>) -> Result<Experts> {
     if used > count {
         return invalid(format!("{FILE}: num_experts_per_tok {used} is more than num_experts {count}"));
     }
-    let shared_ffn = match arch {
-        Arch::Qwen2Moe => Some(size("shared_expert_intermediate_size", limits::MAX_FFN)?),
-        _ => None,
+    let shared_ffn = match arch.has_shared_expert() {
+        true => Some(size("shared_expert_intermediate_size", limits::MAX_FFN)?),
+        false => None,
     };
-    // False is what transformers takes where config.json is silent, in both architectures.
-    let found = c.bool("norm_topk_prob")?.unwrap_or(false);
-    let normalise = (found != (arch == Arch::Qwen3Moe)).then_some(found);
+    // False is what transformers takes where config.json is silent, but for the hybrids.
+    let found = c.bool("norm_topk_prob")?.unwrap_or(arch.is_hybrid());
+    if arch.is_hybrid() && !found {
+        return invalid(format!(
+            "{FILE}: norm_topk_prob is false, but the weights of {}'s experts always add up to 1",
+            arch.name()
+        ));
+    }
+    let normalise = (found != (arch != Arch::Qwen2Moe)).then_some(found);
     if normalise.is_some() {
         notes.push(format!(
             "norm_topk_prob is {found}, which is unusual: other programs may not know the key {}.expert_weights_norm",
             arch.name()
         ));
     }
-    Ok(Experts { count, used, ffn: size("moe_intermediate_size", limits::MAX_FFN)?, shared_ffn, normalise })
+    let ffn = size("moe_intermediate_size", limits::MAX_FFN)?;
+    Ok(Experts { count, used, ffn, shared_ffn, normalise, packed: false })
+}
+
+impl Object {
+    /// A number of `1..=max` that must be there.
+    pub(crate) fn size(&self, key: &str, max: usize) -> Result<u32> {
+        ranged(self, key, self.need(key, self.u64(key))?, max)
+    }
 }
 
 fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {

@@ -6,13 +6,13 @@ use crate::error::{ConvertError, Result, invalid};
 use crate::fp8::{self, Scales};
 use crate::json::quote;
 use crate::layout::Layout;
-use crate::lora::{Adapter, EMBEDDING, HEAD};
-use crate::names::{Expected, expected, reason_to_skip};
+use crate::lora::Adapter;
+use crate::names::{EMBEDDING, Expected, HEAD, expected, has_packed_experts, reason_to_skip};
 use crate::output::OutputFile;
 use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::verify::Wanted;
 use crate::vocab::Vocab;
-use crate::{Options, Progress, Summary, metadata};
+use crate::{Options, Progress, Summary, metadata, names};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::Writer;
 use qwip_quant::limits::MAX_VOCAB;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// A tensor of the output and where its weights come from.
 struct Planned<'a> {
     expected: Expected,
-    /// One, or one for each expert.
+    /// One for each source.
     pieces: Vec<Piece<'a>>,
     to: TensorType,
     /// Of all pieces together.
@@ -54,14 +54,21 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     }
     OutputFile::check(out)?;
     let mut config = Config::read(dir)?;
-    let checkpoint = Checkpoint::open(dir)?;
+    let mut checkpoint = Checkpoint::open(dir)?;
+    checkpoint.rename(names::of_text_model)?;
+    if let Some(experts) = &mut config.experts {
+        experts.packed = has_packed_experts(&checkpoint.tensors);
+    }
+    if let Some(hybrid) = &config.hybrid {
+        hybrid.check(&checkpoint.tensors)?;
+    }
     let adapter = options.lora.as_ref().map(|lora| Adapter::open(&lora.dir, lora.scale)).transpose()?;
     let mut notes = std::mem::take(&mut config.notes);
     let origin = Origin { checkpoint: &checkpoint, adapter: adapter.as_ref(), tied: config.tied };
     origin.fit(&mut config, &mut notes)?;
     let plan = plan(&config, &origin, options.ty, &mut notes)?;
     let tokenizer_dir = adapter.as_ref().map_or(dir, |adapter| adapter.tokenizer_dir(dir));
-    let mut vocab = Vocab::read(tokenizer_dir, config.vocab)?;
+    let mut vocab = Vocab::read(tokenizer_dir, config.vocab, config.arch.pre())?;
     notes.append(&mut vocab.notes);
 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
@@ -91,13 +98,15 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let complete = layout.write(&files, headers, |i, data, path| {
         let t = &plan[i];
         let Planned { cols, to, .. } = *t;
-        let rows = t.rows / t.pieces.len() as u64;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
         for (source, Piece { checkpoint, stored, from }) in t.expected.sources.iter().zip(&t.pieces) {
             let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
-            let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
-            let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
-            stream.piece(&job, &mut read, data, path, progress)?;
+            for rows in t.expected.runs.iter().cloned() {
+                let Expected { name, change, .. } = &t.expected;
+                let job = Job { name, rows, cols, from, patch: patch.as_ref(), change, to, encoder };
+                let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
+                stream.piece(&job, &mut read, data, path, progress)?;
+            }
         }
         Ok(stream.finish(&t.expected.name, to, progress, &mut notes))
     })?;
@@ -180,10 +189,13 @@ fn plan<'a>(
         return invalid(format!("the checkpoint has no tensor {first}{}", and_more(missing.len())));
     }
     let known: std::collections::HashSet<&str> = sources().map(String::as_str).collect();
-    let mut unknown = Vec::new();
+    let (mut unknown, mut skipped) = (Vec::new(), Vec::<(&str, Vec<&String>)>::new());
     for source in origin.checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
         match reason_to_skip(source, config) {
-            Some(reason) => notes.push(format!("{} is left out: {reason}", quote(source))),
+            Some(reason) => match skipped.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, names)) => names.push(source),
+                None => skipped.push((reason, vec![source])),
+            },
             None if config.fp8_tile.is_some() && fp8::is_scale(source) => {}
             None => unknown.push(source),
         }
@@ -195,6 +207,12 @@ fn plan<'a>(
             quote(first),
             and_more(unknown.len())
         ));
+    }
+    for (reason, names) in skipped {
+        notes.push(match names.as_slice() {
+            [name] => format!("{} is left out: {reason}", quote(name)),
+            all => format!("{}{} are left out: {reason}", quote(all[0]), and_more(all.len())),
+        });
     }
     let types = types(&expected, config, file_type);
     expected.into_iter().zip(types).map(|(e, to)| plan_tensor(e, origin, config.fp8_tile, to)).collect()
@@ -260,10 +278,7 @@ fn piece<'a>(
     }
     let from = match (stored.format(source)?, fp8_tile) {
         (Format::Type(ty), _) => Numbers::Type(ty),
-        (Format::Fp8, Some(tile)) => {
-            let (cols, rows) = (shape[shape.len() - 1], shape[..shape.len() - 1].iter().product());
-            Numbers::Fp8(Scales::read(checkpoint, source, [rows, cols], tile)?)
-        }
+        (Format::Fp8, Some(tile)) => Numbers::Fp8(Scales::read(checkpoint, source, shape, tile)?),
         (Format::Fp8, None) => {
             return invalid(format!(
                 "{source} is {}, but config.json has no quantization_config of FP8",

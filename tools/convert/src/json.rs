@@ -58,6 +58,17 @@ impl Object {
         self.map.get(key).filter(|v| !v.is_null())
     }
 
+    /// The same with the entries of `other`, which count more, but for those of the keys `own`.
+    pub(crate) fn overlaid(mut self, other: Object, own: &[&str]) -> Object {
+        for (key, value) in other.map {
+            let kept = value.is_null() || (own.contains(&key.as_str()) && self.get(&key).is_some());
+            if !kept {
+                self.map.insert(key, value);
+            }
+        }
+        self
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.map.iter()
     }
@@ -87,6 +98,10 @@ impl Object {
 
     pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.typed(key, "a number", |v| v.as_f64().map(|x| x as f32).filter(|x| x.is_finite()))
+    }
+
+    pub(crate) fn f64(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", Value::as_f64)
     }
 
     pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>> {

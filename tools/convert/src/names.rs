@@ -1,87 +1,169 @@
 //! Which tensors an architecture has: their names in the checkpoint, their names in GGUF, and their shapes.
 
+use crate::change::{Change, Values};
 use crate::config::{Config, Experts};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// A tensor of the model, which the checkpoint must hold.
 pub(crate) struct Expected {
     /// Name in the checkpoint; where each expert has a matrix, the names of all, in order.
     pub sources: Vec<String>,
-    /// The shape of each of them, as the checkpoint says it: `[outputs, inputs]` or `[n]`.
+    /// The shape of each of them, as the checkpoint says it: `[outputs, inputs]`, `[n]` or `[experts, outputs, inputs]`.
     pub source_shape: Vec<u64>,
+    /// Which rows of each of them become the tensor's, in this order.
+    pub runs: Vec<Range<u64>>,
+    /// What happens to the numbers of a row.
+    pub change: Change,
     /// Name in GGUF.
     pub name: String,
-    /// The same, but for `[experts, outputs, inputs]` of all experts and `[n]` of a single row.
+    /// The shape in GGUF, the contiguous size last: `[outputs, inputs]`, `[n]` or `[experts, outputs, inputs]`.
     pub shape: Vec<u64>,
+}
+
+impl Expected {
+    /// A tensor that GGUF has as the checkpoint has it.
+    pub(crate) fn plain(source: &str, name: &str, shape: &[u32]) -> Expected {
+        let shape: Vec<u64> = shape.iter().map(|&n| u64::from(n)).collect();
+        Expected {
+            sources: vec![source.into()],
+            source_shape: shape.clone(),
+            runs: vec![0..shape[..shape.len() - 1].iter().product()],
+            change: Change::default(),
+            name: name.into(),
+            shape,
+        }
+    }
 }
 
 /// Every tensor of the model, in the order in which a forward pass meets them.
 pub(crate) fn expected(c: &Config) -> Vec<Expected> {
-    let tensor = |source: &str, name: &str, shape: &[u32]| {
-        let shape: Vec<u64> = shape.iter().map(|&n| u64::from(n)).collect();
-        Expected { sources: vec![source.into()], source_shape: shape.clone(), name: name.into(), shape }
+    let norm = |source: &str, name: &str, size: u32| {
+        let values = if c.arch.is_hybrid() { Values::PlusOne } else { Values::Same };
+        Expected { change: Change { columns: None, values }, ..Expected::plain(source, name, &[size]) }
     };
-    // Both factors are at most 2^10.
-    let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-    let mut all = vec![tensor("model.embed_tokens.weight", "token_embd.weight", &[c.vocab, c.hidden])];
+    let mut all = vec![Expected::plain(EMBEDDING, "token_embd.weight", &[c.vocab, c.hidden])];
     for i in 0..c.layers {
-        let mut layer = |source: &str, name: &str, shape: &[u32]| {
-            all.push(tensor(&format!("model.layers.{i}.{source}"), &format!("blk.{i}.{name}"), shape));
+        let of_layer = |source: &str, name: &str| {
+            (format!("model.layers.{i}.{source}.weight"), format!("blk.{i}.{name}.weight"))
         };
-        layer("input_layernorm.weight", "attn_norm.weight", &[c.hidden]);
-        for (letter, rows) in [("q", q_rows), ("k", kv_rows), ("v", kv_rows)] {
-            let (source, name) = (format!("self_attn.{letter}_proj"), format!("attn_{letter}"));
-            layer(&format!("{source}.weight"), &format!("{name}.weight"), &[rows, c.hidden]);
-            if c.arch.has_biases() {
-                layer(&format!("{source}.bias"), &format!("{name}.bias"), &[rows]);
-            }
+        let layer_norm = |source: &str, name: &str, size: u32| {
+            let (source, name) = of_layer(source, name);
+            norm(&source, &name, size)
+        };
+        all.push(layer_norm("input_layernorm", "attn_norm", c.hidden));
+        match &c.hybrid {
+            Some(hybrid) if !hybrid.full_attention[i as usize] => all.extend(hybrid.delta_net(i, c.hidden)),
+            _ => all.extend(attention(c, i, layer_norm)),
         }
-        if !c.arch.has_biases() {
-            layer("self_attn.q_norm.weight", "attn_q_norm.weight", &[c.head_dim]);
-            layer("self_attn.k_norm.weight", "attn_k_norm.weight", &[c.head_dim]);
-        }
-        layer("self_attn.o_proj.weight", "attn_output.weight", &[c.hidden, q_rows]);
-        layer("post_attention_layernorm.weight", "ffn_norm.weight", &[c.hidden]);
+        let second = if c.arch.is_hybrid() { "post_attention_norm" } else { "ffn_norm" };
+        all.push(layer_norm("post_attention_layernorm", second, c.hidden));
         match &c.experts {
             Some(experts) => all.extend(of_experts(c, experts, i)),
             None => {
-                layer("mlp.gate_proj.weight", "ffn_gate.weight", &[c.ffn, c.hidden]);
-                layer("mlp.up_proj.weight", "ffn_up.weight", &[c.ffn, c.hidden]);
-                layer("mlp.down_proj.weight", "ffn_down.weight", &[c.hidden, c.ffn]);
+                let ffn = c.ffn.unwrap_or_default();
+                for (part, shape) in
+                    [("gate", [ffn, c.hidden]), ("up", [ffn, c.hidden]), ("down", [c.hidden, ffn])]
+                {
+                    let (source, name) = of_layer(&format!("mlp.{part}_proj"), &format!("ffn_{part}"));
+                    all.push(Expected::plain(&source, &name, &shape));
+                }
             }
         }
     }
-    all.push(tensor("model.norm.weight", "output_norm.weight", &[c.hidden]));
+    all.push(norm("model.norm.weight", "output_norm.weight", c.hidden));
     if !c.tied {
-        all.push(tensor("lm_head.weight", "output.weight", &[c.vocab, c.hidden]));
+        all.push(Expected::plain(HEAD, "output.weight", &[c.vocab, c.hidden]));
     }
+    all
+}
+
+/// The attention of layer `i`.
+fn attention(c: &Config, i: u32, norm: impl Fn(&str, &str, u32) -> Expected) -> Vec<Expected> {
+    let tensor = |source: &str, name: &str, shape: &[u32]| {
+        Expected::plain(&format!("model.layers.{i}.self_attn.{source}"), &format!("blk.{i}.{name}"), shape)
+    };
+    // Both factors are at most 2^10.
+    let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+    // Each query of a hybrid has a gate of the same size after it.
+    let gated = if c.arch.is_hybrid() { 2 } else { 1 };
+    let mut all = Vec::new();
+    for (letter, rows) in [("q", q_rows * gated), ("k", kv_rows), ("v", kv_rows)] {
+        let (source, name) = (format!("{letter}_proj"), format!("attn_{letter}"));
+        all.push(tensor(&format!("{source}.weight"), &format!("{name}.weight"), &[rows, c.hidden]));
+        if c.arch.has_biases() {
+            all.push(tensor(&format!("{source}.bias"), &format!("{name}.bias"), &[rows]));
+        }
+    }
+    if !c.arch.has_biases() {
+        all.push(norm("self_attn.q_norm", "attn_q_norm", c.head_dim));
+        all.push(norm("self_attn.k_norm", "attn_k_norm", c.head_dim));
+    }
+    all.push(tensor("o_proj.weight", "attn_output.weight", &[c.hidden, q_rows]));
     all
 }
 
 /// The experts of layer `i`, and what chooses among them.
 fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
-    let Experts { count, ffn, shared_ffn, .. } = *experts;
-    let tensor = |sources: Vec<String>, source_shape: &[u32], name: &str, shape: &[u32]| {
-        let sources = sources.iter().map(|source| format!("model.layers.{i}.mlp.{source}.weight")).collect();
-        let sizes = |shape: &[u32]| shape.iter().map(|&n| u64::from(n)).collect();
-        let name = format!("blk.{i}.{name}.weight");
-        Expected { sources, source_shape: sizes(source_shape), name, shape: sizes(shape) }
+    let Experts { count, ffn, shared_ffn, packed, .. } = *experts;
+    let tensor = |source: &str, name: &str, shape: &[u32]| {
+        Expected::plain(&format!("model.layers.{i}.mlp.{source}"), &format!("blk.{i}.{name}.weight"), shape)
     };
-    let (up, down) = (|ffn| [ffn, c.hidden], |ffn| [c.hidden, ffn]);
-    let router = [count, c.hidden];
-    let mut all = vec![tensor(vec!["gate".into()], &router, "ffn_gate_inp", &router)];
-    for (part, [rows, cols]) in [("gate", up(ffn)), ("up", up(ffn)), ("down", down(ffn))] {
-        let sources = (0..count).map(|x| format!("experts.{x}.{part}_proj")).collect();
-        all.push(tensor(sources, &[rows, cols], &format!("ffn_{part}_exps"), &[count, rows, cols]));
+    let shapes = |ffn| [("gate", [ffn, c.hidden]), ("up", [ffn, c.hidden]), ("down", [c.hidden, ffn])];
+    let mut all = vec![tensor("gate.weight", "ffn_gate_inp", &[count, c.hidden])];
+    for (part, [rows, cols]) in shapes(ffn) {
+        let stack = |source: &str| tensor(source, &format!("ffn_{part}_exps"), &[count, rows, cols]);
+        all.push(match (packed, part) {
+            (false, _) => {
+                let sources =
+                    (0..count).map(|x| format!("model.layers.{i}.mlp.experts.{x}.{part}_proj.weight"));
+                Expected {
+                    sources: sources.collect(),
+                    source_shape: [rows, cols].map(u64::from).to_vec(),
+                    runs: vec![0..u64::from(rows)],
+                    ..stack("")
+                }
+            }
+            (true, "down") => stack("experts.down_proj"),
+            (true, _) => {
+                // Of each expert the rows of its gate, then those of `up`.
+                let (count, ffn) = (u64::from(count), u64::from(ffn));
+                let first = if part == "up" { ffn } else { 0 };
+                Expected {
+                    source_shape: vec![count, 2 * ffn, cols.into()],
+                    runs: (0..count).map(|x| x * 2 * ffn + first..x * 2 * ffn + first + ffn).collect(),
+                    ..stack("experts.gate_up_proj")
+                }
+            }
+        });
     }
     if let Some(ffn) = shared_ffn {
-        let gate = vec!["shared_expert_gate".into()];
-        all.push(tensor(gate, &[1, c.hidden], "ffn_gate_inp_shexp", &[c.hidden]));
-        for (part, shape) in [("gate", up(ffn)), ("up", up(ffn)), ("down", down(ffn))] {
-            let source = vec![format!("shared_expert.{part}_proj")];
-            all.push(tensor(source, &shape, &format!("ffn_{part}_shexp"), &shape));
+        let gate = tensor("shared_expert_gate.weight", "ffn_gate_inp_shexp", &[c.hidden]);
+        all.push(Expected { source_shape: vec![1, c.hidden.into()], ..gate });
+        for (part, shape) in shapes(ffn) {
+            let source = format!("shared_expert.{part}_proj.weight");
+            all.push(tensor(&source, &format!("ffn_{part}_shexp"), &shape));
         }
     }
     all
+}
+
+/// Whether a checkpoint with these tensors has the matrices of all experts in one tensor.
+pub(crate) fn has_packed_experts<T>(tensors: &BTreeMap<String, T>) -> bool {
+    tensors.contains_key("model.layers.0.mlp.experts.gate_up_proj")
+}
+
+/// The name that a tensor of the text part has in a model without other parts.
+pub(crate) fn of_text_model(name: &str) -> Cow<'_, str> {
+    match (name.strip_prefix("model.language_model."), name.strip_prefix("language_model.")) {
+        (Some(rest), _) => Cow::Owned(format!("model.{rest}")),
+        (None, Some(rest)) => Cow::Borrowed(rest),
+        (None, None) => Cow::Borrowed(name),
+    }
 }
 
 /// Why a tensor outside of [`expected`] may be left out, or `None` if nobody knows what it is.
@@ -89,8 +171,14 @@ pub(crate) fn reason_to_skip(source: &str, c: &Config) -> Option<&'static str> {
     if source.ends_with(".rotary_emb.inv_freq") {
         return Some("computed from rope_theta");
     }
-    if source == "lm_head.weight" && c.tied {
+    if source == HEAD && c.tied {
         return Some("the embeddings are tied");
+    }
+    if c.arch.is_hybrid() && source.starts_with("mtp.") {
+        return Some("part of what guesses tokens ahead");
+    }
+    if c.arch.is_hybrid() && (source.starts_with("model.visual.") || source.starts_with("visual.")) {
+        return Some("part of what sees images");
     }
     None
 }

@@ -41,13 +41,13 @@ struct Added {
 
 impl Vocab {
     /// `rows` is the number of embedding rows; ids without a token get a placeholder that is never sampled.
-    pub(crate) fn read(dir: &Path, rows: u32) -> Result<Vocab> {
+    /// `pre` is how words are split if there is no tokenizer.json to say it.
+    pub(crate) fn read(dir: &Path, rows: u32, pre: &'static str) -> Result<Vocab> {
         let mut vocab = Vocab {
             tokens: vec![String::new(); rows as usize],
             types: vec![TokenType::Unused; rows as usize],
             merges: Vec::new(),
-            // A vocabulary without tokenizer.json is of an age when there was only this one.
-            pre: "qwen2",
+            pre,
             notes: Vec::new(),
             ids: HashMap::new(),
         };

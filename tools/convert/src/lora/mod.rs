@@ -10,7 +10,7 @@ mod scaling;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
 use crate::json::{Object, quote};
-use crate::names::Expected;
+use crate::names::{EMBEDDING, Expected, HEAD, of_text_model};
 pub(crate) use patch::Patch;
 use scaling::Scaling;
 use serde_json::Value;
@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-pub(crate) const HEAD: &str = "lm_head.weight";
 /// Settings of adapters that change more than `W` by `B·A`.
 const DOES_NOT_MERGE: [&str; 10] = [
     "use_qalora",
@@ -51,6 +49,8 @@ pub(crate) struct Adapter {
 /// The names, in the adapter's file, of what changes a matrix.
 #[derive(Default)]
 struct Parts {
+    /// The module that the matrix belongs to, as the adapter calls it.
+    module: String,
     /// `[r, cols]`; of embeddings `[r, rows]`
     a: Option<String>,
     /// `[rows, r]`; of embeddings `[cols, r]`
@@ -163,6 +163,7 @@ impl Adapter {
             if bare.contains("lora_") {
                 return invalid(format!("{WEIGHTS}: {} is of an unknown kind", quote(&name)));
             }
+            let bare = of_text_model(&bare).into_owned();
             if let Some(other) = self.replaced.get(&bare) {
                 return invalid(format!("{WEIGHTS} holds both {} and {}", quote(other), quote(&name)));
             }
@@ -173,7 +174,8 @@ impl Adapter {
             Kind::Rows => Some(trained_tokens(config, module)?),
             _ => None,
         };
-        let all = self.changes.entry(format!("{module}.weight")).or_default();
+        let all = self.changes.entry(format!("{}.weight", of_text_model(module))).or_default();
+        all.module = module.to_string();
         let slot = match kind {
             Kind::A | Kind::EmbeddingA => &mut all.a,
             Kind::B | Kind::EmbeddingB => &mut all.b,
@@ -278,7 +280,7 @@ impl Adapter {
             invalid(format!("the adapter's {what} of {name} {found}, and should have {wanted:?}"))
         };
         if parts.a.is_some() || parts.b.is_some() {
-            let rank = self.scaling.rank(module_of(name));
+            let rank = self.scaling.rank(&parts.module);
             let (a, b) = match parts.of_embedding {
                 true => ([rank, rows], [cols, rank]),
                 false => ([rank, cols], [rows, rank]),
@@ -319,10 +321,12 @@ impl Adapter {
         let mut patch = Patch::default();
         if let Some(module) = source.strip_suffix(".bias") {
             let parts = self.changes.get(&format!("{module}.weight"));
-            let Some(bias) = parts.and_then(|parts| parts.bias.as_ref()) else { return Ok(None) };
+            let Some((bias, parts)) = parts.and_then(|parts| Some((parts.bias.as_ref()?, parts))) else {
+                return Ok(None);
+            };
             patch.rank = 1;
             patch.a = self.numbers(bias)?;
-            patch.b = vec![self.scaling.of(module)];
+            patch.b = vec![self.scaling.of(&parts.module)];
             return Ok(Some(patch));
         }
         let Some(parts) = self.changes.get(source) else { return Ok(None) };
@@ -335,7 +339,7 @@ impl Adapter {
                 true => (transposed(&b, rank), transposed(&a, shape[1] as usize)),
                 false => (a, b),
             };
-            let scale = self.scaling.of(module_of(source));
+            let scale = self.scaling.of(&parts.module);
             patch.b.iter_mut().for_each(|b| *b *= scale);
             patch.rank = rank;
         }

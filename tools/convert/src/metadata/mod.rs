@@ -23,8 +23,10 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("block_count", c.layers.into());
     set("context_length", c.context.into());
     set("embedding_length", c.hidden.into());
-    set("feed_forward_length", c.ffn.into());
-    if let Some(Experts { count, used, ffn, shared_ffn, normalise }) = c.experts {
+    if let Some(ffn) = c.ffn {
+        set("feed_forward_length", ffn.into());
+    }
+    if let Some(Experts { count, used, ffn, shared_ffn, normalise, .. }) = c.experts {
         set("expert_count", count.into());
         set("expert_used_count", used.into());
         set("expert_feed_forward_length", ffn.into());
@@ -41,6 +43,24 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("attention.value_length", c.head_dim.into());
     set("attention.layer_norm_rms_epsilon", c.eps.into());
     set("rope.freq_base", c.rope_theta.into());
+    if let Some(hybrid) = &c.hybrid {
+        set("rope.dimension_count", hybrid.rotated.into());
+        if let Some(sections) = hybrid.sections {
+            set("rope.dimension_sections", sections.to_vec().into());
+        }
+        set("ssm.conv_kernel", hybrid.kernel.into());
+        set("ssm.state_size", hybrid.keys.dim.into());
+        set("ssm.group_count", hybrid.keys.count.into());
+        set("ssm.time_step_rank", hybrid.values.count.into());
+        set("ssm.inner_size", hybrid.values.len().into());
+        match hybrid.interval() {
+            Some(interval) => set("full_attention_interval", interval.into()),
+            None => {
+                let recurrent: Vec<bool> = hybrid.full_attention.iter().map(|full| !full).collect();
+                set("attention.recurrent_layers", recurrent.into());
+            }
+        }
+    }
     match c.scaling {
         RopeScaling::None => {}
         RopeScaling::Linear { factor } => {
