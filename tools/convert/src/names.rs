@@ -1,6 +1,7 @@
 //! Which tensors an architecture has: their names in the checkpoint, their names in GGUF, and their shapes.
 
-use crate::config::{Config, Experts};
+use crate::config::{Arch, Config, Experts};
+use crate::qwen;
 
 /// A tensor of the model, which the checkpoint must hold.
 pub(crate) struct Expected {
@@ -16,6 +17,9 @@ pub(crate) struct Expected {
 
 /// Every tensor of the model, in the order in which a forward pass meets them.
 pub(crate) fn expected(c: &Config) -> Vec<Expected> {
+    if c.arch == Arch::Qwen {
+        return qwen::expected(c);
+    }
     let tensor = |source: &str, name: &str, shape: &[u32]| {
         let shape: Vec<u64> = shape.iter().map(|&n| u64::from(n)).collect();
         Expected { sources: vec![source.into()], source_shape: shape.clone(), name: name.into(), shape }
@@ -92,5 +96,5 @@ pub(crate) fn reason_to_skip(source: &str, c: &Config) -> Option<&'static str> {
     if source == "lm_head.weight" && c.tied {
         return Some("the embeddings are tied");
     }
-    None
+    if c.arch == Arch::Qwen { qwen::reason_to_skip(source) } else { None }
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name and architecture of every fixture.
+/// Name and architecture of every fixture that transformers has made.
 pub(crate) const FIXTURES: [(&str, &str); 9] = [
     ("qwen2-gqa", "qwen2"),
     ("qwen2-outliers", "qwen2"),
