@@ -143,7 +143,7 @@ fn up_to_the_trained_length_the_limit_changes_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let model = load(dir.path(), NAME, "q8_0");
     let cpu = qwip::cpu(1).expect("a CPU");
-    let mut last = |context| {
+    let last = |context| {
         let options = SessionOptions { context, ..options(KvType::F16, 512) };
         let mut session = Session::new(model.clone(), cpu.clone(), &options).expect("a session");
         session.extend(&fixture_tokens(NAME), &Cancel::new(), &mut |_| {}).expect("logits");
