@@ -68,7 +68,7 @@ pub fn generate(
     sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Generated> {
     let mut tokens = Vec::new();
-    let mut detokenizer = Detokenizer::new(options.show_control);
+    let mut detokenizer = Detokenizer::after(tokenizer, session.tokens(), options.show_control);
     let mut stops = StopStrings::new(&options.stop);
     let mut text = String::new();
     if options.max_tokens == Some(0) {

@@ -20,6 +20,7 @@ use crate::model::{Config, Model, RopeFrequencies};
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
     /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length.
+    /// First-generation Qwen answers differently with another limit beyond that length ([`crate::model::Rope::within`]).
     pub context: usize,
     /// Tokens of a prompt evaluated in one slice, up to [`Session::MAX_BATCH`]; more is faster and takes more memory.
     /// 0 takes 512, or fewer where the intermediate results of so many would need more than 80 MiB.
@@ -117,7 +118,7 @@ impl Session {
                 CacheTypes::for_model(&model, options.k_type, options.v_type),
                 options.snapshots,
             )?,
-            rope: RopeFrequencies::new(&config.rope),
+            rope: RopeFrequencies::new(&config.rope.within(context)),
             context,
             batch: if options.batch == 0 { default_batch(config) } else { options.batch },
             tokens: Vec::new(),
@@ -421,6 +422,7 @@ mod tests {
             context: 32768,
             eps: 1e-6,
             rope: Rope { theta: 1e6, rotated: 64, scaling: Scaling::None },
+            logn: None,
         };
         let wide =
             Config { embedding: 3584, ffn: 18944, heads: 28, kv_heads: 4, head_dim: 128, ..small.clone() };

@@ -12,7 +12,9 @@ use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 11] = [
+    "codeqwen-pieces",
+    "qwen1-fused",
     "qwen2-gqa",
     "qwen2-outliers",
     "qwen2-sharded",

@@ -12,7 +12,7 @@ use super::{Backend, Batch, HeadNorms, LogitRows};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
 use crate::kv::{KvCache, Recurrent};
-use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencies, Weight};
+use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencies, Weight, logn};
 
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
@@ -33,6 +33,7 @@ pub struct Buffers {
     share: Vec<f32>, // [n, 1], how much the shared expert counts
     cos: Vec<f32>, // [n, rotated / 2]
     sin: Vec<f32>, // [n, rotated / 2]
+    growth: Vec<f32>, // [n], by what queries are multiplied; empty where none grows
     logits: Vec<f32>, // [rows, vocab], at most LOGIT_ROWS of them
 }
 
@@ -131,6 +132,10 @@ impl<'a> CpuBackend<'a> {
         sink: &'a mut LogitSink<'a>,
     ) -> CpuBackend<'a> {
         rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
+        buffers.growth.clear();
+        if let Some(trained) = config.logn.filter(|&trained| start + n > trained) {
+            buffers.growth.extend((start..start + n).map(|position| logn(position, trained)));
+        }
         CpuBackend { cpu, file, config, kv, memory, snapshot, b: buffers, start, n, cancel, sink }
     }
 
@@ -195,6 +200,9 @@ impl Backend for CpuBackend<'_> {
         }
         ops::rope::rope_rows(self.cpu, &mut b.q, c.heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
         ops::rope::rope_rows(self.cpu, &mut b.k, c.kv_heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
+        for (q, growth) in b.q.chunks_exact_mut(c.heads * c.head_dim).zip(&b.growth) {
+            q.iter_mut().for_each(|q| *q *= growth);
+        }
         let width = c.kv_heads * c.head_dim;
         for (i, (k, v)) in b.k.chunks_exact(width).zip(b.v.chunks_exact(width)).enumerate() {
             for (head, (k, v)) in k.chunks_exact(c.head_dim).zip(v.chunks_exact(c.head_dim)).enumerate() {

@@ -41,6 +41,8 @@ pub struct Config {
     pub eps: f32,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// The length beyond which queries grow ([`super::logn`]), where they do; 2 or more.
+    pub logn: Option<usize>,
 }
 
 /// How many layers at the end guess further tokens.
@@ -101,6 +103,7 @@ impl Config {
             "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
             "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
             "qwen35moe" | "qwen3next" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen" => (half_of_both(&keys)?, None),
             _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
         };
         let hybrid = match arch {
@@ -148,10 +151,32 @@ impl Config {
         }
         let context = keys.optional("context_length", limits::MAX_CONTEXT)?.unwrap_or(2048);
         let eps_key = "attention.layer_norm_rms_epsilon";
-        let eps =
-            keys.float(eps_key, 0.0..=1.0)?.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
+        let eps = match keys.float(eps_key, 0.0..=1.0)? {
+            // llama.cpp's converter gives first-generation Qwen the other norm's key.
+            None if arch == "qwen" => keys.float("attention.layer_norm_epsilon", 0.0..=1.0)?,
+            eps => eps,
+        };
+        let eps = eps.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
         let theta = keys.float("rope.freq_base", limits::ROPE_BASE)?.unwrap_or(10000.0);
-        let scaling = read_scaling(&keys, context)?;
+        let mut scaling = read_scaling(&keys, context)?;
+        let mut logn = None;
+        if arch == "qwen" {
+            // Keys of our own, which other programs do not know and a scaling type of its own would keep from loading the
+            // file. llama.cpp's converter says nothing: of the released models those with a base of 10000 have both, and
+            // 72B, with its base of a million, neither.
+            let usual = theta == 10000.0;
+            let on = |key| Ok::<bool, Error>(keys.gguf.bool(&keys.name(key))?.unwrap_or(usual));
+            if on("rope.dynamic_ntk")? && scaling == Scaling::None {
+                scaling = Scaling::DynamicNtk { trained: context };
+            }
+            if on("attention.logn")? {
+                logn = Some(context);
+            }
+        }
+        if logn == Some(1) {
+            let (found, want) = ("1".into(), "2 or more, since attention.logn is on".into());
+            return Err(Error::BadValue { key: keys.name("context_length"), found, want });
+        }
         Ok(Config {
             layers,
             mtp_layers,
@@ -166,8 +191,20 @@ impl Config {
             context,
             eps,
             rope: Rope { theta, rotated, scaling },
+            logn,
         })
     }
+}
+
+/// The width of the feed-forward part of first-generation Qwen, whose key counts gate and up projection together.
+fn half_of_both(keys: &Keys<'_>) -> Result<usize> {
+    let key = "feed_forward_length";
+    let both = keys.required(key, limits::MAX_FFN)?;
+    if both % 2 != 0 {
+        let want = "an even number: both halves of the feed-forward part".into();
+        return Err(Error::BadValue { key: keys.name(key), found: both.to_string(), want });
+    }
+    Ok(both / 2)
 }
 
 fn read_scaling(keys: &Keys<'_>, context: usize) -> Result<Scaling> {

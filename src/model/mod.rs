@@ -6,6 +6,7 @@
 mod config;
 mod delta;
 mod experts;
+mod qwen;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
@@ -22,7 +23,7 @@ use qwip_cpu::fpenv::IeeeDefaults;
 pub use config::Config;
 pub use delta::{DeltaNet, Hybrid, RateInputs};
 pub use experts::{ExpertSizes, Experts, SharedExpert};
-pub use rope::{Rope, RopeFrequencies, Scaling};
+pub use rope::{Rope, RopeFrequencies, Scaling, logn};
 pub use weights::{ExpertLinear, Linear, Weight};
 
 use qwip_quant::limits;
@@ -33,7 +34,7 @@ use crate::file::ModelFile;
 use weights::Loader;
 
 /// The architectures that run, as `general.architecture` spells them.
-pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen3, qwen35, qwen35moe, qwen3moe, qwen3next";
+pub const ARCHITECTURES: &str = "qwen, qwen2, qwen2moe, qwen3, qwen35, qwen35moe, qwen3moe, qwen3next";
 
 /// A model: its file, its sizes and where its weights lie.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub struct Model {
 
 #[derive(Debug)]
 enum Weights {
+    Qwen(qwen::Qwen),
     Qwen2(qwen2::Qwen2),
     Qwen2Moe(qwen2moe::Qwen2Moe),
     Qwen3(qwen3::Qwen3),
@@ -75,6 +77,7 @@ impl Model {
         let vocab = vocabulary_size(&file)?;
         let config = Config::read(&file, arch, vocab)?;
         let weights = match arch {
+            "qwen" => Weights::Qwen(qwen::Qwen::load(&loader, &config)?),
             "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
             "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, &config)?),
             "qwen3" => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
@@ -116,6 +119,7 @@ impl Model {
     /// `general.architecture`.
     pub fn architecture(&self) -> &'static str {
         match self.weights {
+            Weights::Qwen(_) => "qwen",
             Weights::Qwen2(_) => "qwen2",
             Weights::Qwen2Moe(_) => "qwen2moe",
             Weights::Qwen3(_) => "qwen3",
@@ -135,6 +139,7 @@ impl Model {
     pub fn largest_key_biases(&self) -> Vec<f32> {
         let largest = |key: &Linear| key.bias.iter().flatten().fold(0.0, |m: f32, b| m.max(b.abs()));
         match &self.weights {
+            Weights::Qwen(w) => w.keys().map(largest).collect(),
             Weights::Qwen2(w) => w.keys().map(largest).collect(),
             Weights::Qwen2Moe(w) => w.keys().map(largest).collect(),
             Weights::Qwen3(w) => w.keys().map(largest).collect(),
@@ -147,6 +152,7 @@ impl Model {
     /// Runs one batch of tokens through the model.
     pub fn forward<B: Backend>(&self, backend: &mut B, batch: &Batch<'_>) -> Result<()> {
         match &self.weights {
+            Weights::Qwen(w) => qwen::forward(w, &self.config, backend, batch),
             Weights::Qwen2(w) => qwen2::forward(w, &self.config, backend, batch),
             Weights::Qwen2Moe(w) => qwen2moe::forward(w, &self.config, backend, batch),
             Weights::Qwen3(w) => qwen3::forward(w, &self.config, backend, batch),

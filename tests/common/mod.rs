@@ -15,7 +15,11 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 pub fn fixture_tokens(name: &str) -> Vec<u32> {
-    let text = std::fs::read_to_string(folder(name).join("tokens.txt")).expect("tokens.txt");
+    tokens_of(name, "tokens.txt")
+}
+
+pub fn tokens_of(name: &str, file: &str) -> Vec<u32> {
+    let text = std::fs::read_to_string(folder(name).join(file)).expect("tokens");
     text.split([' ', ',', '\n']).filter(|s| !s.is_empty()).map(|s| s.parse().expect("an id")).collect()
 }
 

@@ -37,6 +37,7 @@ struct Shape {
     /// Whether the embedding is the output matrix too.
     tied: bool,
     context: u32,
+    theta: f32,
 }
 
 /// Of a layer: how many, how many a token uses, and their width; the shared one, where the architecture has it, is as wide
@@ -49,7 +50,20 @@ struct Experts {
 }
 
 #[rustfmt::skip]
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 23] = [
+    first("qwen-1.8b", 2048, 24, 16, 5504, 151936).with(8192, 1e4),
+    first("qwen-7b", 4096, 32, 32, 11008, 151936).with(8192, 1e4),
+    first("qwen-14b", 5120, 40, 40, 13696, 152064).with(2048, 1e4),
+    first("qwen-72b", 8192, 80, 64, 24576, 152064),
+    shape("qwen1.5-0.5b", "qwen2", 1024, 24, [16, 16, 64], 2816, 151936, true),
+    shape("qwen1.5-1.8b", "qwen2", 2048, 24, [16, 16, 128], 5504, 151936, false),
+    shape("qwen1.5-4b", "qwen2", 2560, 40, [20, 20, 128], 6912, 151936, false),
+    shape("qwen1.5-7b", "qwen2", 4096, 32, [32, 32, 128], 11008, 151936, false),
+    shape("qwen1.5-14b", "qwen2", 5120, 40, [40, 40, 128], 13696, 152064, false),
+    shape("qwen1.5-32b", "qwen2", 5120, 64, [40, 8, 128], 27392, 152064, false),
+    shape("qwen1.5-72b", "qwen2", 8192, 80, [64, 64, 128], 24576, 152064, false),
+    shape("qwen1.5-110b", "qwen2", 8192, 80, [64, 8, 128], 49152, 152064, false),
+    shape("codeqwen1.5-7b", "qwen2", 4096, 32, [32, 4, 128], 13440, 92416, false).with(65536, 1e6),
     shape("qwen2.5-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
     shape("qwen2.5-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
     shape("qwen2.5-3b", "qwen2", 2048, 36, [16, 2, 128], 11008, 151936, true),
@@ -73,7 +87,7 @@ const fn shape(
     vocab: usize,
     tied: bool,
 ) -> Shape {
-    let context = if arch.as_bytes()[4] == b'3' { 40960 } else { 32768 };
+    let context = if let [.., b'3'] | [.., b'3', b'm', b'o', b'e'] = arch.as_bytes() { 40960 } else { 32768 };
     let [heads, kv_heads, head_dim] = heads;
     Shape {
         name,
@@ -88,12 +102,29 @@ const fn shape(
         vocab,
         tied,
         context,
+        theta: 1e6,
     }
+}
+
+/// First-generation Qwen: every one of its `heads` of 128 has keys of its own.
+const fn first(
+    name: &'static str,
+    embedding: usize,
+    layers: usize,
+    heads: usize,
+    ffn: usize,
+    vocab: usize,
+) -> Shape {
+    shape(name, "qwen", embedding, layers, [heads, heads, 128], ffn, vocab, false)
 }
 
 impl Shape {
     const fn of_experts(self, count: usize, used: usize, ffn: usize) -> Shape {
         Shape { experts: Some(Experts { count, used, ffn }), ..self }
+    }
+
+    const fn with(self, context: u32, theta: f32) -> Shape {
+        Shape { context, theta, ..self }
     }
 }
 
@@ -206,9 +237,13 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
         matrix("output.weight".into(), s.vocab, s.embedding);
     }
     for i in 0..s.layers {
-        matrix(format!("blk.{i}.attn_q.weight"), q, s.embedding);
-        matrix(format!("blk.{i}.attn_k.weight"), kv, s.embedding);
-        matrix(format!("blk.{i}.attn_v.weight"), kv, s.embedding);
+        if s.arch == "qwen" {
+            matrix(format!("blk.{i}.attn_qkv.weight"), q + 2 * kv, s.embedding);
+        } else {
+            matrix(format!("blk.{i}.attn_q.weight"), q, s.embedding);
+            matrix(format!("blk.{i}.attn_k.weight"), kv, s.embedding);
+            matrix(format!("blk.{i}.attn_v.weight"), kv, s.embedding);
+        }
         matrix(format!("blk.{i}.attn_output.weight"), s.embedding, q);
         let feed_forward = match (s.experts, s.arch) {
             (None, _) => Some(""),
@@ -241,7 +276,9 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
         if s.arch == "qwen2moe" {
             vector(format!("blk.{i}.ffn_gate_inp_shexp.weight"), s.embedding, 0.0, 0.02);
         }
-        if s.arch.starts_with("qwen2") {
+        if s.arch == "qwen" {
+            vector(format!("blk.{i}.attn_qkv.bias"), q + 2 * kv, 0.0, 0.02);
+        } else if s.arch.starts_with("qwen2") {
             vector(format!("blk.{i}.attn_q.bias"), q, 0.0, 0.02);
             vector(format!("blk.{i}.attn_k.bias"), kv, 0.0, 0.02);
             vector(format!("blk.{i}.attn_v.bias"), kv, 0.0, 0.02);
@@ -262,13 +299,20 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
     writer.set(&key("block_count"), s.layers as u32);
     writer.set(&key("context_length"), s.context);
     writer.set(&key("embedding_length"), s.embedding as u32);
-    writer.set(&key("feed_forward_length"), s.ffn as u32);
+    // First-generation Qwen counts gate and up projection together.
+    writer.set(&key("feed_forward_length"), (s.ffn * if s.arch == "qwen" { 2 } else { 1 }) as u32);
     writer.set(&key("attention.head_count"), s.heads as u32);
     writer.set(&key("attention.head_count_kv"), s.kv_heads as u32);
     writer.set(&key("attention.key_length"), s.head_dim as u32);
     writer.set(&key("attention.value_length"), s.head_dim as u32);
     writer.set(&key("attention.layer_norm_rms_epsilon"), 1e-6f32);
-    writer.set(&key("rope.freq_base"), 1e6f32);
+    writer.set(&key("rope.freq_base"), s.theta);
+    if s.arch == "qwen" {
+        writer.set(&key("rope.dimension_count"), s.head_dim as u32);
+    }
+    // There is no vocabulary, which other programs want to be told.
+    writer.set("tokenizer.ggml.model", "none");
+    writer.set(&key("vocab_size"), s.vocab as u32);
     if let Some(Experts { count, used, ffn }) = s.experts {
         writer.set(&key("expert_count"), count as u32);
         writer.set(&key("expert_used_count"), used as u32);
@@ -356,6 +400,9 @@ mod tests {
         let (shape, ty) = parse("Qwen2.5-0.5B:q4_0").unwrap();
         assert_eq!((shape.embedding, shape.context, ty), (896, 32768, TensorType::Q4_0));
         assert_eq!(parse("qwen3-4b:bf16").unwrap().0.context, 40960);
+        assert_eq!(parse("qwen3-30b-a3b:bf16").unwrap().0.context, 40960);
+        let old = parse("qwen-14b:q4_0").unwrap().0;
+        assert_eq!((old.arch, old.context, old.theta, old.kv_heads), ("qwen", 2048, 1e4, 40));
         assert_eq!(parse("qwen3-4b:q8_0:2layers").unwrap().0.layers, 2);
         for wrong in [
             "qwen9:q4_0",
@@ -381,7 +428,7 @@ mod tests {
     fn what_is_written_is_a_model() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
-        for arch in ["qwen3", "qwen2moe", "qwen3moe"] {
+        for arch in ["qwen", "qwen3", "qwen2moe", "qwen3moe"] {
             let mut tiny = shape("t", arch, 64, 1, [4, 2, 32], 128, 64, false);
             if arch.ends_with("moe") {
                 tiny = tiny.of_experts(5, 2, 32);

@@ -4,15 +4,17 @@ use crate::error::{Result, invalid};
 use crate::fp8;
 use crate::hybrid::Hybrid;
 use crate::json::{Object, kind, quote};
+use crate::qwen::{self, LongContext};
 use qwip_quant::limits;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-const FILE: &str = "config.json";
+pub(crate) const FILE: &str = "config.json";
 
 /// The architectures that convert, by their name in GGUF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arch {
+    Qwen,
     Qwen2,
     Qwen2Moe,
     Qwen3,
@@ -24,7 +26,8 @@ pub(crate) enum Arch {
 
 impl Arch {
     /// (class in config.json, architecture)
-    const KNOWN: [(&'static str, Arch); 9] = [
+    const KNOWN: [(&'static str, Arch); 10] = [
+        ("QWenLMHeadModel", Arch::Qwen),
         ("Qwen2ForCausalLM", Arch::Qwen2),
         ("Qwen2MoeForCausalLM", Arch::Qwen2Moe),
         ("Qwen3ForCausalLM", Arch::Qwen3),
@@ -38,6 +41,7 @@ impl Arch {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Arch::Qwen => "qwen",
             Arch::Qwen2 => "qwen2",
             Arch::Qwen2Moe => "qwen2moe",
             Arch::Qwen3 => "qwen3",
@@ -73,7 +77,7 @@ impl Arch {
 
     /// Whether queries, keys and values have biases; where they have none, queries and keys have norms.
     pub(crate) const fn has_biases(self) -> bool {
-        matches!(self, Arch::Qwen2 | Arch::Qwen2Moe)
+        matches!(self, Arch::Qwen | Arch::Qwen2 | Arch::Qwen2Moe)
     }
 
     pub(crate) fn from_class(class: &str) -> Result<Arch> {
@@ -129,6 +133,8 @@ pub(crate) struct Config {
     pub eps: f32,
     pub rope_theta: f32,
     pub scaling: RopeScaling,
+    /// Of first-generation Qwen.
+    pub long: Option<LongContext>,
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
@@ -156,6 +162,10 @@ impl Config {
             Some(serde_json::Value::String(class)) => class,
             _ => return invalid(format!("{FILE}: architectures must name a class")),
         })?;
+        if arch == Arch::Qwen {
+            let fp8_tile = fp8_tile(&c)?;
+            return Ok(Config { fp8_tile, ..qwen::config(&c)? });
+        }
         refuse_what_we_cannot_keep(&c, arch)?;
         let fp8_tile = fp8_tile(&c)?;
 
@@ -232,6 +242,7 @@ impl Config {
             eps,
             rope_theta,
             scaling,
+            long: None,
             tied: c.bool("tie_word_embeddings")?.unwrap_or(false),
             bos: token_ids(&c, "bos_token_id")?.first().copied(),
             eos: token_ids(&c, "eos_token_id")?,
@@ -330,14 +341,14 @@ impl Object {
     }
 }
 
-fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {
+pub(crate) fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {
     match u32::try_from(n) {
         Ok(n) if (1..=max).contains(&(n as usize)) => Ok(n),
         _ => invalid(format!("{}: {key} must be between 1 and {max}, found {n}", c.place)),
     }
 }
 
-fn within(c: &Object, key: &str, x: f32, range: RangeInclusive<f32>) -> Result<f32> {
+pub(crate) fn within(c: &Object, key: &str, x: f32, range: RangeInclusive<f32>) -> Result<f32> {
     if range.contains(&x) {
         return Ok(x);
     }

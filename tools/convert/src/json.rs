@@ -15,8 +15,8 @@ pub(crate) struct Object {
     map: Map<String, Value>,
 }
 
-/// The text of `dir/name`, or `None` if there is no such file.
-pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
+/// The bytes of `dir/name`, or `None` if there is no such file.
+pub(crate) fn read_bytes(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -28,6 +28,12 @@ pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
     if bytes.len() as u64 > MAX_BYTES {
         return invalid(format!("{name} is larger than {MAX_BYTES} bytes"));
     }
+    Ok(Some(bytes))
+}
+
+/// The text of `dir/name`, or `None` if there is no such file.
+pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
+    let Some(bytes) = read_bytes(dir, name)? else { return Ok(None) };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(e) => invalid(format!("{name} is not UTF-8 at byte {}", e.utf8_error().valid_up_to())),

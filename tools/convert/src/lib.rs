@@ -21,8 +21,11 @@ mod names;
 mod output;
 mod pre;
 pub mod quantize;
+mod qwen;
+mod sentencepiece;
 mod source;
 mod stream;
+mod tiktoken;
 mod verify;
 mod vocab;
 

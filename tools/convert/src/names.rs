@@ -1,7 +1,8 @@
 //! Which tensors an architecture has: their names in the checkpoint, their names in GGUF, and their shapes.
 
 use crate::change::{Change, Values};
-use crate::config::{Config, Experts};
+use crate::config::{Arch, Config, Experts};
+use crate::qwen;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,6 +43,9 @@ impl Expected {
 
 /// Every tensor of the model, in the order in which a forward pass meets them.
 pub(crate) fn expected(c: &Config) -> Vec<Expected> {
+    if c.arch == Arch::Qwen {
+        return qwen::expected(c);
+    }
     let norm = |source: &str, name: &str, size: u32| {
         let values = if c.arch.is_hybrid() { Values::PlusOne } else { Values::Same };
         Expected { change: Change { columns: None, values }, ..Expected::plain(source, name, &[size]) }
@@ -180,5 +184,5 @@ pub(crate) fn reason_to_skip(source: &str, c: &Config) -> Option<&'static str> {
     if c.arch.is_hybrid() && (source.starts_with("model.visual.") || source.starts_with("visual.")) {
         return Some("part of what sees images");
     }
-    None
+    if c.arch == Arch::Qwen { qwen::reason_to_skip(source) } else { None }
 }

@@ -34,9 +34,12 @@ fn gguf_name(source: &str) -> String {
         "model.embed_tokens.weight" => return "token_embd.weight".into(),
         "model.norm.weight" => return "output_norm.weight".into(),
         "lm_head.weight" => return "output.weight".into(),
+        "transformer.wte.weight" => return "token_embd.weight".into(),
+        "transformer.ln_f.weight" => return "output_norm.weight".into(),
         _ => {}
     }
-    let (layer, rest) = source.strip_prefix("model.layers.").unwrap().split_once('.').unwrap();
+    let layers = ["model.layers.", "transformer.h."].iter().find_map(|prefix| source.strip_prefix(prefix));
+    let (layer, rest) = layers.unwrap().split_once('.').unwrap();
     let (rest, kind) = rest.rsplit_once('.').unwrap();
     let rest = match rest {
         "input_layernorm" => "attn_norm",
@@ -50,6 +53,13 @@ fn gguf_name(source: &str) -> String {
         "mlp.gate_proj" => "ffn_gate",
         "mlp.up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
+        "ln_1" => "attn_norm",
+        "attn.c_attn" => "attn_qkv",
+        "attn.c_proj" => "attn_output",
+        "ln_2" => "ffn_norm",
+        "mlp.w2" => "ffn_gate",
+        "mlp.w1" => "ffn_up",
+        "mlp.c_proj" => "ffn_down",
         "mlp.gate" => "ffn_gate_inp",
         "mlp.experts.gate_proj" => "ffn_gate_exps",
         "mlp.experts.up_proj" => "ffn_up_exps",
@@ -79,7 +89,8 @@ fn wanted_type(name: &str, shape: &[usize], tied: bool, ty: FileType) -> TensorT
 
 #[test]
 fn every_weight_arrives() {
-    for (name, _) in FIXTURES.into_iter().filter(|(_, arch)| !is_hybrid(arch)) {
+    let fixtures = FIXTURES.into_iter().filter(|(_, arch)| !is_hybrid(arch)).map(|(name, _)| name);
+    for name in fixtures.chain(["qwen1-fused"]) {
         let dir = fixture(name);
         let source = stacked_tensors(&dir);
         let tied = !source.contains_key("lm_head.weight");

@@ -11,6 +11,7 @@ use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
 use crate::json::{Object, quote};
 use crate::names::{EMBEDDING, Expected, HEAD, of_text_model};
+use crate::{sentencepiece, tiktoken};
 pub(crate) use patch::Patch;
 use scaling::Scaling;
 use serde_json::Value;
@@ -229,7 +230,8 @@ impl Adapter {
 
     /// The folder with the tokenizer: the adapter's, if it has one, else the checkpoint's.
     pub(crate) fn tokenizer_dir<'a>(&'a self, checkpoint: &'a Path) -> &'a Path {
-        let here = ["tokenizer.json", "vocab.json"].iter().any(|file| self.dir.join(file).is_file());
+        let files = ["tokenizer.json", "vocab.json", tiktoken::FILE, sentencepiece::FILE];
+        let here = files.iter().any(|file| self.dir.join(file).is_file());
         if here { &self.dir } else { checkpoint }
     }
 

@@ -9,7 +9,8 @@ mod tests;
 mod tokenizer;
 mod yaml;
 
-use crate::config::{Config, Experts, RopeScaling};
+use crate::config::{Arch, Config, Experts, RopeScaling};
+use crate::qwen::LongContext;
 use qwip_quant::gguf::{Set, Writer};
 
 pub(crate) use general::general;
@@ -24,7 +25,8 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("context_length", c.context.into());
     set("embedding_length", c.hidden.into());
     if let Some(ffn) = c.ffn {
-        set("feed_forward_length", ffn.into());
+        // First-generation Qwen counts gate and up projection together.
+        set("feed_forward_length", (ffn * if c.arch == Arch::Qwen { 2 } else { 1 }).into());
     }
     if let Some(Experts { count, used, ffn, shared_ffn, normalise, .. }) = c.experts {
         set("expert_count", count.into());
@@ -43,6 +45,13 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("attention.value_length", c.head_dim.into());
     set("attention.layer_norm_rms_epsilon", c.eps.into());
     set("rope.freq_base", c.rope_theta.into());
+    if let Some(LongContext { dynamic_ntk, logn }) = c.long {
+        // Required by llama.cpp.
+        set("rope.dimension_count", c.head_dim.into());
+        // Keys of our own, since GGUF has none: `rope.scaling.type` knows no such type.
+        set("rope.dynamic_ntk", dynamic_ntk.into());
+        set("attention.logn", logn.into());
+    }
     if let Some(hybrid) = &c.hybrid {
         set("rope.dimension_count", hybrid.rotated.into());
         if let Some(sections) = hybrid.sections {

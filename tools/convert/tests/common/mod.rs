@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name and architecture of every fixture.
+/// Name and architecture of every fixture that transformers has made.
 pub(crate) const FIXTURES: [(&str, &str); 13] = [
     ("qwen2-gqa", "qwen2"),
     ("qwen2-outliers", "qwen2"),
