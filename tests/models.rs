@@ -12,7 +12,7 @@ use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 11] = [
+const FIXTURES: [&str; 15] = [
     "codeqwen-pieces",
     "qwen1-fused",
     "qwen2-gqa",
@@ -22,8 +22,12 @@ const FIXTURES: [&str; 11] = [
     "qwen2moe-shared",
     "qwen3-kquant",
     "qwen3-wide-heads",
+    "qwen35-tiled",
+    "qwen35-untiled",
+    "qwen35moe-packed",
     "qwen3moe-norm",
     "qwen3moe-plain",
+    "qwen3next-grouped",
 ];
 
 #[test]
