@@ -33,12 +33,17 @@ impl Expected {
         Expected {
             sources: vec![source.into()],
             source_shape: shape.clone(),
-            runs: vec![0..shape[..shape.len() - 1].iter().product()],
+            runs: first_rows(shape[..shape.len() - 1].iter().product()),
             change: Change::default(),
             name: name.into(),
             shape,
         }
     }
+}
+
+/// A single run, from the first row on.
+fn first_rows(count: u64) -> Vec<Range<u64>> {
+    std::iter::once(0..count).collect()
 }
 
 /// Every tensor of the model, in the order in which a forward pass meets them.
@@ -128,7 +133,7 @@ fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
                 Expected {
                     sources: sources.collect(),
                     source_shape: [rows, cols].map(u64::from).to_vec(),
-                    runs: vec![0..u64::from(rows)],
+                    runs: first_rows(rows.into()),
                     ..stack("")
                 }
             }
