@@ -28,6 +28,11 @@ fn logits_have_the_pinned_bits() {
         ("qwen2moe-shared", "q8_0", KvType::F16, 0x12c1_e0dd_a14c_6c99),
         ("qwen3moe-norm", "f32", KvType::F32, 0xe0ce_d2c7_8d62_a5de),
         ("qwen3moe-plain", "q4_0", KvType::F16, 0x672f_d23f_05fc_813c),
+        ("qwen1-fused", "q8_0", KvType::F16, 0),
+        ("qwen35-tiled", "q8_0", KvType::F16, 0),
+        ("qwen35-untiled", "f32", KvType::F32, 0),
+        ("qwen35moe-packed", "q4_0", KvType::F16, 0),
+        ("qwen3next-grouped", "q8_0", KvType::F16, 0),
     ] {
         let model = load(dir.path(), name, ty);
         for kernels in Kernels::available() {
