@@ -18,7 +18,7 @@ use qwip_cpu::fpenv::IeeeDefaults;
 
 pub use config::Config;
 pub use experts::{ExpertSizes, Experts, SharedExpert};
-pub use rope::{Rope, RopeFrequencies, Scaling};
+pub use rope::{Rope, RopeFrequencies, RopeOptions, Scaling, ScalingType};
 pub use weights::{ExpertLinear, Linear, Weight};
 
 use qwip_quant::limits;

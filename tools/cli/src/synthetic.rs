@@ -9,10 +9,10 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use qwip::quant::gguf::{DataWriter, Writer};
+use qwip::quant::gguf::{DataWriter, Gguf, Writer};
 use qwip::quant::{TensorType, encode_row};
 use qwip::sample::Rng;
-use qwip_convert::OutputFile;
+use qwip_convert::{FileType, OutputFile};
 
 use crate::output::{Ending, usage};
 use crate::progress::{Meter, Unit};
@@ -49,17 +49,39 @@ struct Experts {
 }
 
 #[rustfmt::skip]
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 31] = [
+    shape("qwen1.5-0.5b", "qwen2", 1024, 24, [16, 16, 64], 2816, 151936, true),
+    shape("qwen1.5-1.8b", "qwen2", 2048, 24, [16, 16, 128], 5504, 151936, false),
+    shape("qwen1.5-4b", "qwen2", 2560, 40, [20, 20, 128], 6912, 151936, false),
+    shape("qwen1.5-7b", "qwen2", 4096, 32, [32, 32, 128], 11008, 151936, false),
+    shape("qwen1.5-14b", "qwen2", 5120, 40, [40, 40, 128], 13696, 152064, false),
+    shape("qwen1.5-32b", "qwen2", 5120, 64, [40, 8, 128], 27392, 152064, false),
+    shape("qwen1.5-72b", "qwen2", 8192, 80, [64, 64, 128], 24576, 152064, false),
+    shape("qwen1.5-110b", "qwen2", 8192, 80, [64, 8, 128], 49152, 152064, false),
+    shape("qwen1.5-moe-a2.7b", "qwen2moe", 2048, 24, [16, 16, 128], 5632, 151936, false).of_experts(60, 4, 1408),
+    shape("codeqwen1.5-7b", "qwen2", 4096, 32, [32, 4, 128], 13440, 92416, false).of_context(65536),
+    shape("qwen2-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
+    shape("qwen2-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
+    shape("qwen2-7b", "qwen2", 3584, 28, [28, 4, 128], 18944, 152064, false),
+    shape("qwen2-72b", "qwen2", 8192, 80, [64, 8, 128], 29568, 152064, false),
+    shape("qwen2-57b-a14b", "qwen2moe", 3584, 28, [28, 4, 128], 20480, 151936, false).of_experts(64, 8, 2560),
     shape("qwen2.5-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
     shape("qwen2.5-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
     shape("qwen2.5-3b", "qwen2", 2048, 36, [16, 2, 128], 11008, 151936, true),
     shape("qwen2.5-7b", "qwen2", 3584, 28, [28, 4, 128], 18944, 152064, false),
+    shape("qwen2.5-14b", "qwen2", 5120, 48, [40, 8, 128], 13824, 152064, false),
+    shape("qwen2.5-32b", "qwen2", 5120, 64, [40, 8, 128], 27648, 152064, false),
+    shape("qwen2.5-72b", "qwen2", 8192, 80, [64, 8, 128], 29568, 152064, false),
     shape("qwen3-0.6b", "qwen3", 1024, 28, [16, 8, 128], 3072, 151936, true),
     shape("qwen3-1.7b", "qwen3", 2048, 28, [16, 8, 128], 6144, 151936, true),
     shape("qwen3-4b", "qwen3", 2560, 36, [32, 8, 128], 9728, 151936, true),
     shape("qwen3-8b", "qwen3", 4096, 36, [32, 8, 128], 12288, 151936, false),
-    shape("qwen1.5-moe-a2.7b", "qwen2moe", 2048, 24, [16, 16, 128], 5632, 151936, false).of_experts(60, 4, 1408),
+    shape("qwen3-14b", "qwen3", 5120, 40, [40, 8, 128], 17408, 151936, false),
+    shape("qwen3-32b", "qwen3", 5120, 64, [64, 8, 128], 25600, 151936, false),
     shape("qwen3-30b-a3b", "qwen3moe", 2048, 48, [32, 4, 128], 6144, 151936, false).of_experts(128, 8, 768),
+    shape("qwen3-235b-a22b", "qwen3moe", 4096, 94, [64, 4, 128], 12288, 151936, false).of_experts(128, 8, 1536),
+    shape("qwen3-coder-480b-a35b", "qwen3moe", 6144, 62, [96, 8, 128], 8192, 151936, false)
+        .of_experts(160, 8, 2560).of_context(262144),
 ];
 
 /// `heads` are query heads, key/value heads and the size of one.
@@ -95,6 +117,28 @@ impl Shape {
     const fn of_experts(self, count: usize, used: usize, ffn: usize) -> Shape {
         Shape { experts: Some(Experts { count, used, ffn }), ..self }
     }
+
+    const fn of_context(self, context: u32) -> Shape {
+        Shape { context, ..self }
+    }
+}
+
+/// How the matrices are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Types {
+    /// All in one type.
+    One(TensorType),
+    /// As `qwip quantize` mixes them.
+    Mix(FileType),
+}
+
+impl Types {
+    fn name(self) -> &'static str {
+        match self {
+            Types::One(ty) => ty.name(),
+            Types::Mix(mix) => mix.name,
+        }
+    }
 }
 
 /// A model file that disappears when this is dropped, unless it is to be kept.
@@ -114,7 +158,7 @@ impl Drop for Synthetic {
 
 /// Writes the model that `description` (SHAPE:TYPE or SHAPE:TYPE:Nlayers) names, to `save` or to a temporary file.
 pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Synthetic> {
-    let (shape, ty) = parse(description)?;
+    let (shape, types) = parse(description)?;
     let made = match save {
         Some(path) => Synthetic { path: path.to_path_buf(), folder: None },
         None => {
@@ -122,8 +166,21 @@ pub(crate) fn make(description: &str, save: Option<&Path>) -> anyhow::Result<Syn
             Synthetic { path: folder.join("synthetic.gguf"), folder: Some(folder) }
         }
     };
-    write(&shape, ty, &made.path).with_context(|| format!("writing {}", made.path.display()))?;
+    write(&shape, types, &made.path).with_context(|| format!("writing {}", made.path.display()))?;
     Ok(made)
+}
+
+/// The header of the model that `description` names, and the bytes of its file; nothing is written.
+pub(crate) fn header(description: &str) -> anyhow::Result<(Gguf, u64)> {
+    let (shape, types) = parse(description)?;
+    parsed(planned(&shape, types, &tensors(&shape, types)?)?)
+}
+
+/// The header that `writer` would write, and the bytes of the file.
+fn parsed(writer: Writer) -> anyhow::Result<(Gguf, u64)> {
+    let (mut start, len) = (Vec::new(), writer.file_len()?);
+    writer.start(&mut start)?;
+    Ok((Gguf::parse_start(&start, len)?, len))
 }
 
 /// A new folder of our own: names in the folder for temporary files can be foreseen, and what is there already may be
@@ -142,7 +199,7 @@ fn temporary_folder() -> anyhow::Result<PathBuf> {
     bail!("{}: {ATTEMPTS} names for a temporary folder are taken", parent.display())
 }
 
-fn parse(description: &str) -> anyhow::Result<(Shape, TensorType)> {
+fn parse(description: &str) -> anyhow::Result<(Shape, Types)> {
     let known = SHAPES.map(|s| s.name).join(", ");
     let (name, rest) = description.split_once(':').unwrap_or((description, ""));
     let (ty, layers) = rest.split_once(':').map_or((rest, None), |(ty, layers)| (ty, Some(layers)));
@@ -150,9 +207,10 @@ fn parse(description: &str) -> anyhow::Result<(Shape, TensorType)> {
         .into_iter()
         .find(|s| s.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| usage(format!("--synthetic: there is no shape '{name}' (known: {known})")))?;
-    let ty = TensorType::from_name(ty).filter(|ty| ty.is_encodable()).ok_or_else(|| {
+    let one = TensorType::from_name(ty).filter(|ty| ty.is_encodable()).map(Types::One);
+    let types = one.or_else(|| qwip_convert::file_type(ty).ok().map(Types::Mix)).ok_or_else(|| {
         usage(format!(
-            "--synthetic: '{ty}' is no type that weights can be written in (for instance {name}:q4_0)"
+            "--synthetic: '{ty}' is no type that weights can be written in (for instance {name}:q4_0 or {name}:q4_k_m)"
         ))
     })?;
     if let Some(layers) = layers {
@@ -162,7 +220,7 @@ fn parse(description: &str) -> anyhow::Result<(Shape, TensorType)> {
             usage(format!("--synthetic: '{layers}' is no number of layers (1layers to {most}layers)"))
         })?;
     }
-    Ok((shape, ty))
+    Ok((shape, types))
 }
 
 /// The type for rows of `cols` values: `ty` where whole blocks fit, else the nearest that takes them.
@@ -173,6 +231,7 @@ fn fitting(ty: TensorType, cols: usize) -> TensorType {
         .unwrap_or(TensorType::F16)
 }
 
+/// A tensor to be written.
 struct Tensor {
     name: String,
     /// Of all matrices together.
@@ -186,7 +245,35 @@ struct Tensor {
     std: f32,
 }
 
-fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
+impl Tensor {
+    fn dims(&self) -> Vec<u64> {
+        let (cols, rows) = (self.cols as u64, self.rows as u64);
+        match self.matrices.map(|matrices| matrices as u64) {
+            Some(matrices) => vec![cols, rows / matrices, matrices],
+            None if self.ty == TensorType::F32 && self.rows == 1 => vec![cols],
+            None => vec![cols, rows],
+        }
+    }
+}
+
+/// All tensors of a model.
+fn tensors(s: &Shape, types: Types) -> anyhow::Result<Vec<Tensor>> {
+    let mut all = plain_tensors(s);
+    match types {
+        Types::One(ty) => {
+            all.iter_mut().filter(|t| t.ty == TensorType::F16).for_each(|t| t.ty = fitting(ty, t.cols));
+        }
+        Types::Mix(mix) => {
+            let (header, _) = parsed(planned(s, types, &all)?)?;
+            let types = qwip_convert::quantize::types(&header, mix)?;
+            all.iter_mut().zip(types).for_each(|(t, ty)| t.ty = ty);
+        }
+    }
+    Ok(all)
+}
+
+/// The tensors of a model, its matrices in F16.
+fn plain_tensors(s: &Shape) -> Vec<Tensor> {
     let mut all = Vec::new();
     let random = |name: String, rows: usize, cols: usize, ty: TensorType, matrices: Option<usize>| Tensor {
         name,
@@ -198,7 +285,7 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
         std: 0.02,
     };
     let mut matrix = |name: String, rows: usize, cols: usize| {
-        all.push(random(name, rows, cols, fitting(ty, cols), None));
+        all.push(random(name, rows, cols, TensorType::F16, None));
     };
     let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
     matrix("token_embd.weight".into(), s.vocab, s.embedding);
@@ -224,7 +311,7 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
     for (i, e) in s.experts.into_iter().flat_map(|e| (0..s.layers).map(move |i| (i, e))) {
         let mut stack = |name: &str, rows: usize, cols: usize| {
             let name = format!("blk.{i}.{name}.weight");
-            all.push(random(name, rows, cols, fitting(ty, cols), Some(e.count)));
+            all.push(random(name, rows, cols, TensorType::F16, Some(e.count)));
         };
         stack("ffn_gate_exps", e.ffn, s.embedding);
         stack("ffn_up_exps", e.ffn, s.embedding);
@@ -254,11 +341,12 @@ fn tensors(s: &Shape, ty: TensorType) -> Vec<Tensor> {
     all
 }
 
-fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
+/// The header of a model.
+fn planned(s: &Shape, types: Types, tensors: &[Tensor]) -> anyhow::Result<Writer> {
     let mut writer = Writer::new();
     let key = |name: &str| format!("{}.{name}", s.arch);
     writer.set("general.architecture", s.arch);
-    writer.set("general.name", format!("random {} {}", s.name, ty.name()).as_str());
+    writer.set("general.name", format!("random {} {}", s.name, types.name()).as_str());
     writer.set(&key("block_count"), s.layers as u32);
     writer.set(&key("context_length"), s.context);
     writer.set(&key("embedding_length"), s.embedding as u32);
@@ -277,21 +365,24 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
     if s.arch == "qwen2moe" {
         writer.set(&key("expert_shared_feed_forward_length"), s.ffn as u32);
     }
-    let tensors = tensors(s, ty);
-    for t in &tensors {
-        let (cols, rows) = (t.cols as u64, t.rows as u64);
-        match t.matrices.map(|matrices| matrices as u64) {
-            Some(matrices) => writer.tensor(&t.name, &[cols, rows / matrices, matrices], t.ty)?,
-            None if t.ty == TensorType::F32 && t.rows == 1 => writer.tensor(&t.name, &[cols], t.ty)?,
-            None => writer.tensor(&t.name, &[cols, rows], t.ty)?,
-        };
+    for t in tensors {
+        writer.tensor(&t.name, &t.dims(), t.ty)?;
     }
-    if let Some(other) = tensors.iter().find(|t| t.ty != TensorType::F32 && t.ty != ty) {
+    Ok(writer)
+}
+
+fn write(s: &Shape, types: Types, path: &Path) -> anyhow::Result<()> {
+    let tensors = tensors(s, types)?;
+    let matrix = |t: &&Tensor| t.ty != TensorType::F32;
+    if let Types::One(ty) = types
+        && let Some(other) = tensors.iter().filter(matrix).find(|t| t.ty != ty)
+    {
         output::note(format_args!(
             "qwip: note: rows of {} values are not whole {} blocks: {} and the like are {}",
             other.cols, ty, other.name, other.ty
         ));
     }
+    let writer = planned(s, types, &tensors)?;
     let total = writer.file_len()?;
     let mut out = writer.start(OutputFile::create(path)?)?;
     let mut meter = Meter::new("writing random weights", total, Unit::Bytes);
@@ -353,8 +444,12 @@ mod tests {
 
     #[test]
     fn descriptions_name_a_shape_and_a_type() {
-        let (shape, ty) = parse("Qwen2.5-0.5B:q4_0").unwrap();
-        assert_eq!((shape.embedding, shape.context, ty), (896, 32768, TensorType::Q4_0));
+        let (shape, types) = parse("Qwen2.5-0.5B:q4_0").unwrap();
+        assert_eq!((shape.embedding, shape.context, types), (896, 32768, Types::One(TensorType::Q4_0)));
+        assert_eq!(
+            parse("qwen3-4b:Q4_K_M").unwrap().1,
+            Types::Mix(qwip_convert::file_type("q4_k_m").unwrap())
+        );
         assert_eq!(parse("qwen3-4b:bf16").unwrap().0.context, 40960);
         assert_eq!(parse("qwen3-4b:q8_0:2layers").unwrap().0.layers, 2);
         for wrong in [
@@ -386,7 +481,7 @@ mod tests {
             if arch.ends_with("moe") {
                 tiny = tiny.of_experts(5, 2, 32);
             }
-            write(&tiny, TensorType::Q4_0, &path).unwrap();
+            write(&tiny, Types::One(TensorType::Q4_0), &path).unwrap();
             let file = std::sync::Arc::new(qwip::ModelFile::open(&path, Default::default()).unwrap());
             let model = qwip::Model::load(file).unwrap();
             assert_eq!((model.config().layers, model.config().head_dim), (1, 32));
@@ -394,6 +489,45 @@ mod tests {
                 model.config().experts.map(|e| (e.count, e.ffn)),
                 tiny.experts.map(|e| (e.count, e.ffn))
             );
+        }
+    }
+
+    #[test]
+    fn a_mix_is_what_quantize_makes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [plain, mixed, quantized] = ["f16", "mixed", "quantized"].map(|name| dir.path().join(name));
+        let shape = shape("t", "qwen3moe", 256, 8, [8, 2, 32], 128, 64, true).of_experts(5, 2, 32);
+        let mix = qwip_convert::file_type("q4_k_m").unwrap();
+        write(&shape, Types::One(TensorType::F16), &plain).unwrap();
+        write(&shape, Types::Mix(mix), &mixed).unwrap();
+        let options = qwip_convert::quantize::Options { ty: Some(mix), ..Default::default() };
+        qwip_convert::quantize::Plan::new(&plain, options).unwrap().write(&quantized, &mut ()).unwrap();
+        let types = |path: &Path| {
+            let file = qwip::ModelFile::open(path, Default::default()).unwrap();
+            let mut types: Vec<_> = file.tensors().map(|t| (t.info.name.clone(), t.info.ty)).collect();
+            types.sort();
+            types
+        };
+        let found = types(&mixed);
+        assert_eq!(found, types(&quantized));
+        assert!(found.iter().any(|t| t.1 == TensorType::Q6K) && found.iter().any(|t| t.1 == TensorType::Q4K));
+    }
+
+    #[test]
+    fn shapes_have_the_parameters_of_their_names() {
+        for (shape, billions) in [
+            ("qwen1.5-110b", 111.2),
+            ("qwen2-57b-a14b", 57.4),
+            ("qwen2.5-72b", 72.7),
+            ("qwen3-0.6b", 0.596),
+            ("qwen3-32b", 32.8),
+            ("qwen3-235b-a22b", 235.1),
+            ("qwen3-coder-480b-a35b", 480.2),
+        ] {
+            let (header, len) = header(&format!("{shape}:f16")).unwrap();
+            let parameters: u64 = header.tensors.iter().map(|t| t.dims.iter().product::<u64>()).sum();
+            assert!((parameters as f64 / 1e9 / billions - 1.0).abs() < 2e-3, "{shape}: {parameters}");
+            assert!(len > 2 * parameters && len < 2 * parameters + parameters / 100, "{shape}: {len}");
         }
     }
 
