@@ -10,7 +10,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use qwip_quant::TensorType;
 use qwip_quant::gguf::{Gguf, TensorInfo, split};
 
 use crate::error::{Error, Result};
@@ -154,19 +153,6 @@ impl ModelFile {
     pub fn tensor_bytes(&self, tensor: TensorRef<'_>) -> &[u8] {
         let part = &self.parts[tensor.part];
         part.header.tensor_bytes(tensor.info, (*part.bytes).as_ref())
-    }
-
-    /// Bytes per tensor type, largest first: what a file is made of.
-    pub fn types(&self) -> Vec<(TensorType, u64)> {
-        let mut sums: Vec<(TensorType, u64)> = Vec::new();
-        for t in self.tensors() {
-            match sums.iter_mut().find(|(ty, _)| *ty == t.info.ty) {
-                Some((_, bytes)) => *bytes += t.info.len,
-                None => sums.push((t.info.ty, t.info.len)),
-            }
-        }
-        sums.sort_by_key(|&(ty, bytes)| (std::cmp::Reverse(bytes), ty.id()));
-        sums
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`backend`] | the verbs that forward passes are written in, and their CPU implementation |
 //! | [`kv`] | pages of keys and values |
 //! | [`session`] | one sequence on one model: prompt, continue, roll back, cancel |
+//! | [`estimate`] | what a session takes of memory, before it is taken |
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
 //! | [`tokenizer`] | text to token ids and back |
@@ -39,6 +40,7 @@
 pub mod backend;
 pub mod chat;
 mod error;
+pub mod estimate;
 pub mod eval;
 pub mod file;
 pub mod generate;
@@ -50,6 +52,7 @@ pub mod tokenizer;
 
 pub use backend::{Importance, VerbTimes};
 pub use error::{Error, Result};
+pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
 pub use generate::{FinishReason, GenerateOptions, Generated, generate};
 pub use kv::{CacheTypes, KvType};

@@ -14,13 +14,14 @@ use qwip_quant::limits;
 use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
-use crate::model::{Config, Model, RopeFrequencies};
+use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
-    /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length.
-    /// First-generation Qwen answers differently with another limit beyond that length ([`crate::model::Rope::within`]).
+    /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length,
+    /// or what `rope` makes of it. First-generation Qwen answers differently with another limit beyond that length
+    /// ([`Rope::within`](crate::model::Rope::within)).
     pub context: usize,
     /// Tokens of a prompt evaluated in one slice, up to [`Session::MAX_BATCH`]; more is faster and takes more memory.
     /// 0 takes 512, or fewer where the intermediate results of so many would need more than 80 MiB.
@@ -29,6 +30,8 @@ pub struct SessionOptions {
     pub k_type: KvType,
     /// How values are stored.
     pub v_type: KvType,
+    /// Changes to the rotary position embedding: how a context longer than the trained one is reached.
+    pub rope: RopeOptions,
     /// Of a hybrid, whose memory cannot be rewound: copies that are kept, so that a changed prompt is not evaluated from
     /// the beginning. Each takes [`Recurrent::bytes`](crate::kv::Recurrent::bytes).
     pub snapshots: usize,
@@ -36,7 +39,14 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, batch: 0, k_type: KvType::F16, v_type: KvType::F16, snapshots: 4 }
+        SessionOptions {
+            context: 0,
+            batch: 0,
+            k_type: KvType::F16,
+            v_type: KvType::F16,
+            rope: RopeOptions::default(),
+            snapshots: 4,
+        }
     }
 }
 
@@ -81,6 +91,7 @@ pub struct Session {
     model: Arc<Model>,
     cpu: Cpu,
     rope: RopeFrequencies,
+    reach: usize,
     context: usize,
     batch: usize,
     sequence: Sequence,
@@ -103,24 +114,22 @@ impl Session {
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
         let _ieee = IeeeDefaults::enter();
         let config = model.config();
-        if options.batch > Self::MAX_BATCH {
-            let (found, want) = (options.batch.to_string(), format!("0 to {}", Self::MAX_BATCH));
-            return Err(Error::BadOption { what: "batch", found, want });
-        }
-        if options.context > Self::MAX_CONTEXT {
-            let (found, want) = (options.context.to_string(), format!("0 to {}", Self::MAX_CONTEXT));
-            return Err(Error::BadOption { what: "context", found, want });
-        }
-        let context = if options.context == 0 { config.context } else { options.context };
+        let (context, batch) = (context_of(config, options)?, batch_of(config, options)?);
+        let rope = config.rope.with(&options.rope, config.context, options.context)?;
         Ok(Session {
             sequence: Sequence::new(
                 config,
                 CacheTypes::for_model(&model, options.k_type, options.v_type),
                 options.snapshots,
             )?,
-            rope: RopeFrequencies::new(&config.rope.within(context)),
+            rope: RopeFrequencies::new(&rope.within(context)),
+            reach: match rope.scaling {
+                // It stretches as far as it has to.
+                Scaling::DynamicNtk { .. } => context.max(config.context),
+                _ => rope.reach(config.context),
+            },
             context,
-            batch: if options.batch == 0 { default_batch(config) } else { options.batch },
+            batch,
             tokens: Vec::new(),
             buffers: Buffers::default(),
             verb_times: None,
@@ -153,6 +162,12 @@ impl Session {
     /// Most positions that the sequence may reach.
     pub fn context(&self) -> usize {
         self.context
+    }
+
+    /// Positions that the model was trained for, or that its rotary scaling makes of them. A sequence may get longer;
+    /// what the model says is then worse.
+    pub fn reach(&self) -> usize {
+        self.reach
     }
 
     /// Positions that are still free.
@@ -391,6 +406,28 @@ impl Session {
         kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
+    }
+}
+
+/// Most positions of a session.
+pub(crate) fn context_of(config: &Config, options: &SessionOptions) -> Result<usize> {
+    if options.context > Session::MAX_CONTEXT {
+        let (found, want) = (options.context.to_string(), format!("0 to {}", Session::MAX_CONTEXT));
+        return Err(Error::BadOption { what: "context", found, want });
+    }
+    let rope = config.rope.with(&options.rope, config.context, options.context)?;
+    Ok(if options.context == 0 { rope.reach(config.context) } else { options.context })
+}
+
+/// Tokens of a session's slices.
+pub(crate) fn batch_of(config: &Config, options: &SessionOptions) -> Result<usize> {
+    match options.batch {
+        0 => Ok(default_batch(config)),
+        batch if batch <= Session::MAX_BATCH => Ok(batch),
+        batch => {
+            let (found, want) = (batch.to_string(), format!("0 to {}", Session::MAX_BATCH));
+            Err(Error::BadOption { what: "batch", found, want })
+        }
     }
 }
 

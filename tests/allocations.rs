@@ -43,9 +43,12 @@ fn decode(session: &mut Session, token: u32, cancel: &Cancel) {
 #[test]
 fn steady_decoding_allocates_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    for (name, ty) in
-        [("qwen2-gqa", "q4_0"), ("qwen3-kquant", "f16"), ("qwen2moe-shared", "q8_0"), ("qwen35-tiled", "q8_0")]
-    {
+    for (name, ty) in [
+        ("qwen2-gqa", "q4_0"),
+        ("qwen3-kquant", "f16"),
+        ("qwen2moe-shared", "q8_0"),
+        ("qwen35-tiled", "q8_0"),
+    ] {
         let model = load(dir.path(), name, ty);
         for kernels in qwip::Kernels::available() {
             let cpu = qwip::cpu_with(kernels, 2).expect("a CPU");

@@ -38,6 +38,31 @@ fn files_that_are_no_models() {
 }
 
 #[test]
+fn rope_scaling_that_cannot_be() {
+    let run = |more: &[&str]| qwip(&[&["run", "builtin", "-p", "hi", "-n", "1"], more].concat()).fails(2);
+    contains(&run(&["--rope-scaling", "ntk"]), &["ntk", "none, linear, yarn"]);
+    contains(&run(&["--rope-scale", "0"]), &["--rope-scale", "'0'", "0.001 to 1000000"]);
+    contains(&run(&["--rope-scale", "nan"]), &["--rope-scale", "0.001 to 1000000"]);
+    contains(&run(&["--rope-scale", "-4"]), &["--rope-scale", "'-4'"]);
+    contains(&run(&["--rope-freq-base", "0.5"]), &["--rope-freq-base", "1 to"]);
+    contains(&run(&["--yarn-orig-ctx", "99999999"]), &["--yarn-orig-ctx", "16777216"]);
+    contains(
+        &run(&["--rope-scaling", "none", "--rope-scale", "4"]),
+        &["factor of rope scaling is 4", "no factor"],
+    );
+    contains(
+        &run(&["--rope-scale", "4", "--yarn-orig-ctx", "512"]),
+        &["original context of YaRN is 512", "none"],
+    );
+    let bench = ["bench", "builtin", "-p", "1", "-n", "1", "--yarn-orig-ctx", "512"];
+    contains(&qwip(&bench).fails(2), &["original context of YaRN is 512"]);
+    contains(
+        &qwip(&["show", "builtin", "--yarn-orig-ctx", "512"]).fails(2),
+        &["original context of YaRN is 512"],
+    );
+}
+
+#[test]
 fn a_file_cut_at_any_byte() {
     let dir = tempfile::tempdir().unwrap();
     let whole = fs::read(model(dir.path(), TINY, "f16")).unwrap();

@@ -3,6 +3,7 @@
 mod cli_common;
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,37 @@ fn the_builtin_model_is_the_checkpoint_in_the_repository() {
         same,
         "qwip convert tools/builtin/qwip-demo-4M -o tools/builtin/builtin.gguf --type q8_0 makes another file"
     );
+}
+
+/// Names are found again at the lengths that the built-in model was trained for; tools/builtin/README.md says how it
+/// goes on.
+#[test]
+fn the_builtin_model_finds_a_name_in_the_turn_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (messages, prompt) = (dir.path().join("messages.json"), dir.path().join("prompt.txt"));
+    let filler = [
+        ("What is the capital of France?", "The capital of France is Paris."),
+        ("3 + 4", "3 + 4 = 7"),
+        ("What is the capital of Greece?", "The capital of Greece is Athens."),
+    ];
+    for name in ["Emma", "Paul", "Li Wei", "Sara"] {
+        for turns in 0..=filler.len() {
+            let told = [(format!("My name is {name}."), format!("Hello, {name}!"))];
+            let before = filler[..turns].iter().map(|(q, a)| (q.to_string(), a.to_string()));
+            let mut list = Vec::new();
+            for (question, answer) in before.chain(told) {
+                list.push(serde_json::json!({"role": "user", "content": question}));
+                list.push(serde_json::json!({"role": "assistant", "content": answer}));
+            }
+            list.push(serde_json::json!({"role": "user", "content": "What is my name?"}));
+            fs::write(&messages, Value::from(list).to_string()).unwrap();
+            fs::write(&prompt, qwip(&["tokenize", "builtin", "--chat", arg(&messages)]).ok()).unwrap();
+            let run = ["run", "builtin", "--raw", "-f", arg(&prompt), "--temp", "0", "-n", "16", "--json"];
+            let object = json(&qwip(&run).ok());
+            assert!(object["text"].as_str().unwrap().contains(name), "{turns} turns before: {object}");
+            assert!(object["timings"]["prompt_tokens"].as_u64().unwrap() <= 131, "{object}");
+        }
+    }
 }
 
 #[test]
@@ -180,6 +212,121 @@ fn show_says_what_is_in_a_file() {
         object["tensor_count"].as_u64().map(|n| n as usize)
     );
     assert_eq!(object["bytes"], fs::metadata(&path).unwrap().len());
+}
+
+#[test]
+fn show_estimates_memory_for_files_and_for_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let memory =
+        |args: &[&str]| json(&qwip(&[&["show", "--json", "-t", "2"], args].concat()).ok())["memory"].clone();
+    let here = memory(&[arg(&path), "-c", "1000", "-ctk", "f32"]);
+    // Positions come in pages of 64; keys of 4 bytes and values of 2, in two layers of one head of 32.
+    assert_eq!((&here["context"], &here["cache"]), (&1000.into(), &(1024 * 2 * 32 * 6).into()));
+    let part = |name: &str| here[name].as_u64().unwrap();
+    assert_eq!(part("dirty"), part("vectors") + part("cache") + part("recurrent") + part("buffers"));
+    assert_eq!(part("total"), part("weights") + part("dirty"));
+    let file = fs::metadata(&path).unwrap().len();
+    assert!(part("weights") < file && part("weights") > file / 2, "{here} of {file}");
+    // The embedding is the output matrix, too.
+    assert_eq!((part("looked_up"), part("weights_per_token")), (0, part("weights")));
+    let text = qwip(&["show", arg(&path), "-c", "1000"]).ok();
+    assert!(
+        text.contains("with 1000 tokens of context: weights") && text.contains("for a new token"),
+        "{text}"
+    );
+
+    // A model that no disk here holds; of its 128 experts a token uses 8.
+    let large = memory(&["--synthetic", "qwen3-235b-a22b:q4_k_m", "-c", "32768"]);
+    let part = |name: &str| large[name].as_u64().unwrap();
+    assert!((130..150).contains(&(part("weights") / 1_000_000_000)), "{large}");
+    assert!((12..16).contains(&(part("weights_per_token") / 1_000_000_000)), "{large}");
+    assert_eq!(part("cache"), 32768 * 94 * 2 * 4 * 128 * 2);
+    let usage = |args: &[&str]| qwip(&[&["show"], args].concat()).fails(2);
+    assert!(usage(&["--synthetic", "qwen9:q4_0"]).contains("there is no shape 'qwen9'"));
+    assert!(usage(&["builtin", "--synthetic", "qwen3-4b:q4_0"]).contains("not both"));
+    assert!(usage(&["--synthetic", "qwen3-4b:q4_0", "--tensors"]).contains("--tensors"));
+}
+
+#[test]
+fn the_table_of_models_is_what_the_program_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
+    let text = fs::read_to_string(page).unwrap();
+    let size = |bytes: &Value| {
+        let bytes = bytes.as_u64().unwrap() as f64;
+        let (value, unit) = if bytes < 999.5e6 { (bytes / 1e6, "MB") } else { (bytes / 1e9, "GB") };
+        let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+        format!("{value:.digits$} {unit}")
+    };
+    let mut rows = 0;
+    for line in text.lines().filter(|line| line.starts_with("| Qwen") || line.starts_with("| CodeQwen")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let &[_, _, _, shape, parameters, _, _, _, weights, memory, reads, _] = &cells[..] else {
+            panic!("not a row of the table: {line}")
+        };
+        if parameters == "–" {
+            continue;
+        }
+        let description = format!("{}:q4_k_m", shape.trim_matches('`'));
+        let at = |context: &str| {
+            let args = ["show", "--synthetic", &description, "-c", context, "-t", "4", "--json"];
+            json(&qwip(&args).ok())["memory"].clone()
+        };
+        let (short, long) = (at("2048"), at("32768"));
+        assert_eq!(size(&short["weights"]), weights, "{line}");
+        assert_eq!(format!("{} / {}", size(&short["dirty"]), size(&long["dirty"])), memory, "{line}");
+        assert_eq!(size(&short["weights_per_token"]), reads, "{line}");
+        rows += 1;
+    }
+    assert!(rows >= 31, "{rows} rows with numbers");
+}
+
+#[test]
+fn contexts_beyond_the_trained_one_are_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let run = |more: &[&str]| {
+        let found = qwip(
+            &[&["run", "-m", arg(&path), "--raw", "-p", "Once", "-n", "4", "--temp", "0"], more].concat(),
+        );
+        assert_eq!(found.code, Some(0), "{found:?}");
+        found.stderr
+    };
+    assert_eq!(run(&[]), "");
+    let note = run(&["-c", "40000"]);
+    let words = ["40000 tokens are more than the 32768", "--rope-scaling yarn"];
+    assert!(note.lines().count() == 1 && words.iter().all(|word| note.contains(word)), "{note}");
+    assert_eq!(run(&["-c", "40000", "--rope-scaling", "yarn"]), "");
+    // A tiny model, but many positions: 256 bytes each.
+    let note = run(&["--rope-scaling", "yarn", "-c", "16777216"]);
+    assert!(note.contains("16777216 tokens of context take up to 4.") && note.lines().count() == 1, "{note}");
+}
+
+#[test]
+fn rope_scaling_follows_from_the_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = model(dir.path(), TINY, "q8_0");
+    let (tokens, out) = (fixture(TINY).join("tokens.txt"), dir.path().join("logits.npy"));
+    let logits = |more: &[&str]| {
+        let eval = ["eval", "logits", arg(&path), "--tokens", arg(&tokens), "-o", arg(&out)];
+        qwip(&[&eval[..], more].concat()).ok();
+        fs::read(&out).unwrap()
+    };
+    let plain = logits(&[]);
+    let yarn = ["--rope-scaling", "yarn", "--yarn-orig-ctx", "32", "-c", "128"];
+    let stretched = logits(&[&yarn[..], &["--rope-scale", "4"]].concat());
+    assert!(stretched != plain);
+    // Without a factor what -c needs, and nothing within the trained length.
+    assert!(logits(&yarn) == stretched);
+    assert!(logits(&["--rope-scaling", "yarn", "-c", "128"]) == plain);
+    assert!(logits(&["--rope-scale", "4"]) != stretched);
+    assert!(logits(&["--rope-freq-base", "1000"]) != plain);
+    let environment = program()
+        .args(["eval", "logits", arg(&path), "--tokens", arg(&tokens), "-o", arg(&out), "-c", "128"])
+        .envs([("QWIP_ROPE_SCALING", "yarn"), ("QWIP_ROPE_SCALE", "4"), ("QWIP_YARN_ORIG_CTX", "32")])
+        .output()
+        .unwrap();
+    assert!(environment.status.success() && fs::read(&out).unwrap() == stretched, "{environment:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{fixture_tokens as tokens, folder, load, tokens_of};
+use common::{fixture_tokens as tokens, folder, load, options, tokens_of};
 use qwip::file::Bytes;
 use qwip::kv::Recurrent;
 use qwip::quant::TensorType;
@@ -14,7 +14,7 @@ use qwip::{Cancel, Error, KvType, Model, ModelFile, Session, SessionOptions};
 const HYBRIDS: [&str; 4] = ["qwen35-tiled", "qwen35-untiled", "qwen35moe-packed", "qwen3next-grouped"];
 
 fn session(model: &Arc<Model>, batch: usize, snapshots: usize) -> Session {
-    let options = SessionOptions { context: 256, batch, k_type: KvType::F32, v_type: KvType::F32, snapshots };
+    let options = SessionOptions { context: 256, snapshots, ..options(KvType::F32, batch) };
     Session::new(model.clone(), qwip::cpu(2).expect("a CPU"), &options).expect("a session")
 }
 

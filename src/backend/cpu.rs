@@ -54,6 +54,19 @@ impl Buffers {
         floats * size_of::<f32>() + Activations::bytes(up.max(config.embedding)) + experts
     }
 
+    /// Bytes of a session with slices of `batch` tokens and up to `context` positions, when it wants the logits of single
+    /// tokens; with what each of `threads` threads keeps.
+    pub fn bytes(config: &Config, batch: usize, context: usize, threads: usize) -> u64 {
+        // A panel of unpacked rows, and the chains of as many rows as a work item has.
+        const PANEL: usize = 384 << 10;
+        const ROWS: usize = 320;
+        let floats = config.rope.rotated * batch
+            + config.vocab
+            + threads * (ROWS * batch + ops::attend::thread_floats(heads_of(config)))
+            + ops::attend::parts_floats(heads_of(config), context, threads);
+        (Self::bytes_per_token(config) * batch + threads * PANEL + floats * size_of::<f32>()) as u64
+    }
+
     /// The last rows of logits that were computed, [rows, vocab].
     pub fn logits(&self) -> &[f32] {
         &self.logits
@@ -161,6 +174,11 @@ impl<'a> CpuBackend<'a> {
     }
 }
 
+/// The heads of the attention.
+fn heads_of(c: &Config) -> Heads {
+    Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim }
+}
+
 /// A projection into `out`, or added to what is there.
 fn job<'a>(file: &'a ModelFile, w: &'a Linear, add: bool, out: &'a mut [f32]) -> LinearJob<'a> {
     LinearJob { w: w.weight.matrix(file), scale: w.scale, bias: w.bias.as_deref(), add, out }
@@ -216,7 +234,7 @@ impl Backend for CpuBackend<'_> {
         let (b, c) = (&mut *self.b, self.config);
         let len = self.n * c.heads * c.head_dim;
         let out = at_least(&mut b.up, len)?;
-        let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim };
+        let heads = heads_of(c);
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let kv = &*self.kv;
         let tiles = |head, tile| kv.tile(layer, head, tile);

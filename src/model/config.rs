@@ -9,7 +9,6 @@ use super::delta::Hybrid;
 use super::experts::{self, ExpertSizes};
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
-use crate::file::ModelFile;
 
 /// The sizes of a decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,9 +84,18 @@ impl Keys<'_> {
 }
 
 impl Config {
-    /// Reads the keys of architecture `arch` in `file`; `vocab` is the number of rows of the embedding.
-    pub fn read(file: &ModelFile, arch: &str, vocab: usize) -> Result<Config> {
-        let keys = Keys { gguf: file.header(), arch };
+    /// Layers with keys and values.
+    pub fn attention_layers(&self) -> usize {
+        match &self.hybrid {
+            None => self.layers,
+            Some(hybrid) => hybrid.attends.iter().filter(|attends| **attends).count(),
+        }
+    }
+
+    /// Reads the keys of architecture `arch`; `file` begins with what `gguf` was parsed from, and `vocab` is the number of
+    /// rows of the embedding.
+    pub fn read(gguf: &Gguf, file: &[u8], arch: &str, vocab: usize) -> Result<Config> {
+        let keys = Keys { gguf, arch };
         let blocks = keys.required("block_count", limits::MAX_LAYERS)?;
         let mtp_layers = match keys.gguf.u64(&keys.name(MTP_LAYERS))?.unwrap_or(0) {
             unused if unused < blocks as u64 => unused as usize,

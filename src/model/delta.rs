@@ -8,7 +8,6 @@ use qwip_quant::limits;
 use super::config::{Config, Keys};
 use super::weights::{Linear, Loader};
 use crate::error::{Error, Result};
-use crate::file::ModelFile;
 
 /// What makes a model a hybrid.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +20,7 @@ pub struct Hybrid {
 
 impl Hybrid {
     /// Reads the keys for a model of `layers` layers; `tiled` says how its value heads are ordered.
-    pub(super) fn read(keys: &Keys<'_>, file: &ModelFile, layers: usize, tiled: bool) -> Result<Hybrid> {
+    pub(super) fn read(keys: &Keys<'_>, file: &[u8], layers: usize, tiled: bool) -> Result<Hybrid> {
         let key_heads = keys.required("ssm.group_count", limits::MAX_HEADS)?;
         let values = keys.required("ssm.time_step_rank", limits::MAX_HEADS)?;
         let inner = keys.required("ssm.inner_size", limits::MAX_HEADS * MAX_HEAD)?;
@@ -53,7 +52,7 @@ impl Hybrid {
 }
 
 /// Which layers have attention.
-fn layer_kinds(keys: &Keys<'_>, file: &ModelFile, layers: usize) -> Result<Vec<bool>> {
+fn layer_kinds(keys: &Keys<'_>, file: &[u8], layers: usize) -> Result<Vec<bool>> {
     let key = keys.name("attention.recurrent_layers");
     let Some(array) = keys.gguf.array(&key)? else {
         let interval = keys.optional("full_attention_interval", limits::MAX_LAYERS)?.unwrap_or(4);
@@ -63,8 +62,7 @@ fn layer_kinds(keys: &Keys<'_>, file: &ModelFile, layers: usize) -> Result<Vec<b
         let (found, want) = (format!("of {} entries", array.len), format!("one for each of {layers} layers"));
         return Err(Error::BadValue { key, found, want });
     }
-    let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
-    Ok(array.i64s(bytes)?.take(layers).map(|recurrent| recurrent == 0).collect())
+    Ok(array.i64s(file)?.take(layers).map(|recurrent| recurrent == 0).collect())
 }
 
 /// What a layer looks at other tokens with.

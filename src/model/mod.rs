@@ -23,7 +23,7 @@ use qwip_cpu::fpenv::IeeeDefaults;
 pub use config::Config;
 pub use delta::{DeltaNet, Hybrid, RateInputs};
 pub use experts::{ExpertSizes, Experts, SharedExpert};
-pub use rope::{Rope, RopeFrequencies, Scaling, logn};
+pub use rope::{Rope, RopeFrequencies, RopeOptions, Scaling, ScalingType, logn};
 pub use weights::{ExpertLinear, Linear, Weight};
 
 use qwip_quant::limits;
@@ -75,7 +75,7 @@ impl Model {
         }
         let loader = Loader::new(&file);
         let vocab = vocabulary_size(&file)?;
-        let config = Config::read(&file, arch, vocab)?;
+        let config = Config::read(header, (*file.parts()[0].bytes).as_ref(), arch, vocab)?;
         let weights = match arch {
             "qwen" => Weights::Qwen(qwen::Qwen::load(&loader, &config)?),
             "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),

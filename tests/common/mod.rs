@@ -36,7 +36,7 @@ pub fn load_with(dir: &Path, name: &str, options: Options) -> Arc<Model> {
 }
 
 pub fn options(kv: KvType, batch: usize) -> SessionOptions {
-    SessionOptions { context: 64, batch, k_type: kv, v_type: kv, ..Default::default() }
+    SessionOptions { context: 64, batch, k_type: kv, v_type: kv, ..SessionOptions::default() }
 }
 
 /// Logits after every token, [n_tokens, n_vocab], with the prompt cut into calls of `split` tokens.

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 use crate::args::{BenchArgs, Format};
 use crate::machine::Bandwidth;
 use crate::model_arg::Opened;
-use crate::output::{bytes, count, line, note, usage};
+use crate::output::{bytes, count, line, usage};
 use crate::{interrupt, machine, model_arg, synthetic};
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -113,12 +113,6 @@ fn positions(args: &BenchArgs) -> anyhow::Result<usize> {
 }
 
 fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<Report> {
-    let most = opened.model.config().context;
-    if needed > most {
-        note(format_args!(
-            "qwip: note: {needed} tokens are more than the {most} that the model was trained for"
-        ));
-    }
     let file = opened.model.file();
     let threads = opened.cpu.pool.threads();
     let bandwidth = machine::bandwidth(threads)?;
@@ -138,11 +132,6 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         0 => None,
         n => Some(rate(&mut session, &rest[..n], 1, args)?),
     };
-    // A matrix that is only looked up costs a row for a token, unless it is the output matrix too.
-    let looked_up = match file.tensor("output.weight") {
-        Some(_) => file.tensor("token_embd.weight").map_or(0, |t| t.info.len),
-        None => 0,
-    };
     let elements = |dims: &[u64]| dims.iter().product::<u64>();
     // Of a tensor with a matrix for each expert, a token uses those of its experts.
     let used = |t: &TensorRef, all: u64| match (&t.info.dims[..], opened.model.config().experts) {
@@ -157,7 +146,7 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         title: opened.title(),
         parameters: file.tensors().map(|t| elements(&t.info.dims)).sum(),
         file_bytes: file.len(),
-        weights: file.tensors().map(|t| used(&t, t.info.len)).sum::<u64>() - looked_up,
+        weights: opened.estimate(Some(needed))?.weights_per_token,
         threads,
         isa: opened.cpu.kernels.isa.name(),
         cache: format!("{}/{}", args.compute.cache_type_k.name(), args.compute.cache_type_v.name()),

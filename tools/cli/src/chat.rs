@@ -101,7 +101,7 @@ impl Talk {
             sampler: Sampler::new(params),
             sampling: args.sampling,
             answer: args.answer,
-            session: opened.session(None)?,
+            session: opened.session_with_notes()?,
             opened,
             voice,
             tools,

@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use qwip::quant::types::check_row;
 use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
 
-use crate::args::DoctorArgs;
+use crate::args::{ComputeArgs, DoctorArgs};
 use crate::output::{Ending, bytes, line};
 use crate::progress::{Meter, Unit};
-use crate::{interrupt, machine, model_arg};
+use crate::{interrupt, machine, model_arg, show, synthetic};
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let _armed = interrupt::arm();
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
             wrong.push(report.isa.name());
         }
     }
-    fits(memory.available.or(memory.total), bandwidth.rate)?;
+    fits(memory.available.or(memory.total), bandwidth.rate, &args.compute)?;
     if !wrong.is_empty() {
         bail!(
             "this computer does not compute correctly with the kernels {}; QWIP_ISA chooses others",
@@ -57,36 +57,37 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Weights in billions, and bytes of cache for a token, of the sizes that people ask about.
-const SIZES: [(&str, f64, f64); 9] = [
-    ("Qwen2.5-0.5B", 0.494, 12288.0),
-    ("Qwen3-0.6B", 0.596, 114688.0),
-    ("Qwen2.5-1.5B", 1.544, 28672.0),
-    ("Qwen3-1.7B", 1.721, 114688.0),
-    ("Qwen2.5-3B", 3.086, 36864.0),
-    ("Qwen3-4B", 4.022, 147456.0),
-    ("Qwen3-8B", 8.191, 147456.0),
-    ("Qwen3-14B", 14.768, 163840.0),
-    ("Qwen3-32B", 32.762, 262144.0),
+/// The sizes that people ask about.
+const SIZES: [&str; 10] = [
+    "qwen2.5-0.5b",
+    "qwen3-0.6b",
+    "qwen2.5-1.5b",
+    "qwen3-1.7b",
+    "qwen2.5-3b",
+    "qwen3-4b",
+    "qwen3-8b",
+    "qwen3-14b",
+    "qwen3-30b-a3b",
+    "qwen3-32b",
 ];
 
 /// A table of models, their memory with 4096 tokens of context, and the most tokens a second that memory allows.
-fn fits(memory: Option<u64>, rate: f64) -> anyhow::Result<()> {
-    const CONTEXT: f64 = 4096.0;
+fn fits(memory: Option<u64>, rate: f64, args: &ComputeArgs) -> anyhow::Result<()> {
+    let args = ComputeArgs { ctx_size: Some(4096), ..args.clone() };
     line("")?;
     line("What fits, with 4096 tokens of context (tokens/s: what the bandwidth allows at most)")?;
     line("| model | Q4_K_M | tokens/s | Q8_0 | tokens/s |")?;
     line("|---|--:|--:|--:|--:|")?;
-    for (name, billions, cache) in SIZES {
-        let cell = |bits: f64| {
-            let weights = billions * 1e9 * bits / 8.0;
-            let needed = weights + cache * CONTEXT;
-            match memory.is_some_and(|memory| needed > memory as f64) {
-                true => format!("{} (too large) | ", bytes(needed as u64)),
-                false => format!("{} | {:.1}", bytes(needed as u64), rate / weights),
-            }
+    for name in SIZES {
+        let cell = |ty: &str| -> anyhow::Result<String> {
+            let (header, _) = synthetic::header(&format!("{name}:{ty}"))?;
+            let e = show::Sizes::of_header(&header, &args)?.estimate;
+            Ok(match memory.is_some_and(|memory| e.total() > memory) {
+                true => format!("{} (too large) | ", bytes(e.total())),
+                false => format!("{} | {:.1}", bytes(e.total()), rate / e.weights_per_token as f64),
+            })
         };
-        line(format_args!("| {name} | {} | {} |", cell(4.9), cell(8.5)))?;
+        line(format_args!("| {name} | {} | {} |", cell("q4_k_m")?, cell("q8_0")?))?;
     }
     Ok(())
 }

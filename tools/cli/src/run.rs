@@ -39,7 +39,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     let params = voice.sampling(file, args.answer.think, &args.sampling)?;
     let seed = params.seed;
-    let mut session = opened.session(None)?;
+    let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
 
     let mut screen = Screen::new();

@@ -1,28 +1,44 @@
 //! `qwip show`: what is in a model file, also in one that we cannot run.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
+use anyhow::Context;
 use qwip::model::{Config, ExpertSizes};
-use qwip::quant::gguf::{Array, Value, ValueType};
-use qwip::{CacheTypes, KvType, Model, ModelFile, OpenOptions};
+use qwip::quant::gguf::{Array, Gguf, TensorInfo, Value, ValueType};
+use qwip::{CacheTypes, Estimate, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
 
-use crate::args::ShowArgs;
+use crate::args::{ComputeArgs, ShowArgs};
 use crate::output::{bytes, count, line};
-use crate::{model_arg, output};
+use crate::{model_arg, output, synthetic};
 
 /// So much of a text value or an array is shown.
 const LONGEST_TEXT: usize = 200;
 const MOST_ELEMENTS: usize = 5;
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<()> {
+    if let Some(description) = &args.synthetic {
+        if args.model.model.is_some() || args.model.positional.is_some() {
+            return Err(output::usage("give a MODEL or --synthetic, not both"));
+        }
+        let (header, len) = synthetic::header(description)?;
+        let sizes = Sizes::of_header(&header, &args.compute)?;
+        let tensors: Vec<&TensorInfo> = header.tensors.iter().collect();
+        let summary = Summary::of(&format!("synthetic {description}"), &header, &tensors, len, Ok(sizes));
+        return if args.json { line(json_of(&summary)) } else { print_summary(&summary) };
+    }
     let name = model_arg::choose(&args.model)?;
     let file = model_arg::open_file(&name, OpenOptions::default())?;
-    let model = Model::load(file.clone());
-    let summary = Summary::of(&name.display().to_string(), &file, model);
+    let sizes = match Model::load(file.clone()) {
+        Ok(model) => Ok(Sizes::of(&model, &args.compute)?),
+        Err(problem) => Err(output::one_line(&problem.into())),
+    };
+    let tensors: Vec<&TensorInfo> = file.tensors().map(|t| t.info).collect();
+    let summary = Summary::of(&name.display().to_string(), file.header(), &tensors, file.len(), sizes);
     if args.json {
-        return line(json_of(&summary, &file, args));
+        let mut object = json_of(&summary);
+        add_details(&mut object, &file, args);
+        return line(object);
     }
     print_summary(&summary)?;
     if args.all {
@@ -60,13 +76,57 @@ struct Summary {
     tokenizer: Option<String>,
     template: bool,
     license: Option<String>,
-    /// The model, or why it does not run.
-    model: Result<Model, String>,
+    /// Of a model, or why it does not run.
+    sizes: Result<Sizes, String>,
+}
+
+/// What a model that runs takes.
+pub(crate) struct Sizes {
+    config: Config,
+    /// Bytes of keys and values of one position in f16, q8_0 and f32.
+    cache: [u64; 3],
+    pub(crate) estimate: Estimate,
+}
+
+/// The types that caches are shown in.
+const CACHES: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];
+
+impl Sizes {
+    fn of(model: &Model, args: &ComputeArgs) -> anyhow::Result<Sizes> {
+        let config = model.config().clone();
+        let options = model_arg::session_options(&config, args)?;
+        let cache = CACHES.map(|ty| CacheTypes::for_model(model, ty, ty).bytes_per_token(&config));
+        let estimate = Estimate::of_session(model, &options, threads(args)?)?;
+        Ok(Sizes { config, cache, estimate })
+    }
+
+    /// Of a model whose file does not exist.
+    pub(crate) fn of_header(header: &Gguf, args: &ComputeArgs) -> anyhow::Result<Sizes> {
+        let arch = header.str("general.architecture")?.context("no architecture")?;
+        let embedding = header.tensor("token_embd.weight").context("no embedding")?;
+        let config = Config::read(header, &[], arch, usize::try_from(embedding.rows())?)?;
+        let options = model_arg::session_options(&config, args)?;
+        let types = |k, v| CacheTypes { k: vec![k; config.attention_layers()], v };
+        let cache = CACHES.map(|ty| types(ty, ty).bytes_per_token(&config));
+        let stored = types(options.k_type, options.v_type);
+        let estimate = Estimate::new(&config, &header.tensors, &stored, &options, threads(args)?)?;
+        Ok(Sizes { config, cache, estimate })
+    }
+}
+
+/// The threads that would compute.
+fn threads(args: &ComputeArgs) -> anyhow::Result<usize> {
+    Ok(if args.threads > 0 { args.threads } else { qwip::cpu(0)?.pool.threads() })
 }
 
 impl Summary {
-    fn of(name: &str, file: &Arc<ModelFile>, model: qwip::Result<Model>) -> Summary {
-        let header = file.header();
+    fn of(
+        name: &str,
+        header: &Gguf,
+        infos: &[&TensorInfo],
+        len: u64,
+        sizes: Result<Sizes, String>,
+    ) -> Summary {
         let text = |key: &str| header.str(key).ok().flatten().map(str::to_string);
         let tokens = header.array("tokenizer.ggml.tokens").ok().flatten();
         let tokenizer = tokens.map(|tokens| {
@@ -75,29 +135,28 @@ impl Summary {
             format!("{kind} ({pre}), {} tokens", tokens.len)
         });
         let elements = |dims: &[u64]| dims.iter().fold(1u64, |product, &d| product.saturating_mul(d));
-        let types = file
-            .types()
-            .into_iter()
-            .map(|(ty, bytes)| (ty.name(), file.tensors().filter(|t| t.info.ty == ty).count(), bytes));
+        let mut types: Vec<(&str, usize, u64)> = Vec::new();
+        for t in infos {
+            match types.iter_mut().find(|(name, ..)| *name == t.ty.name()) {
+                Some((_, count, bytes)) => (*count, *bytes) = (*count + 1, *bytes + t.len),
+                None => types.push((t.ty.name(), 1, t.len)),
+            }
+        }
+        types.sort_by_key(|&(name, _, bytes)| (std::cmp::Reverse(bytes), name));
         Summary {
             name: name.into(),
             title: text("general.name"),
             architecture: text("general.architecture").unwrap_or_else(|| "not given".into()),
-            file_bytes: file.len(),
-            parameters: file.tensors().map(|t| elements(&t.info.dims)).fold(0, u64::saturating_add),
-            tensors: file.tensors().count(),
-            types: types.collect(),
+            file_bytes: len,
+            parameters: infos.iter().map(|t| elements(&t.dims)).fold(0, u64::saturating_add),
+            tensors: infos.len(),
+            types,
             tokenizer,
             template: text("tokenizer.chat_template").is_some(),
             license: text("general.license"),
-            model: model.map_err(|e| output::one_line(&e.into())),
+            sizes,
         }
     }
-}
-
-/// Bytes of keys and values of one position, in all layers.
-fn cache_bytes(model: &Model, ty: KvType) -> u64 {
-    CacheTypes::for_model(model, ty, ty).bytes_per_token(model.config())
 }
 
 /// The widths of the state and of the feed-forward part.
@@ -119,18 +178,28 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
     }
     row("architecture", &s.architecture)?;
     row("parameters", &format!("{} in {} tensors", count(s.parameters), s.tensors))?;
-    match &s.model {
-        Ok(model) => {
-            let c = model.config();
+    match &s.sizes {
+        Ok(Sizes { config: c, cache, estimate: e }) => {
             row("layers", &c.layers.to_string())?;
             row("width", &widths(c))?;
             row("heads", &format!("{} of {}, key/value heads {}", c.heads, c.head_dim, c.kv_heads))?;
             row("vocabulary", &c.vocab.to_string())?;
             row("context", &format!("{} tokens", c.context))?;
-            let kv = |ty: KvType| bytes(cache_bytes(model, ty));
-            let types =
-                [KvType::F16, KvType::Q8_0, KvType::F32].map(|ty| format!("{} {}", kv(ty), ty.name()));
+            let types: Vec<String> =
+                CACHES.iter().zip(cache).map(|(ty, n)| format!("{} {}", bytes(*n), ty.name())).collect();
             row("cache", &format!("{} for a token", types.join(", ")))?;
+            row(
+                "memory",
+                &format!(
+                    "{} with {} tokens of context: weights {}, cache {}, intermediate results {}",
+                    bytes(e.total()),
+                    e.context,
+                    bytes(e.weights),
+                    bytes(e.cache + e.recurrent),
+                    bytes(e.buffers + e.vectors)
+                ),
+            )?;
+            row("reads", &format!("{} of weights for a new token", bytes(e.weights_per_token)))?;
         }
         Err(problem) => row("does not run", problem)?,
     }
@@ -148,7 +217,7 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value {
+fn json_of(s: &Summary) -> serde_json::Value {
     let types: Map<_, _> = s
         .types
         .iter()
@@ -158,10 +227,9 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         "file": s.name, "name": s.title, "bytes": s.file_bytes, "architecture": s.architecture,
         "parameters": s.parameters, "tensor_count": s.tensors, "types": types,
         "tokenizer": s.tokenizer, "chat_template": s.template, "license": s.license,
-        "runs": s.model.is_ok(), "problem": s.model.as_ref().err(),
+        "runs": s.sizes.is_ok(), "problem": s.sizes.as_ref().err(),
     });
-    if let Ok(model) = &s.model {
-        let c = model.config();
+    if let Ok(Sizes { config: c, cache: [f16, q8_0, f32], estimate: e }) = &s.sizes {
         object["layers"] = c.layers.into();
         object["embedding"] = c.embedding.into();
         object["ffn"] = c.ffn.into();
@@ -172,10 +240,18 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         object["head_dim"] = c.head_dim.into();
         object["vocab"] = c.vocab.into();
         object["context"] = c.context.into();
-        let kv = |ty: KvType| cache_bytes(model, ty);
-        object["kv_bytes_per_token"] =
-            json!({"f16": kv(KvType::F16), "q8_0": kv(KvType::Q8_0), "f32": kv(KvType::F32)});
+        object["kv_bytes_per_token"] = json!({"f16": f16, "q8_0": q8_0, "f32": f32});
+        object["memory"] = json!({
+            "context": e.context, "weights": e.weights, "looked_up": e.looked_up,
+            "weights_per_token": e.weights_per_token, "vectors": e.vectors, "cache": e.cache,
+            "recurrent": e.recurrent, "buffers": e.buffers, "dirty": e.dirty(), "total": e.total(),
+        });
     }
+    object
+}
+
+/// What `--all` and `--tensors` ask for.
+fn add_details(object: &mut serde_json::Value, file: &ModelFile, args: &ShowArgs) {
     if args.all {
         let metadata =
             file.header().metadata.iter().map(|(key, value)| (key.clone(), json_value(value, file)));
@@ -187,7 +263,6 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         });
         object["tensors"] = tensors.collect();
     }
-    object
 }
 
 /// The first elements of an array, as JSON.

@@ -103,6 +103,22 @@ pub fn tensor_type(name: &str) -> Result<TensorType> {
     }
 }
 
+/// The types that a mix gives the tensors of a model in one file, in their order there.
+///
+/// # Errors
+/// `header` is not that of a model.
+pub fn types(header: &Gguf, ty: FileType) -> Result<Vec<TensorType>> {
+    let options = Options { ty: Some(ty), ..Options::default() };
+    let mut tensors: Vec<(usize, &TensorInfo)> = header.tensors.iter().enumerate().collect();
+    tensors.sort_by(|a, b| mix::order(&a.1.name, &b.1.name));
+    let mut chooser = Chooser::new(header, &tensors, &options)?;
+    let mut types: Vec<TensorType> = header.tensors.iter().map(|t| t.ty).collect();
+    for (place, t) in tensors {
+        types[place] = chooser.choose(t)?;
+    }
+    Ok(types)
+}
+
 /// What becomes of a tensor.
 #[derive(Clone, Debug)]
 pub struct Step {

@@ -49,7 +49,7 @@ pub fn attend(
     assert_eq!(out.len(), n * row, "output of {n} tokens");
     let job = Job { cpu, q, shape, scale, first_position, tiles };
     let last_tile = (first_position + n).div_ceil(TILE);
-    if n * kv_heads < 2 * cpu.pool.threads() && last_tile > SPLIT {
+    if is_split(n, kv_heads, last_tile, cpu.pool.threads()) {
         return job.split(n, parts, out, cancel);
     }
     let blocks = n.div_ceil(BLOCK);
@@ -69,6 +69,23 @@ pub fn attend(
             unsafe { out.slice(at..at + width) }.copy_from_slice(o);
         }
     })
+}
+
+/// Whether threads share the tiles of a token: there are fewer tokens and heads than they want.
+fn is_split(n: usize, kv_heads: usize, tiles: usize, threads: usize) -> bool {
+    n * kv_heads < 2 * threads && tiles > SPLIT
+}
+
+/// Floats of `parts` for a single token that sees `positions`.
+pub fn parts_floats(shape: Heads, positions: usize, threads: usize) -> usize {
+    let tiles = positions.div_ceil(TILE);
+    let split = is_split(1, shape.kv_heads, tiles, threads);
+    if split { tiles * shape.heads * (shape.d + 2) } else { 0 }
+}
+
+/// Floats that a thread keeps for the tokens that it works on.
+pub fn thread_floats(shape: Heads) -> usize {
+    BLOCK * (shape.heads / shape.kv_heads) * (2 * shape.d + 2)
 }
 
 /// What all work items share.
