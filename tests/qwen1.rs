@@ -152,3 +152,17 @@ fn up_to_the_trained_length_the_limit_changes_nothing() {
     let want = last(0);
     assert!(last(40) == want && last(64) == want && last(65) != want);
 }
+
+#[test]
+fn the_importance_of_a_fused_matrix_is_counted_once() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let model = load(dir.path(), NAME, "f16");
+    let cpu = qwip::cpu(1).expect("a CPU");
+    let mut session = Session::new(model, cpu, &options(KvType::F16, 512)).expect("a session");
+    session.observe_importance();
+    session.extend(&fixture_tokens(NAME), &Cancel::new(), &mut |_| {}).expect("logits");
+    let seen = session.importance().expect("observed");
+    let rows: Vec<_> = seen.iter().map(|(name, sums, rows)| (name, sums.len(), rows.to_vec())).collect();
+    assert!(rows.contains(&("blk.1.attn_qkv.weight", 64, vec![40])), "{rows:?}");
+    assert!(rows.iter().all(|(_, _, rows)| rows == &[40]), "{rows:?}");
+}

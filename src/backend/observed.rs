@@ -81,7 +81,12 @@ impl Backend for Observed<'_, '_> {
 
     fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
         self.backend.norm_project(norm, eps, outs)?;
-        outs.iter().for_each(|out| self.seen.see(&out.weight, self.backend.input()));
+        for (i, out) in outs.iter().enumerate() {
+            // Parts of one tensor are seen once.
+            if outs[..i].iter().all(|before| before.weight.name != out.weight.name) {
+                self.seen.see(&out.weight, self.backend.input());
+            }
+        }
         Ok(())
     }
 

@@ -85,8 +85,9 @@ impl Vocab {
         for token in added {
             vocab.add(token)?;
         }
-        if vocab.pieces.is_none() {
-            vocab.check_merges()?;
+        match vocab.pieces {
+            Some(_) => vocab.check_pieces()?,
+            None => vocab.check_merges()?,
         }
         for (id, token) in vocab.tokens.iter_mut().enumerate() {
             if vocab.types[id] == TokenType::Unused {
@@ -150,8 +151,10 @@ impl Vocab {
         let (Some(base), Some(merges)) = (Object::read(dir, "vocab.json")?, read_text(dir, "merges.txt")?)
         else {
             return invalid(format!(
-                "there is no tokenizer.json, nor vocab.json with merges.txt, in {}: copy them from the model that this one \
-                 was made from",
+                "there is no tokenizer.json, nor vocab.json with merges.txt, {} or {}, in {}: copy them from the model that \
+                 this one was made from",
+                tiktoken::FILE,
+                sentencepiece::FILE,
                 dir.display()
             ));
         };
@@ -274,6 +277,25 @@ impl Vocab {
         self.ids.insert(token.text.clone(), slot as u32);
         self.tokens[slot] = token.text;
         Ok(())
+    }
+
+    /// Without these there would be text that has no tokens.
+    fn check_pieces(&self) -> Result<()> {
+        let kind = |text: &str| self.id(text).map(|id| self.types[id as usize]);
+        let bytes = (0..=255).map(|byte| (format!("<0x{byte:02X}>"), TokenType::Byte));
+        let mut wanted = bytes.chain([(sentencepiece::SPACE.to_string(), TokenType::Normal)]);
+        match wanted.find(|(text, wanted)| kind(text) != Some(*wanted)) {
+            None => Ok(()),
+            Some((text, TokenType::Byte)) => invalid(format!(
+                "{} has no piece {text} for a byte, or an added token in its place: only models with byte_fallback convert",
+                sentencepiece::FILE
+            )),
+            Some((text, _)) => invalid(format!(
+                "{} has no piece {} for a space, or an added token in its place",
+                sentencepiece::FILE,
+                quote(&text)
+            )),
+        }
     }
 
     fn check_merges(&self) -> Result<()> {

@@ -162,6 +162,13 @@ fn models_that_the_runtime_would_read_otherwise() {
         change(&mut model);
         model.write()
     };
+    for (id, part) in
+        [(3, "no piece <0x00> for a byte, or an added token in its place"), (259, "for a space, or")]
+    {
+        let copy = Model::good().write();
+        copy.write("added_tokens.json", json!({"<new>": id}).to_string());
+        expect(&copy, &["tokenizer.model", part]);
+    }
     for (change, part) in [
         (
             &(|m: &mut Model| m.trainer = number(3, 1)) as &dyn Fn(&mut Model),
@@ -177,7 +184,7 @@ fn models_that_the_runtime_would_read_otherwise() {
             "normalises text (\"nmt_nfkc\")",
         ),
         (&|m| m.pieces.clear(), "holds no pieces"),
-        (&|m| drop(m.pieces.remove(3)), "no piece <0x00> for a byte: only models with byte_fallback"),
+        (&|m| drop(m.pieces.remove(3)), "no piece <0x00> for a byte, or"),
         (&|m| drop(m.pieces.remove(259)), "no piece \"\u{2581}\" for a space"),
         (&|m| m.pieces.push(piece(b"b", None, 1)), "piece 261 \"b\" has no score"),
         (&|m| m.pieces.push(piece(b"b", Some(f32::NAN), 1)), "piece 261 \"b\" has the score NaN"),
