@@ -5,23 +5,26 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_npy};
+use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_ids, read_npy};
 use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 12] = [
     "qwen2-gqa",
     "qwen2-outliers",
     "qwen2-sharded",
     "qwen2-yarn",
     "qwen2moe-shared",
+    "qwen2vl-text",
     "qwen3-kquant",
     "qwen3-wide-heads",
     "qwen3moe-norm",
     "qwen3moe-plain",
+    "qwen3vl-text",
+    "qwen3vlmoe-transposed",
 ];
 
 #[test]
@@ -37,6 +40,29 @@ fn logits_agree_with_transformers() {
         println!("{name}: f32 cache {f32_cache:.2e}, f16 cache {f16_cache:.2e} of the logits' range");
         assert!(f32_cache <= 2e-4, "{name}: {f32_cache}");
         assert!(f16_cache <= 2e-3, "{name}: {f16_cache}");
+    }
+}
+
+#[test]
+fn greedy_answers_are_those_of_transformers() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    for name in ["qwen2vl-text", "qwen3vl-text", "qwen3vlmoe-transposed"] {
+        let want = read_ids(&folder(name).join("greedy.txt"));
+        assert_eq!(want.len(), 64);
+        let model = load(dir.path(), name, "f32");
+        assert_eq!(model.architecture(), name.split('-').next().expect("an architecture"));
+        let mut options = options(KvType::F32, 512);
+        options.context = 0;
+        let mut session = Session::new(model, cpu.clone(), &options).expect("a session");
+        let (cancel, mut next, mut found) = (Cancel::new(), tokens(name), Vec::<u32>::new());
+        while found.len() < want.len() {
+            session.extend(&next, &cancel, &mut |_| {}).expect("logits");
+            let best = session.logits().iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            next = vec![best.expect("logits").0 as u32];
+            found.extend(&next);
+        }
+        assert_eq!(found, want, "{name}");
     }
 }
 
@@ -232,6 +258,64 @@ fn experts_have_factors_of_their_own_and_are_read_only_by_their_tokens() {
     assert!(run(&edited) == run(&good));
     let error = copy(&good, &[("blk.0.ffn_up_exps.scale", &[1.0; 2][..])], |_, bytes| bytes.to_vec());
     assert!(error.expect_err("a factor an expert").to_string().contains("shape [2], expected [9]"));
+}
+
+/// The model again with the rows of some tensors in one: gate and up of each expert, and q, k and v.
+fn fused(model: &Model) -> Arc<Model> {
+    let (file, mut writer) = (model.file(), Writer::new());
+    let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
+    for (key, value) in &file.header().metadata {
+        writer.set(key, Set::from_value(value, bytes).expect("a value"));
+    }
+    let mut data = Vec::new();
+    for tensor in file.tensors() {
+        let (name, dims, ty) = (&tensor.info.name, &tensor.info.dims, tensor.info.ty);
+        let sibling = |from: &str, to: &str| file.tensor(&name.replace(from, to)).expect("a sibling");
+        let bytes = |tensor| file.tensor_bytes(tensor);
+        if name.contains("ffn_up_exps") || name.contains("attn_k.") || name.contains("attn_v.") {
+            continue;
+        }
+        if name.contains("ffn_gate_exps") {
+            let (experts, up) = (dims[2] as usize, sibling("gate", "up"));
+            let each = |tensor| bytes(tensor).chunks_exact(bytes(tensor).len() / experts);
+            let both = each(tensor).zip(each(up)).flat_map(|(gate, up)| [gate, up].concat());
+            writer
+                .tensor(&name.replace("gate", "gate_up"), &[dims[0], 2 * dims[1], dims[2]], ty)
+                .expect("a tensor");
+            data.push(both.collect());
+        } else if name.contains("attn_q.") {
+            let parts = [tensor, sibling("_q.", "_k."), sibling("_q.", "_v.")];
+            let mut all = dims.clone();
+            *all.last_mut().expect("a dimension") =
+                parts.iter().map(|part| part.info.dims[dims.len() - 1]).sum();
+            writer.tensor(&name.replace("_q.", "_qkv."), &all, ty).expect("a tensor");
+            data.push(parts.map(bytes).concat());
+        } else {
+            writer.tensor(name, dims, ty).expect("a tensor");
+            data.push(bytes(tensor).to_vec());
+        }
+    }
+    let mut out = writer.start(Vec::new()).expect("a header");
+    data.iter().for_each(|bytes| out.write(bytes).expect("data"));
+    let bytes = Bytes::Owned(out.finish().expect("a file"));
+    Arc::new(Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file"))).expect("a model"))
+}
+
+#[test]
+fn gate_and_up_of_experts_may_be_one_tensor_and_so_may_q_k_and_v() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    for name in ["qwen2moe-shared", "qwen3moe-norm", "qwen3moe-plain"] {
+        for ty in ["f32", "f16", "q8_0", "q4_0"] {
+            let apart = load(dir.path(), name, ty);
+            let fused = fused(&apart);
+            assert!(fused.file().tensor("blk.0.ffn_gate_up_exps.weight").is_some());
+            let run = |model: &Arc<Model>, split| logits(model, &cpu, KvType::F16, &tokens(name), split);
+            for split in [1, 9, 40] {
+                assert!(run(&fused, split) == run(&apart, split), "{name} {ty} {split}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Config {
         let (ffn, experts) = match arch {
             // Weights are probabilities among all experts, or add up to 1.
             "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
-            "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen3moe" | "qwen3vlmoe" => (0, Some(ExpertSizes::read(&keys, true)?)),
             _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
         };
         let heads = keys.required("attention.head_count", limits::MAX_HEADS)?;

@@ -10,6 +10,7 @@ mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
 mod rope;
+mod vision;
 mod weights;
 
 use std::sync::Arc;
@@ -29,12 +30,13 @@ use crate::file::ModelFile;
 use weights::Loader;
 
 /// The architectures that run, as `general.architecture` spells them.
-pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen3, qwen3moe";
+pub const ARCHITECTURES: &str = "qwen2, qwen2moe, qwen2vl, qwen3, qwen3moe, qwen3vl, qwen3vlmoe";
 
 /// A model: its file, its sizes and where its weights lie.
 #[derive(Debug)]
 pub struct Model {
     file: Arc<ModelFile>,
+    architecture: &'static str,
     config: Config,
     weights: Weights,
     notes: Vec<String>,
@@ -61,17 +63,22 @@ impl Model {
         let arch = header
             .str("general.architecture")?
             .ok_or_else(|| Error::MissingKey { key: "general.architecture".into() })?;
-        if !ARCHITECTURES.split(", ").any(|known| known == arch) {
+        let Some(architecture) = ARCHITECTURES.split(", ").find(|known| *known == arch) else {
             return Err(Error::UnknownArchitecture { found: arch.into(), known: ARCHITECTURES });
-        }
+        };
         let loader = Loader::new(&file);
         let vocab = vocabulary_size(&file)?;
         let config = Config::read(header, arch, vocab)?;
+        if arch.contains("vl") {
+            vision::check(&file, arch, &config)?;
+        }
         let weights = match arch {
-            "qwen2" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
-            "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, &config)?),
-            "qwen3" => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
-            _ => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, &config)?),
+            // The text parts of the vision models are these: a token of text has the same position in time, height and
+            // width, and M-RoPE, which turns some pairs by each, is then plain RoPE.
+            "qwen2" | "qwen2vl" => Weights::Qwen2(qwen2::Qwen2::load(&loader, &config)?),
+            "qwen3" | "qwen3vl" => Weights::Qwen3(qwen3::Qwen3::load(&loader, &config)?),
+            "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, arch, &config)?),
+            _ => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, arch, &config)?),
         };
         let mut notes = file.notes().to_vec();
         let (misplaced, ignored): (Vec<&str>, Vec<&str>) =
@@ -90,7 +97,7 @@ impl Model {
                 ignored.len()
             ));
         }
-        Ok(Model { config, weights, notes, file })
+        Ok(Model { architecture, config, weights, notes, file })
     }
 
     /// The file that the weights lie in.
@@ -105,12 +112,7 @@ impl Model {
 
     /// `general.architecture`.
     pub fn architecture(&self) -> &'static str {
-        match self.weights {
-            Weights::Qwen2(_) => "qwen2",
-            Weights::Qwen2Moe(_) => "qwen2moe",
-            Weights::Qwen3(_) => "qwen3",
-            Weights::Qwen3Moe(_) => "qwen3moe",
-        }
+        self.architecture
     }
 
     /// Things worth telling the user that did not stop the model from loading.

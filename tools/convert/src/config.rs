@@ -4,6 +4,7 @@ use crate::error::{Result, invalid};
 use crate::fp8;
 use crate::json::{Object, kind, quote};
 use qwip_quant::limits;
+use qwip_quant::pooling::Pooling;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -14,39 +15,64 @@ const FILE: &str = "config.json";
 pub(crate) enum Arch {
     Qwen2,
     Qwen2Moe,
+    Qwen2Vl,
     Qwen3,
     Qwen3Moe,
+    Qwen3Vl,
+    Qwen3VlMoe,
 }
 
 impl Arch {
     /// (class in config.json, architecture)
-    const KNOWN: [(&'static str, Arch); 4] = [
+    const KNOWN: [(&'static str, Arch); 13] = [
         ("Qwen2ForCausalLM", Arch::Qwen2),
+        ("Qwen2Model", Arch::Qwen2),
         ("Qwen2MoeForCausalLM", Arch::Qwen2Moe),
+        ("Qwen2VLForConditionalGeneration", Arch::Qwen2Vl),
+        ("Qwen2_5_VLForConditionalGeneration", Arch::Qwen2Vl),
+        ("Qwen2_5OmniModel", Arch::Qwen2Vl),
+        ("Qwen2_5OmniForConditionalGeneration", Arch::Qwen2Vl),
+        ("Qwen2_5OmniThinkerForConditionalGeneration", Arch::Qwen2Vl),
         ("Qwen3ForCausalLM", Arch::Qwen3),
+        ("Qwen3Model", Arch::Qwen3),
         ("Qwen3MoeForCausalLM", Arch::Qwen3Moe),
+        ("Qwen3VLForConditionalGeneration", Arch::Qwen3Vl),
+        ("Qwen3VLMoeForConditionalGeneration", Arch::Qwen3VlMoe),
     ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Arch::Qwen2 => "qwen2",
             Arch::Qwen2Moe => "qwen2moe",
+            Arch::Qwen2Vl => "qwen2vl",
             Arch::Qwen3 => "qwen3",
             Arch::Qwen3Moe => "qwen3moe",
+            Arch::Qwen3Vl => "qwen3vl",
+            Arch::Qwen3VlMoe => "qwen3vlmoe",
         }
     }
 
     /// Whether queries, keys and values have biases; where they have none, queries and keys have norms.
     pub(crate) const fn has_biases(self) -> bool {
-        matches!(self, Arch::Qwen2 | Arch::Qwen2Moe)
+        matches!(self, Arch::Qwen2 | Arch::Qwen2Moe | Arch::Qwen2Vl)
+    }
+
+    /// Whether it is the text part of a vision model, whose positions have three dimensions.
+    pub(crate) const fn of_vision_model(self) -> bool {
+        matches!(self, Arch::Qwen2Vl | Arch::Qwen3Vl | Arch::Qwen3VlMoe)
     }
 
     pub(crate) fn from_class(class: &str) -> Result<Arch> {
         match Self::KNOWN.iter().find(|(known, _)| *known == class) {
             Some((_, arch)) => Ok(*arch),
             None => {
-                let known = Self::KNOWN.map(|(known, _)| known).join(", ");
-                invalid(format!("{FILE}: architecture {} is not supported (known: {known})", quote(class)))
+                let mut known = Self::KNOWN.map(|(_, arch)| arch.name()).to_vec();
+                known.dedup();
+                let known = known.join(", ");
+                invalid(format!(
+                    "{FILE}: architecture {} is not supported (known: the classes of {known})",
+                    quote(class)
+                ))
             }
         }
     }
@@ -70,6 +96,28 @@ pub(crate) struct Experts {
     pub shared_ffn: Option<u32>,
     /// Whether weights add up to 1, where that is not what goes without saying in the architecture.
     pub normalise: Option<bool>,
+    /// How the checkpoint stores them; apart, until it has been looked at.
+    pub packing: Packing,
+}
+
+/// How a checkpoint stores the matrices of a layer's experts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Packing {
+    /// Each in a tensor of its own.
+    Apart,
+    /// All in one tensor, `[experts, outputs, inputs]`, gate and up one below the other in one.
+    Packed,
+    /// As that, but `[experts, inputs, outputs]`.
+    Transposed,
+}
+
+/// What makes positions of three dimensions, and images, of the text part of a vision model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vision {
+    /// Pairs of a head that turn by the position in time, by height and by width, and 0.
+    pub sections: [i32; 4],
+    /// Layers that add what the vision part sees.
+    pub deepstack: Option<u32>,
 }
 
 /// The numbers of config.json that GGUF needs, checked against each other and bounded so that no product of them
@@ -89,6 +137,16 @@ pub(crate) struct Config {
     pub eps: f32,
     pub rope_theta: f32,
     pub scaling: RopeScaling,
+    /// Where it is the text part of a vision model.
+    pub vision: Option<Vision>,
+    /// False where every token sees all others.
+    pub causal: bool,
+    /// What its states are for, where it is not for answers. Known when more than config.json has been read.
+    pub pooling: Option<Pooling>,
+    /// Of a reranker, the tokens of its labels.
+    pub labels: Option<[u32; 2]>,
+    /// Saved without an output matrix.
+    pub headless: bool,
     pub tied: bool,
     pub bos: Option<u32>,
     pub eos: Vec<u32>,
@@ -106,10 +164,14 @@ impl Config {
         let Some(c) = Object::read(dir, FILE)? else {
             return invalid(format!("there is no {FILE} in {}", dir.display()));
         };
-        let arch = Arch::from_class(match c.need("architectures", c.array("architectures"))?.first() {
-            Some(serde_json::Value::String(class)) => class,
+        let class = match c.need("architectures", c.array("architectures"))?.first() {
+            Some(serde_json::Value::String(class)) => class.clone(),
             _ => return invalid(format!("{FILE}: architectures must name a class")),
-        })?;
+        };
+        let arch = Arch::from_class(&class)?;
+        let c = part(c, "thinker_config")?;
+        let tied = tied(&c, arch)?;
+        let c = part(c, "text_config")?;
         refuse_what_we_cannot_keep(&c, arch)?;
         let fp8_tile = fp8_tile(&c)?;
 
@@ -128,7 +190,7 @@ impl Config {
         let head_dim = match (c.u64("head_dim")?, arch) {
             (Some(n), _) => ranged(&c, "head_dim", n, limits::MAX_HEAD_DIM)?,
             // transformers' own default, which released files rely on.
-            (None, Arch::Qwen3) => 128,
+            (None, Arch::Qwen3 | Arch::Qwen3Vl) => 128,
             (None, _) if hidden % heads == 0 => ranged(
                 &c,
                 "hidden_size / num_attention_heads",
@@ -147,10 +209,12 @@ impl Config {
         let context = size("max_position_embeddings", limits::MAX_CONTEXT)?;
         let mut notes = Vec::new();
         let experts = match arch {
-            Arch::Qwen2 | Arch::Qwen3 => None,
-            Arch::Qwen2Moe | Arch::Qwen3Moe => Some(experts(&c, arch, &mut notes)?),
+            Arch::Qwen2 | Arch::Qwen2Vl | Arch::Qwen3 | Arch::Qwen3Vl => None,
+            Arch::Qwen2Moe | Arch::Qwen3Moe | Arch::Qwen3VlMoe => Some(experts(&c, arch, &mut notes)?),
         };
         let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
+        let layers = size("num_hidden_layers", limits::MAX_LAYERS)?;
+        let vision = arch.of_vision_model().then(|| vision(&c, head_dim, layers)).transpose()?;
         if c.bool("use_sliding_window")? == Some(true) {
             notes.push("use_sliding_window is ignored: GGUF has no key for it in this architecture".into());
         }
@@ -163,7 +227,7 @@ impl Config {
         }
         Ok(Config {
             arch,
-            layers: size("num_hidden_layers", limits::MAX_LAYERS)?,
+            layers,
             hidden,
             ffn: size("intermediate_size", limits::MAX_FFN)?,
             experts,
@@ -175,7 +239,12 @@ impl Config {
             eps,
             rope_theta,
             scaling,
-            tied: c.bool("tie_word_embeddings")?.unwrap_or(false),
+            vision,
+            causal: c.bool("is_causal")?.unwrap_or(true),
+            pooling: None,
+            labels: None,
+            headless: class.ends_with("Model"),
+            tied,
             bos: token_ids(&c, "bos_token_id")?.first().copied(),
             eos: token_ids(&c, "eos_token_id")?,
             pad: token_ids(&c, "pad_token_id")?.first().copied(),
@@ -184,6 +253,61 @@ impl Config {
             notes,
         })
     }
+}
+
+/// The settings of one part of a model, where it has an object for it, over those of all.
+fn part(c: Object, key: &str) -> Result<Object> {
+    Ok(match c.object(key)? {
+        Some(part) => c.under(part),
+        None => c,
+    })
+}
+
+/// Whether embeddings and output are one matrix. Of a model with several parts the outermost setting counts, as it does
+/// for transformers; Qwen2-VL was saved with it in the text part as well.
+fn tied(c: &Object, arch: Arch) -> Result<bool> {
+    const KEY: &str = "tie_word_embeddings";
+    let of_text = match c.object("text_config")? {
+        Some(text) => text.bool(KEY)?,
+        None => None,
+    };
+    let outer = c.bool(KEY)?;
+    Ok(match arch {
+        Arch::Qwen2Vl => outer == Some(true) || of_text == Some(true),
+        _ => outer.or(of_text).unwrap_or(false),
+    })
+}
+
+/// What config.json says about positions and images, which must fit the heads and layers of the text part.
+fn vision(c: &Object, head_dim: u32, layers: u32) -> Result<Vision> {
+    let (key, pairs) = ("mrope_section", head_dim / 2);
+    let rope = match c.object("rope_parameters")? {
+        Some(parameters) => Some(parameters),
+        None => c.object("rope_scaling")?,
+    };
+    let Some(rope) = rope else {
+        return invalid(format!("{}: there is no rope_parameters or rope_scaling with {key}", c.place));
+    };
+    let given = rope.need(key, rope.array(key))?;
+    let numbers: Option<Vec<i32>> =
+        given.iter().map(|n| n.as_u64().and_then(|n| i32::try_from(n).ok())).collect();
+    let Some(&[time, height, width]) = numbers.as_deref() else {
+        return invalid(format!("{}: {key} must be three whole numbers", rope.place));
+    };
+    let sum = i64::from(time) + i64::from(height) + i64::from(width);
+    if sum != i64::from(pairs) {
+        return invalid(format!("{}: {key} adds up to {sum}, but a head has {pairs} pairs", rope.place));
+    }
+    let vision = c.object("vision_config")?;
+    let deepstack = match &vision {
+        Some(vision) => vision.array("deepstack_visual_indexes")?.map(Vec::len),
+        None => None,
+    };
+    let deepstack = deepstack.map(|n| match u32::try_from(n) {
+        Ok(n) if n <= layers => Ok(n),
+        _ => invalid(format!("{FILE}: deepstack_visual_indexes has {n} entries for {layers} layers")),
+    });
+    Ok(Vision { sections: [time, height, width, 0], deepstack: deepstack.transpose()? })
 }
 
 /// The tile of FP8 weights; other weights that are quantized already do not convert.
@@ -241,16 +365,17 @@ fn experts(c: &Object, arch: Arch, notes: &mut Vec<String>) -> Result<Experts> {
         Arch::Qwen2Moe => Some(size("shared_expert_intermediate_size", limits::MAX_FFN)?),
         _ => None,
     };
-    // False is what transformers takes where config.json is silent, in both architectures.
-    let found = c.bool("norm_topk_prob")?.unwrap_or(false);
-    let normalise = (found != (arch == Arch::Qwen3Moe)).then_some(found);
+    // False is what transformers takes where config.json is silent; the experts of Qwen3-VL know one way only.
+    let found = arch == Arch::Qwen3VlMoe || c.bool("norm_topk_prob")?.unwrap_or(false);
+    let normalise = (found == (arch == Arch::Qwen2Moe)).then_some(found);
     if normalise.is_some() {
         notes.push(format!(
             "norm_topk_prob is {found}, which is unusual: other programs may not know the key {}.expert_weights_norm",
             arch.name()
         ));
     }
-    Ok(Experts { count, used, ffn: size("moe_intermediate_size", limits::MAX_FFN)?, shared_ffn, normalise })
+    let ffn = size("moe_intermediate_size", limits::MAX_FFN)?;
+    Ok(Experts { count, used, ffn, shared_ffn, normalise, packing: Packing::Apart })
 }
 
 fn ranged(c: &Object, key: &str, n: u64, max: usize) -> Result<u32> {

@@ -7,8 +7,10 @@ use crate::fp8::{self, Scales};
 use crate::json::quote;
 use crate::layout::Layout;
 use crate::lora::{Adapter, EMBEDDING, HEAD};
-use crate::names::{Expected, expected, reason_to_skip};
+use crate::names::{Expected, View, canonical, expected, other_part, packing, reason_to_skip};
 use crate::output::OutputFile;
+use crate::packed::Packed;
+use crate::pooling::pooling;
 use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::verify::Wanted;
 use crate::vocab::Vocab;
@@ -17,7 +19,9 @@ use qwip_quant::TensorType;
 use qwip_quant::gguf::Writer;
 use qwip_quant::limits::MAX_VOCAB;
 use qwip_quant::mix::{self, Facts, Mix};
+use qwip_quant::pooling::{Pooling, RERANK_LABELS};
 use qwip_quant::types::FileType;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A tensor of the output and where its weights come from.
@@ -54,14 +58,28 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     }
     OutputFile::check(out)?;
     let mut config = Config::read(dir)?;
-    let checkpoint = Checkpoint::open(dir)?;
+    let mut checkpoint = Checkpoint::open(dir)?;
+    checkpoint.rename(canonical)?;
     let adapter = options.lora.as_ref().map(|lora| Adapter::open(&lora.dir, lora.scale)).transpose()?;
     let mut notes = std::mem::take(&mut config.notes);
+    let packing = packing(&checkpoint, &config)?;
+    config.pooling = pooling(dir, &config, &mut notes)?;
+    config.headless |= config.pooling.is_some_and(|pooling| pooling != Pooling::Rank);
+    if config.headless && !config.tied && !checkpoint.tensors.contains_key(HEAD) {
+        config.tied = true;
+        notes.push(format!("there is no {HEAD}: the model can embed, but not answer"));
+    }
     let origin = Origin { checkpoint: &checkpoint, adapter: adapter.as_ref(), tied: config.tied };
     origin.fit(&mut config, &mut notes)?;
-    let plan = plan(&config, &origin, options.ty, &mut notes)?;
+    if let Some(experts) = &mut config.experts {
+        experts.packing = packing;
+    }
     let tokenizer_dir = adapter.as_ref().map_or(dir, |adapter| adapter.tokenizer_dir(dir));
     let mut vocab = Vocab::read(tokenizer_dir, config.vocab)?;
+    if config.pooling == Some(Pooling::Rank) {
+        config.labels = Some(labels(&vocab)?);
+    }
+    let plan = plan(&config, &origin, options.ty, &mut notes)?;
     notes.append(&mut vocab.notes);
 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
@@ -96,8 +114,31 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         for (source, Piece { checkpoint, stored, from }) in t.expected.sources.iter().zip(&t.pieces) {
             let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
             let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
-            let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
-            stream.piece(&job, &mut read, data, path, progress)?;
+            match (&t.expected.view, from) {
+                (View::Rows(_), _) if job.patch.is_some() => {
+                    return invalid(format!(
+                        "the adapter changes {source}, which does not merge into a reranker"
+                    ));
+                }
+                (View::Rows(wanted), Numbers::Type(ty)) => {
+                    let row_bytes = (cols * ty.block_bytes()) as u64;
+                    let mut read = |at: u64, bytes: &mut [u8]| {
+                        let wanted = wanted.iter().skip((at / row_bytes) as usize);
+                        let mut rows = bytes.chunks_exact_mut(row_bytes as usize).zip(wanted);
+                        rows.try_for_each(|(row, &i)| checkpoint.read(stored, u64::from(i) * row_bytes, row))
+                    };
+                    stream.piece(&job, &mut read, data, path, progress)?;
+                }
+                (View::Packed { outputs, transposed }, Numbers::Type(ty)) => {
+                    let number = ty.block_bytes() as u64;
+                    let mut packed = Packed::new(checkpoint, stored, outputs.clone(), *transposed, number);
+                    stream.piece(&job, &mut |at, bytes| packed.read(at, bytes), data, path, progress)?;
+                }
+                _ => {
+                    let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
+                    stream.piece(&job, &mut read, data, path, progress)?;
+                }
+            }
         }
         Ok(stream.finish(&t.expected.name, to, progress, &mut notes))
     })?;
@@ -114,6 +155,15 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         files,
         notes,
     })
+}
+
+/// The tokens of what a reranker answers.
+fn labels(vocab: &Vocab) -> Result<[u32; 2]> {
+    let [yes, no] = RERANK_LABELS.map(|label| match vocab.id(label) {
+        Some(id) => Ok(id),
+        None => invalid(format!("the tokenizer has no token {}, which a reranker answers", quote(label))),
+    });
+    Ok([yes?, no?])
 }
 
 /// What a folder holds but for GGUF files, which are ours to replace.
@@ -180,13 +230,21 @@ fn plan<'a>(
         return invalid(format!("the checkpoint has no tensor {first}{}", and_more(missing.len())));
     }
     let known: std::collections::HashSet<&str> = sources().map(String::as_str).collect();
-    let mut unknown = Vec::new();
+    let (mut unknown, mut parts) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
     for source in origin.checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
-        match reason_to_skip(source, config) {
-            Some(reason) => notes.push(format!("{} is left out: {reason}", quote(source))),
-            None if config.fp8_tile.is_some() && fp8::is_scale(source) => {}
-            None => unknown.push(source),
+        match (reason_to_skip(source, config), other_part(source)) {
+            (Some(reason), _) => notes.push(format!("{} is left out: {reason}", quote(source))),
+            (None, Some(part)) => parts.entry(part).or_default().push(source),
+            (None, None) if config.fp8_tile.is_some() && fp8::is_scale(source) => {}
+            (None, None) => unknown.push(source),
         }
+    }
+    for (part, names) in parts {
+        let first = quote(names[0]);
+        notes.push(format!(
+            "the {} tensors of the {part} part are left out ({first} is the first)",
+            names.len()
+        ));
     }
     if let Some(first) = unknown.first() {
         let arch = config.arch.name();
@@ -215,7 +273,9 @@ fn types(expected: &[Expected], config: &Config, file_type: FileType) -> Vec<Ten
     let mut types = vec![TensorType::F32; expected.len()];
     for i in order {
         let dims: Vec<u64> = expected[i].shape.iter().rev().copied().collect();
-        if mix::is_quantizable(&expected[i].name, &dims) {
+        // Rows that decide stay as they are.
+        let whole = !matches!(expected[i].view, View::Rows(_));
+        if whole && mix::is_quantizable(&expected[i].name, &dims) {
             types[i] = mix::fallback(mix.choose(&expected[i].name, &dims), dims[0]);
         }
     }
@@ -235,6 +295,9 @@ fn plan_tensor<'a>(
     let mut pieces = Vec::with_capacity(e.sources.len());
     for source in &e.sources {
         pieces.push(piece(source, &e.source_shape, origin, fp8_tile)?);
+        if e.view != View::Whole && pieces.iter().any(|piece| matches!(piece.from, Numbers::Fp8(_))) {
+            return invalid(format!("{source} is {}, which does not convert in parts", fp8::DTYPE));
+        }
     }
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;

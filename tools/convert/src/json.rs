@@ -53,6 +53,12 @@ impl Object {
         }
     }
 
+    /// This object with the entries of another over its own.
+    pub(crate) fn under(mut self, other: Object) -> Object {
+        self.map.extend(other.map);
+        self
+    }
+
     /// The value of `key`; `null` counts as absent, as it does in Hugging Face configurations.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|v| !v.is_null())

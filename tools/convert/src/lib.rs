@@ -1,5 +1,5 @@
-//! Hugging Face checkpoint to GGUF, for Qwen1.5, Qwen2, Qwen2.5 and Qwen3, dense and with experts, and from one GGUF file
-//! to another with other types.
+//! Hugging Face checkpoint to GGUF, for Qwen1.5, Qwen2, Qwen2.5 and Qwen3, dense and with experts, the text parts of their
+//! vision models, their embedding models and rerankers, and from one GGUF file to another with other types.
 //!
 //! [`convert`] and [`quantize`] check all they read before they write a byte, then stream: a few MiB of weights are in
 //! memory at a time. The output appears under its name when it is complete, or not at all. Nothing is printed.
@@ -17,6 +17,8 @@ mod lora;
 mod metadata;
 mod names;
 mod output;
+mod packed;
+mod pooling;
 mod pre;
 pub mod quantize;
 mod source;

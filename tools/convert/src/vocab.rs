@@ -29,6 +29,8 @@ pub(crate) struct Vocab {
     pub merges: Vec<String>,
     /// `tokenizer.ggml.pre`.
     pub pre: &'static str,
+    /// The token that the tokenizer puts behind every text.
+    pub end: Option<u32>,
     pub notes: Vec<String>,
     ids: HashMap<String, u32>,
 }
@@ -48,15 +50,31 @@ impl Vocab {
             merges: Vec::new(),
             // A vocabulary without tokenizer.json is of an age when there was only this one.
             pre: "qwen2",
+            end: None,
             notes: Vec::new(),
             ids: HashMap::new(),
         };
+        let mut end = None;
         let added = match Object::read(dir, "tokenizer.json")? {
-            Some(t) => vocab.read_tokenizer_json(&t)?,
+            Some(t) => {
+                end = pre::end(&t);
+                vocab.read_tokenizer_json(&t)?
+            }
             None => vocab.read_vocab_and_merges(dir)?,
         };
         for token in added {
             vocab.add(token)?;
+        }
+        if let Some(end) = end {
+            vocab.end = match vocab.id(&end) {
+                Some(id) => Some(id),
+                None => {
+                    let end = quote(&end);
+                    return invalid(format!(
+                        "tokenizer.json: post_processor: {end} is not in the vocabulary"
+                    ));
+                }
+            };
         }
         vocab.check_merges()?;
         for (id, token) in vocab.tokens.iter_mut().enumerate() {

@@ -9,10 +9,11 @@ mod tests;
 mod tokenizer;
 mod yaml;
 
-use crate::config::{Config, Experts, RopeScaling};
+use crate::config::{Config, Experts, RopeScaling, Vision};
 use qwip_quant::gguf::{Set, Writer};
+use qwip_quant::pooling::{Pooling, RERANK_LABELS};
 
-pub(crate) use general::general;
+pub(crate) use general::{general, repository};
 pub(crate) use tokenizer::tokenizer;
 
 /// Sets the keys that begin with the architecture's name.
@@ -24,7 +25,7 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("context_length", c.context.into());
     set("embedding_length", c.hidden.into());
     set("feed_forward_length", c.ffn.into());
-    if let Some(Experts { count, used, ffn, shared_ffn, normalise }) = c.experts {
+    if let Some(Experts { count, used, ffn, shared_ffn, normalise, .. }) = c.experts {
         set("expert_count", count.into());
         set("expert_used_count", used.into());
         set("expert_feed_forward_length", ffn.into());
@@ -40,6 +41,21 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("attention.key_length", c.head_dim.into());
     set("attention.value_length", c.head_dim.into());
     set("attention.layer_norm_rms_epsilon", c.eps.into());
+    if !c.causal {
+        set("attention.causal", false.into());
+    }
+    if let Some(pooling) = c.pooling {
+        set("pooling_type", (pooling as u32).into());
+        if pooling == Pooling::Rank {
+            set("classifier.output_labels", RERANK_LABELS.as_slice().into());
+        }
+    }
+    if let Some(Vision { sections, deepstack }) = c.vision {
+        set("rope.dimension_sections", sections.to_vec().into());
+        if let Some(deepstack) = deepstack {
+            set("n_deepstack_layers", deepstack.into());
+        }
+    }
     set("rope.freq_base", c.rope_theta.into());
     match c.scaling {
         RopeScaling::None => {}

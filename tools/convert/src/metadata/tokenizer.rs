@@ -5,6 +5,7 @@ use crate::error::{ConvertError, Result, invalid};
 use crate::json::{Object, kind, quote, read_text};
 use crate::vocab::Vocab;
 use qwip_quant::gguf::Writer;
+use qwip_quant::pooling::{Pooling, RERANK_TEMPLATE};
 use serde_json::Value;
 use std::path::Path;
 
@@ -23,6 +24,10 @@ pub(crate) fn tokenizer(
     if template.is_empty() && dirs[0] != dirs[1] {
         template = templates(dirs[1], Object::read(dirs[1], "tokenizer_config.json")?.as_ref())?;
     }
+    if c.pooling == Some(Pooling::Rank) {
+        template.retain(|(name, _)| name != "rerank");
+        template.push(("rerank".into(), RERANK_TEMPLATE.into()));
+    }
     w.set("tokenizer.ggml.model", "gpt2");
     w.set("tokenizer.ggml.pre", vocab.pre);
     w.set("tokenizer.ggml.tokens", vocab.tokens);
@@ -36,6 +41,9 @@ pub(crate) fn tokenizer(
         }
     }
     w.set("tokenizer.ggml.add_bos_token", special.add_bos);
+    if special.add_eos {
+        w.set("tokenizer.ggml.add_eos_token", true);
+    }
 
     let mut names = Vec::new();
     for (name, text) in template {
@@ -71,6 +79,8 @@ struct SpecialIds {
     eot: Option<u32>,
     padding: Option<u32>,
     add_bos: bool,
+    /// Whether every text ends with `eos`: embedding models were trained so.
+    add_eos: bool,
 }
 
 impl SpecialIds {
@@ -85,7 +95,8 @@ impl SpecialIds {
         let named = |key: &str| config.map_or(Ok(None), |config| token_by_text(config, key, vocab));
         let listed = |key: &str| generation.map_or(Ok(Vec::new()), |g| token_ids(g, key));
         let first = |list: Vec<u32>| list.first().copied();
-        let mut ends: Vec<u32> = named("eos_token")?.into_iter().collect();
+        // The token that the tokenizer puts behind every text wins, as in gguf-py: Qwen3-Embedding's is not its eos.
+        let mut ends: Vec<u32> = vocab.end.into_iter().chain(named("eos_token")?).collect();
         ends.extend(listed("eos_token_id")?);
         ends.extend(&c.eos);
         let eos = ends.first().copied();
@@ -96,6 +107,7 @@ impl SpecialIds {
             eot: turn_end.filter(|_| eos.is_some()),
             padding: named("pad_token")?.or(first(listed("pad_token_id")?)).or(c.pad),
             add_bos: false,
+            add_eos: false,
         };
         for (key, id) in
             [("bos", found.bos), ("eos", found.eos), ("eot", found.eot), ("padding", found.padding)]
@@ -112,6 +124,8 @@ impl SpecialIds {
         // Qwen never begins with one; distillations of other models into Qwen's shape do.
         let wanted = config.map_or(Ok(None), |config| config.bool("add_bos_token"))?;
         found.add_bos = wanted == Some(true) && found.bos.is_some();
+        let wanted = config.map_or(Ok(None), |config| config.bool("add_eos_token"))?;
+        found.add_eos = wanted.unwrap_or(vocab.end.is_some()) && found.eos.is_some();
         Ok(found)
     }
 }
