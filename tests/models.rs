@@ -314,6 +314,19 @@ fn gate_and_up_of_experts_may_be_one_tensor_and_so_may_q_k_and_v() {
             for split in [1, 9, 40] {
                 assert!(run(&fused, split) == run(&apart, split), "{name} {ty} {split}");
             }
+            let seen = |model: &Arc<Model>, weight: &str| {
+                let mut session =
+                    Session::new(model.clone(), cpu.clone(), &options(KvType::F16, 9)).expect("a session");
+                session.observe_importance();
+                session.extend(&tokens(name), &Cancel::new(), &mut |_| {}).expect("logits");
+                let found =
+                    session.importance().expect("what was seen").iter().find(|(name, ..)| *name == weight);
+                found.map(|(_, sums, rows)| (sums.to_vec(), rows.to_vec())).expect(weight)
+            };
+            for (one, parts) in [("ffn_gate_up_exps", "ffn_up_exps"), ("attn_qkv", "attn_v")] {
+                let [one, parts] = [one, parts].map(|part| format!("blk.0.{part}.weight"));
+                assert!(seen(&fused, &one) == seen(&apart, &parts), "{name} {ty} {one}");
+            }
         }
     }
 }
@@ -343,6 +356,47 @@ fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
     let notes =
         with(&["v.blk.0.attn_q.weight", "mm.0.weight"]).expect("a vision part is ignored").notes().to_vec();
     assert!(notes.len() == 1 && notes[0].contains("v.blk.0.attn_q.weight"), "{notes:?}");
+}
+
+#[test]
+fn positions_of_three_dimensions_fit_the_heads() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let good = load(dir.path(), "qwen3vl-text", "f16");
+    let bytes: &[u8] = (*good.file().parts()[0].bytes).as_ref();
+    let with = |name: &str, value: Option<Set>| {
+        let (name, mut writer) = (format!("qwen3vl.{name}"), Writer::new());
+        for (key, old) in &good.file().header().metadata {
+            match (&value, *key == name) {
+                (None, true) => {}
+                (Some(value), true) => _ = writer.set(key, value.clone()),
+                (_, false) => _ = writer.set(key, Set::from_value(old, bytes).expect("a value")),
+            }
+        }
+        for tensor in good.file().tensors() {
+            writer.tensor(&tensor.info.name, &tensor.info.dims, tensor.info.ty).expect("a tensor");
+        }
+        let mut out = writer.start(Vec::new()).expect("a header");
+        good.file().tensors().for_each(|t| out.write(good.file().tensor_bytes(t)).expect("data"));
+        let bytes = Bytes::Owned(out.finish().expect("a file"));
+        Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
+    };
+    let sections = "rope.dimension_sections";
+    let mut refused = |name: &str, value: Option<Set>, parts: &[&str]| {
+        let error = with(name, value).expect_err(name).to_string();
+        assert!(parts.iter().chain([&name]).all(|part| error.contains(part)), "{error}");
+    };
+    refused(sections, None, &["metadata key 'qwen3vl.rope.dimension_sections' is missing"]);
+    refused(sections, Some(Set::I32s(vec![6, 5, 4, 0])), &["is [6, 5, 4, 0], in all 15", "add up to 16"]);
+    refused(sections, Some(Set::I32s(vec![26, -5, -5, 0])), &["is [26, -5, -5, 0], in all 16"]);
+    refused(sections, Some(Set::I32s(vec![16])), &["is of 1 numbers"]);
+    refused(sections, Some(Set::I32s(vec![1; 4000])), &["is of 4000 numbers"]);
+    refused(sections, Some(Set::F32s(vec![6.0, 5.0, 5.0])), &["is of elements of type f32"]);
+    refused("n_deepstack_layers", Some(Set::U32(3)), &["is 3, expected 0 to block_count = 2"]);
+    // Three numbers are as good as four, and no layer need add anything.
+    for (name, value) in [(sections, Set::U32s(vec![6, 5, 5])), ("n_deepstack_layers", Set::U32(0))] {
+        assert_eq!(with(name, Some(value)).expect("a model").architecture(), "qwen3vl");
+    }
+    with("n_deepstack_layers", None).expect("the key may be missing");
 }
 
 /// A host whose threads flush denormals and round up gets the same bits.

@@ -7,7 +7,7 @@ use qwip_cpu::ops::linear::LinearJob;
 use qwip_cpu::ops::moe::{self, Routed};
 use qwip_cpu::ops::{self, Activations, Cpu};
 
-use super::{Backend, Batch, HeadNorms, LogitRows};
+use super::{Backend, Batch, HeadNorms, LogitRows, Output};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
 use crate::kv::KvCache;
@@ -77,7 +77,7 @@ fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
 /// some 20 MB.
 const LOGIT_ROWS: usize = 32;
 
-/// Takes rows of logits, [rows, vocab], in the order of their tokens.
+/// Takes rows of logits, [rows, vocab], or of states, [rows, embedding], in the order of their tokens.
 pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// One batch of tokens on the CPU.
@@ -94,8 +94,8 @@ pub struct CpuBackend<'a> {
 }
 
 impl<'a> CpuBackend<'a> {
-    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. Their logits go to
-    /// `sink`; the last rows that it got stay in `buffers`.
+    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. Their logits, or states, go
+    /// to `sink`; the last rows of logits that it got stay in `buffers`.
     pub fn new(
         cpu: &'a Cpu,
         file: &'a ModelFile,
@@ -189,7 +189,7 @@ impl Backend for CpuBackend<'_> {
         if b.up.len() < len {
             resize(&mut b.up, len)?;
         }
-        let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim };
+        let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim, causal: c.causal };
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let kv = &*self.kv;
         let tiles = |head, tile| kv.tile(layer, head, tile);
@@ -282,8 +282,12 @@ impl Backend for CpuBackend<'_> {
             LogitRows::All => &b.x[..],
         };
         for x in wanted.chunks(LOGIT_ROWS * width) {
-            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
+            if batch.output == Output::States {
+                (self.sink)(b.input.x())?;
+                continue;
+            }
+            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             let mut jobs = [job(self.file, w, false, &mut b.logits)];
             ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
             (self.sink)(&b.logits)?;

@@ -81,7 +81,11 @@ impl Backend for Observed<'_, '_> {
 
     fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
         self.backend.norm_project(norm, eps, outs)?;
-        outs.iter().for_each(|out| self.seen.see(&out.weight, self.backend.input()));
+        // All three may be parts of one weight, which meets a row once.
+        let apart = |(i, out): &(usize, &Linear)| *i == 0 || out.weight.name != outs[0].weight.name;
+        for (_, out) in outs.iter().enumerate().filter(apart) {
+            self.seen.see(&out.weight, self.backend.input());
+        }
         Ok(())
     }
 

@@ -219,6 +219,7 @@ mod tests {
             context: 1000,
             eps: 1e-6,
             rope: Rope { theta: 1e4, rotated: 32, scaling: Scaling::None },
+            causal: true,
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Config {
     pub eps: f32,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// Whether a token sees only what stands before it. (Some embedding models see all of a text at once.)
+    pub causal: bool,
 }
 
 /// Reads `{arch}.*` keys with bounds; errors name the key.
@@ -140,6 +142,7 @@ impl Config {
             context,
             eps,
             rope: Rope { theta, rotated, scaling },
+            causal: gguf.bool(&keys.name("attention.causal"))?.unwrap_or(true),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod experts;
+mod pooling;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
@@ -19,10 +20,12 @@ use qwip_cpu::fpenv::IeeeDefaults;
 
 pub use config::Config;
 pub use experts::{ExpertSizes, Experts, SharedExpert};
+pub use pooling::{Judge, Task};
 pub use rope::{Rope, RopeFrequencies, Scaling};
 pub use weights::{ExpertLinear, Linear, Weight};
 
 use qwip_quant::limits;
+use qwip_quant::pooling::Pooling;
 
 use crate::backend::{Backend, Batch};
 use crate::error::{Error, Result};
@@ -39,6 +42,8 @@ pub struct Model {
     architecture: &'static str,
     config: Config,
     weights: Weights,
+    pooling: Option<Pooling>,
+    judge: Option<Judge>,
     notes: Vec<String>,
 }
 
@@ -80,6 +85,8 @@ impl Model {
             "qwen2moe" => Weights::Qwen2Moe(qwen2moe::Qwen2Moe::load(&loader, arch, &config)?),
             _ => Weights::Qwen3Moe(qwen3moe::Qwen3Moe::load(&loader, arch, &config)?),
         };
+        let pooling = pooling::read(header, arch)?;
+        let judge = Judge::load(&loader, &file, arch, &config)?;
         let mut notes = file.notes().to_vec();
         let (misplaced, ignored): (Vec<&str>, Vec<&str>) =
             loader.unused().into_iter().partition(|name| is_of_text_model(name));
@@ -97,7 +104,7 @@ impl Model {
                 ignored.len()
             ));
         }
-        Ok(Model { architecture, config, weights, notes, file })
+        Ok(Model { architecture, config, weights, pooling, judge, notes, file })
     }
 
     /// The file that the weights lie in.
@@ -113,6 +120,26 @@ impl Model {
     /// `general.architecture`.
     pub fn architecture(&self) -> &'static str {
         self.architecture
+    }
+
+    /// How the states of a text's tokens become one vector, if the file says so.
+    pub fn pooling(&self) -> Option<Pooling> {
+        self.pooling
+    }
+
+    /// The rows that judge a document, where the file has them in place of the output projection.
+    pub fn judge(&self) -> Option<&Judge> {
+        self.judge.as_ref()
+    }
+
+    /// The output projection; the embedding itself where the file ties them, or has none.
+    pub fn output(&self) -> &Linear {
+        match &self.weights {
+            Weights::Qwen2(w) => &w.output,
+            Weights::Qwen2Moe(w) => &w.output,
+            Weights::Qwen3(w) => &w.output,
+            Weights::Qwen3Moe(w) => &w.output,
+        }
     }
 
     /// Things worth telling the user that did not stop the model from loading.
@@ -145,7 +172,7 @@ impl Model {
 /// Whether a tensor of that name takes part in the computation of text: then ignoring it would give a model that
 /// answers differently. Other modalities have prefixes of their own (`mm.`, `v.`, `a.`).
 fn is_of_text_model(name: &str) -> bool {
-    ["blk.", "token_embd", "output", "rope_freqs", "rope_factors"]
+    ["blk.", "token_embd", "output", "rope_freqs", "rope_factors", "cls."]
         .iter()
         .any(|prefix| name.starts_with(prefix))
 }

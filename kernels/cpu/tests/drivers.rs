@@ -307,14 +307,14 @@ fn attention_is_the_same_for_all_threads_and_splits() {
     let mut rng = Rng(34);
     // Positions 55..76: the second tile begins within the run. From 1000 on, tiles are shared out to threads
     // where few tokens come together.
-    for first in [55, 1000] {
-        check_attention(&mut rng, first);
+    for (first, causal) in [(55, true), (1000, true), (0, false), (55, false), (1000, false)] {
+        check_attention(&mut rng, first, causal);
     }
 }
 
-fn check_attention(rng: &mut Rng, first: usize) {
+fn check_attention(rng: &mut Rng, first: usize, causal: bool) {
     let (n, d) = (21, 64);
-    let shape = Heads { heads: 6, kv_heads: 2, d };
+    let shape = Heads { heads: 6, kv_heads: 2, d, causal };
     let scale = 1.0 / 8.0;
     // [kv_head][tile] of keys, values
     let mut tiles =
@@ -339,7 +339,7 @@ fn check_attention(rng: &mut Rng, first: usize) {
             let scaled: Vec<f32> = q[at..at + 3 * d].iter().map(|q| q * scale).collect();
             let (mut m, mut l) = ([f32::NEG_INFINITY; 3], [0.0; 3]);
             let o = &mut expected[at..at + 3 * d];
-            let visible = first + t + 1;
+            let visible = first + if causal { t + 1 } else { n };
             for tile in 0..visible.div_ceil(TILE) {
                 let ((k, v), valid) = (lookup(kv_head, tile), TILE.min(visible - tile * TILE));
                 reference::attend::attend_tile(&scaled, d, k, v, valid, &mut m, &mut l, o);
@@ -348,7 +348,9 @@ fn check_attention(rng: &mut Rng, first: usize) {
         }
     }
     for cpu in machines() {
-        for split in splits(n) {
+        // Where every token sees all others, they come together.
+        let all_splits = if causal { splits(n) } else { vec![vec![n]] };
+        for split in all_splits {
             let mut out = vec![f32::NAN; n * row];
             let mut t = 0;
             for run in &split {
@@ -382,7 +384,7 @@ fn a_set_flag_cancels_every_driver() {
         assert_eq!(rope::rope_rows(&cpu, &mut x, 1, 32, &[1.0; 8], &[0.0; 8], cancel), Err(Cancelled));
         let tile = vec![0.0; 32 * TILE];
         let lookup = |_: usize, _: usize| (KvRef::F32(&tile), KvRef::F32(&tile));
-        let shape = Heads { heads: 1, kv_heads: 1, d: 32 };
+        let shape = Heads { heads: 1, kv_heads: 1, d: 32, causal: true };
         let mut parts = Vec::new();
         let cancelled = attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut parts, &mut out[..64], cancel);
         assert_eq!(cancelled, Err(Cancelled));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use qwip::model::{Config, ExpertSizes};
 use qwip::quant::gguf::{Array, Value, ValueType};
+use qwip::quant::pooling::Pooling;
 use qwip::{CacheTypes, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
 
@@ -131,6 +132,9 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
             let types =
                 [KvType::F16, KvType::Q8_0, KvType::F32].map(|ty| format!("{} {}", kv(ty), ty.name()));
             row("cache", &format!("{} for a token", types.join(", ")))?;
+            if let Some(pooling) = model.pooling() {
+                row("pooling", pooling.name())?;
+            }
         }
         Err(problem) => row("does not run", problem)?,
     }
@@ -172,6 +176,7 @@ fn json_of(s: &Summary, file: &ModelFile, args: &ShowArgs) -> serde_json::Value 
         object["head_dim"] = c.head_dim.into();
         object["vocab"] = c.vocab.into();
         object["context"] = c.context.into();
+        object["pooling"] = model.pooling().map(Pooling::name).into();
         let kv = |ty: KvType| cache_bytes(model, ty);
         object["kv_bytes_per_token"] =
             json!({"f16": kv(KvType::F16), "q8_0": kv(KvType::Q8_0), "f32": kv(KvType::F32)});

@@ -49,7 +49,7 @@ struct Experts {
 }
 
 #[rustfmt::skip]
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 23] = [
     shape("qwen2.5-0.5b", "qwen2", 896, 24, [14, 2, 64], 4864, 151936, true),
     shape("qwen2.5-1.5b", "qwen2", 1536, 28, [12, 2, 128], 8960, 151936, true),
     shape("qwen2.5-3b", "qwen2", 2048, 36, [16, 2, 128], 11008, 151936, true),
@@ -60,6 +60,19 @@ const SHAPES: [Shape; 10] = [
     shape("qwen3-8b", "qwen3", 4096, 36, [32, 8, 128], 12288, 151936, false),
     shape("qwen1.5-moe-a2.7b", "qwen2moe", 2048, 24, [16, 16, 128], 5632, 151936, false).of_experts(60, 4, 1408),
     shape("qwen3-30b-a3b", "qwen3moe", 2048, 48, [32, 4, 128], 6144, 151936, false).of_experts(128, 8, 768),
+    shape("qwen2-vl-2b", "qwen2vl", 1536, 28, [12, 2, 128], 8960, 151936, true),
+    shape("qwen2-vl-7b", "qwen2vl", 3584, 28, [28, 4, 128], 18944, 152064, false),
+    shape("qwen2-vl-72b", "qwen2vl", 8192, 80, [64, 8, 128], 29568, 152064, false),
+    shape("qwen2.5-vl-3b", "qwen2vl", 2048, 36, [16, 2, 128], 11008, 151936, true).with_context(128000),
+    shape("qwen2.5-vl-7b", "qwen2vl", 3584, 28, [28, 4, 128], 18944, 152064, false).with_context(128000),
+    shape("qwen2.5-vl-32b", "qwen2vl", 5120, 64, [40, 8, 128], 27648, 152064, false).with_context(128000),
+    shape("qwen2.5-vl-72b", "qwen2vl", 8192, 80, [64, 8, 128], 29568, 152064, false).with_context(128000),
+    shape("qwen3-vl-2b", "qwen3vl", 2048, 28, [16, 8, 128], 6144, 151936, true),
+    shape("qwen3-vl-4b", "qwen3vl", 2560, 36, [32, 8, 128], 9728, 151936, true),
+    shape("qwen3-vl-8b", "qwen3vl", 4096, 36, [32, 8, 128], 12288, 151936, false),
+    shape("qwen3-vl-32b", "qwen3vl", 5120, 64, [64, 8, 128], 25600, 151936, false),
+    shape("qwen3-vl-30b-a3b", "qwen3vlmoe", 2048, 48, [32, 4, 128], 6144, 151936, false).of_experts(128, 8, 768),
+    shape("qwen3-vl-235b-a22b", "qwen3vlmoe", 4096, 94, [64, 4, 128], 12288, 151936, false).of_experts(128, 8, 1536),
 ];
 
 /// `heads` are query heads, key/value heads and the size of one.
@@ -73,7 +86,11 @@ const fn shape(
     vocab: usize,
     tied: bool,
 ) -> Shape {
-    let context = if arch.as_bytes()[4] == b'3' { 40960 } else { 32768 };
+    let context = match arch.as_bytes() {
+        [b'q', b'w', b'e', b'n', b'3', b'v', ..] => 262144,
+        [b'q', b'w', b'e', b'n', b'3', ..] => 40960,
+        _ => 32768,
+    };
     let [heads, kv_heads, head_dim] = heads;
     Shape {
         name,
@@ -94,6 +111,22 @@ const fn shape(
 impl Shape {
     const fn of_experts(self, count: usize, used: usize, ffn: usize) -> Shape {
         Shape { experts: Some(Experts { count, used, ffn }), ..self }
+    }
+
+    const fn with_context(self, context: u32) -> Shape {
+        Shape { context, ..self }
+    }
+
+    /// Pairs of a head that turn by the position in time, by height and by width, where it is the text part of a vision
+    /// model: of 64 pairs 16, 24, 24 or 24, 20, 20.
+    fn sections(&self) -> Option<Vec<i32>> {
+        let pairs = self.head_dim as i32 / 2;
+        let each = match self.arch {
+            "qwen2vl" => pairs * 3 / 8,
+            "qwen3vl" | "qwen3vlmoe" => pairs * 5 / 16,
+            _ => return None,
+        };
+        Some(vec![pairs - 2 * each, each, each, 0])
     }
 }
 
@@ -268,7 +301,13 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
     writer.set(&key("attention.key_length"), s.head_dim as u32);
     writer.set(&key("attention.value_length"), s.head_dim as u32);
     writer.set(&key("attention.layer_norm_rms_epsilon"), 1e-6f32);
-    writer.set(&key("rope.freq_base"), 1e6f32);
+    writer.set(&key("rope.freq_base"), if s.arch.starts_with("qwen3vl") { 5e6f32 } else { 1e6f32 });
+    if let Some(sections) = s.sections() {
+        writer.set(&key("rope.dimension_sections"), sections);
+    }
+    if s.arch.starts_with("qwen3vl") {
+        writer.set(&key("n_deepstack_layers"), s.layers.min(3) as u32);
+    }
     if let Some(Experts { count, used, ffn }) = s.experts {
         writer.set(&key("expert_count"), count as u32);
         writer.set(&key("expert_used_count"), used as u32);
@@ -277,6 +316,9 @@ fn write(s: &Shape, ty: TensorType, path: &Path) -> anyhow::Result<()> {
     if s.arch == "qwen2moe" {
         writer.set(&key("expert_shared_feed_forward_length"), s.ffn as u32);
     }
+    // What llama.cpp asks of a file without a tokenizer, so that it can be measured on the same one.
+    writer.set("tokenizer.ggml.model", "no_vocab");
+    writer.set(&key("vocab_size"), s.vocab as u32);
     let tensors = tensors(s, ty);
     for t in &tensors {
         let (cols, rows) = (t.cols as u64, t.rows as u64);
@@ -357,6 +399,12 @@ mod tests {
         assert_eq!((shape.embedding, shape.context, ty), (896, 32768, TensorType::Q4_0));
         assert_eq!(parse("qwen3-4b:bf16").unwrap().0.context, 40960);
         assert_eq!(parse("qwen3-4b:q8_0:2layers").unwrap().0.layers, 2);
+        let vision = |name: &str| {
+            let shape = parse(&format!("{name}:q4_0")).unwrap().0;
+            (shape.context, shape.sections().unwrap())
+        };
+        assert_eq!(vision("qwen2.5-vl-7b"), (128000, vec![16, 24, 24, 0]));
+        assert_eq!(vision("qwen3-vl-30b-a3b"), (262144, vec![24, 20, 20, 0]));
         for wrong in [
             "qwen9:q4_0",
             "qwen3-4b",
@@ -381,7 +429,7 @@ mod tests {
     fn what_is_written_is_a_model() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
-        for arch in ["qwen3", "qwen2moe", "qwen3moe"] {
+        for arch in ["qwen3", "qwen2moe", "qwen3moe", "qwen2vl", "qwen3vl", "qwen3vlmoe"] {
             let mut tiny = shape("t", arch, 64, 1, [4, 2, 32], 128, 64, false);
             if arch.ends_with("moe") {
                 tiny = tiny.of_experts(5, 2, 32);
