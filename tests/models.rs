@@ -381,7 +381,7 @@ fn positions_of_three_dimensions_fit_the_heads() {
         Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
     };
     let sections = "rope.dimension_sections";
-    let mut refused = |name: &str, value: Option<Set>, parts: &[&str]| {
+    let refused = |name: &str, value: Option<Set>, parts: &[&str]| {
         let error = with(name, value).expect_err(name).to_string();
         assert!(parts.iter().chain([&name]).all(|part| error.contains(part)), "{error}");
     };

@@ -294,10 +294,7 @@ fn plan_tensor<'a>(
 ) -> Result<Planned<'a>> {
     let mut pieces = Vec::with_capacity(e.sources.len());
     for source in &e.sources {
-        pieces.push(piece(source, &e.source_shape, origin, fp8_tile)?);
-        if e.view != View::Whole && pieces.iter().any(|piece| matches!(piece.from, Numbers::Fp8(_))) {
-            return invalid(format!("{source} is {}, which does not convert in parts", fp8::DTYPE));
-        }
+        pieces.push(piece(source, &e, origin, fp8_tile)?);
     }
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;
@@ -308,21 +305,24 @@ fn plan_tensor<'a>(
     Ok(Planned { pieces, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
 }
 
-/// Finds a tensor, which must have that shape.
+/// Finds a tensor, which must have the shape of a source.
 fn piece<'a>(
     source: &str,
-    shape: &[u64],
+    Expected { source_shape: shape, view, .. }: &Expected,
     origin: &Origin<'a>,
     fp8_tile: Option<[u64; 2]>,
 ) -> Result<Piece<'a>> {
     let Some((checkpoint, stored)) = origin.find(source) else {
         return invalid(format!("the checkpoint has no tensor {source}"));
     };
-    if stored.shape != shape {
+    if stored.shape != *shape {
         return invalid(format!("{source} has shape {:?}, but config.json gives {shape:?}", stored.shape));
     }
     let from = match (stored.format(source)?, fp8_tile) {
         (Format::Type(ty), _) => Numbers::Type(ty),
+        (Format::Fp8, Some(_)) if *view != View::Whole => {
+            return invalid(format!("{source} is {}, which does not convert in parts", fp8::DTYPE));
+        }
         (Format::Fp8, Some(tile)) => {
             let (cols, rows) = (shape[shape.len() - 1], shape[..shape.len() - 1].iter().product());
             Numbers::Fp8(Scales::read(checkpoint, source, [rows, cols], tile)?)

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Copy, named, run};
+use qwip_convert::{ConvertError, Lora, Options, convert};
 use qwip_quant::TensorType;
 use qwip_quant::gguf::Gguf;
 use safetensors::tensor::TensorView;
@@ -230,6 +231,57 @@ fn experts_whose_axes_cannot_be_told_are_refused() {
         (*shape, *bytes) = turned(shape, bytes);
     });
     expect(&copy, &["model.layers.1.mlp.experts.down_proj has shape [5, 32, 64]", "gives [5, 64, 32]"]);
+}
+
+#[test]
+fn experts_in_one_tensor_of_fp8_are_refused() {
+    let copy = Copy::of("qwen3vlmoe-transposed");
+    copy.edit("config.json", |c| {
+        c["quantization_config"] = json!({"quant_method": "fp8", "weight_block_size": [128, 128]});
+    });
+    edit_tensors(&copy, |all| {
+        for (_, (ty, _, bytes)) in all.iter_mut().filter(|(name, _)| name.contains("mlp.experts.")) {
+            *ty = Dtype::F8_E4M3;
+            bytes.truncate(bytes.len() / 2);
+        }
+    });
+    expect(&copy, &["model.layers.0.mlp.experts.gate_up_proj is F8_E4M3, which does not convert in parts"]);
+}
+
+/// An adapter of one matrix `[rows, cols]`.
+fn adapter(copy: &Copy, module: &str, rows: usize, cols: usize) -> Lora {
+    let dir = copy.path("adapter");
+    fs::create_dir_all(&dir).unwrap();
+    let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": [module]});
+    fs::write(dir.join("adapter_config.json"), config.to_string()).unwrap();
+    let numbers = |n: usize| (0..n).flat_map(|i| (i as f32 / n as f32).to_le_bytes()).collect::<Vec<u8>>();
+    let (a, b) = (numbers(cols), numbers(rows));
+    let tensors =
+        [("lora_A", vec![1, cols], &a), ("lora_B", vec![rows, 1], &b)].map(|(part, shape, bytes)| {
+            let name = format!("base_model.model.{module}.{part}.weight");
+            (name, TensorView::new(Dtype::F32, shape, bytes).unwrap())
+        });
+    fs::write(dir.join("adapter_model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    Lora { dir, scale: 1.0 }
+}
+
+fn merged(copy: &Copy, lora: Lora) -> Result<Vec<u8>, ConvertError> {
+    let options = Options { lora: Some(lora), ..Options::new(named("F32")) };
+    convert(&copy.dir(), &copy.out(), &options, &mut ()).map(|_| fs::read(copy.out()).unwrap())
+}
+
+#[test]
+fn adapters_of_such_models_merge_under_either_name_but_not_into_two_rows() {
+    let copy = Copy::of("qwen3vl-text");
+    let [long, short] = ["model.language_model.layers.1.mlp.up_proj", "model.layers.1.mlp.up_proj"]
+        .map(|module| merged(&copy, adapter(&copy, module, 96, 64)).unwrap());
+    assert!(long == short && long != converted(&copy).0);
+
+    let copy = Copy::of("qwen3-reranker");
+    let error = merged(&copy, adapter(&copy, "lm_head", 320, 64)).unwrap_err().to_string();
+    assert_eq!(error, "the adapter changes lm_head.weight, which does not merge into a reranker");
+    assert_eq!(copy.left_behind(), Vec::<String>::new());
+    merged(&copy, adapter(&copy, "model.layers.0.mlp.up_proj", 64, 64)).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod scaling;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
 use crate::json::{Object, quote};
-use crate::names::Expected;
+use crate::names::{Expected, canonical};
 pub(crate) use patch::Patch;
 use scaling::Scaling;
 use serde_json::Value;
@@ -157,7 +157,7 @@ impl Adapter {
         const WRAPPERS: [&str; 4] = ["default", "base_layer", "modules_to_save", "token_adapter"];
         let bare = name.strip_prefix("base_model.model.").unwrap_or(&name);
         let parts: Vec<&str> = bare.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
-        let bare = parts.join(".");
+        let bare = canonical(&parts.join("."));
         let found = KINDS.iter().find_map(|(end, kind)| Some((bare.strip_suffix(end)?, *kind)));
         let Some((module, kind)) = found else {
             if bare.contains("lora_") {
