@@ -123,7 +123,7 @@ fn poolings_and_dimensions() {
         let mut embedder = Embedder::new(session(&model, &cpu, 512), &options).expect("an embedder");
         embedder.embed(&tokens, &Cancel::new()).expect("a vector")
     };
-    let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let length = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     let each = run(Some(Pooling::None), None);
     let rows: Vec<&[f32]> = each.chunks(64).collect();
     assert_eq!(rows.len(), tokens.len());
