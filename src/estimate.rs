@@ -142,6 +142,7 @@ mod tests {
             eps: 1e-6,
             rope: Rope { theta: 1e4, rotated: 32, scaling: Scaling::None },
             logn: None,
+            causal: true,
         };
         let types = CacheTypes { k: vec![KvType::F16, KvType::F32], v: KvType::F16 };
         let mut tensors = vec![

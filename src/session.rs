@@ -11,7 +11,7 @@ use qwip_cpu::ops::Cpu;
 
 use qwip_quant::limits;
 
-use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Timed, VerbTimes};
+use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Output, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
@@ -249,7 +249,7 @@ impl Session {
     /// [`Error::NonFiniteLogits`], [`Error::Memory`]; the session is then as it was before the call, without
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
-        self.run(tokens, cancel, LogitRows::Last, &mut |_| {}, progress)
+        self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
@@ -262,7 +262,22 @@ impl Session {
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        self.run(tokens, cancel, LogitRows::All, sink, &mut |_| {})
+        self.run(tokens, cancel, (LogitRows::All, Output::Logits), sink, &mut |_| {})
+    }
+
+    /// Appends `tokens` and hands out the states after the last norm, `[embedding]`, in order: those of `rows`. There are
+    /// no logits afterwards.
+    ///
+    /// # Errors
+    /// As [`Session::extend`]; some states may have been handed out before.
+    pub fn extend_with_states(
+        &mut self,
+        tokens: &[u32],
+        rows: LogitRows,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        self.run(tokens, cancel, (rows, Output::States), sink, &mut |_| {})
     }
 
     fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
@@ -277,15 +292,19 @@ impl Session {
         if needed > self.context {
             return Err(Error::PromptTooLong { tokens: needed, context: self.context });
         }
+        // Where tokens see what follows them, all must come together.
+        if !self.model.config().causal && (start > 0 || needed > Self::MAX_BATCH) {
+            return Err(Error::NotAtOnce { before: start, tokens: tokens.len(), most: Self::MAX_BATCH });
+        }
         Ok(())
     }
 
-    /// Evaluates `tokens` in slices; `wanted` says whose logits `sink` gets.
+    /// Evaluates `tokens` in slices; `wanted` says whose logits, or states, `sink` gets.
     fn run(
         &mut self,
         tokens: &[u32],
         cancel: &Cancel,
-        wanted: LogitRows,
+        (wanted, output): (LogitRows, Output),
         sink: &mut dyn FnMut(&[f32]),
         progress: &mut dyn FnMut(usize),
     ) -> Result<()> {
@@ -295,13 +314,14 @@ impl Session {
         if tokens.len() > 1 {
             self.snapshot()?;
         }
-        let last = tokens.len().div_ceil(self.batch) - 1;
-        for (i, part) in tokens.chunks(self.batch).enumerate() {
+        let size = if self.model.config().causal { self.batch } else { tokens.len() };
+        let last = tokens.len().div_ceil(size) - 1;
+        for (i, part) in tokens.chunks(size).enumerate() {
             let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
             // A next prompt often differs in the last few tokens, those that ask for an answer.
             let copy =
                 (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
-            let result = self.slice(&Batch { tokens: part, logits }, copy, cancel, sink);
+            let result = self.slice(&Batch { tokens: part, logits, output }, copy, cancel, sink);
             if let Err(error) = result.and_then(|()| if i < last { self.snapshot() } else { Ok(()) }) {
                 self.truncate(before);
                 return Err(error);
@@ -321,7 +341,8 @@ impl Session {
         let behind = self.tokens.split_off(from);
         let mut parts = behind.chunks(self.batch);
         let result = parts.try_for_each(|part| {
-            self.slice(&Batch { tokens: part, logits: LogitRows::None }, None, cancel, &mut |_| {})
+            let batch = Batch { tokens: part, logits: LogitRows::None, output: Output::Logits };
+            self.slice(&batch, None, cancel, &mut |_| {})
         });
         if result.is_err() {
             self.truncate(from);
@@ -346,10 +367,13 @@ impl Session {
     ) -> Result<()> {
         let _ieee = IeeeDefaults::enter();
         let (start, n) = (self.tokens.len(), batch.tokens.len());
-        let vocab = self.model.config().vocab;
+        let width = match batch.output {
+            Output::Logits => self.model.config().vocab,
+            Output::States => self.model.config().embedding,
+        };
         let mut position = if batch.logits == LogitRows::All { start } else { start + n - 1 };
-        let mut check_and_hand_out = |logits: &[f32]| {
-            for row in logits.chunks_exact(vocab) {
+        let mut check_and_hand_out = |rows: &[f32]| {
+            for row in rows.chunks_exact(width) {
                 if !row.iter().all(|l| l.is_finite()) {
                     return Err(Error::NonFiniteLogits { position });
                 }
@@ -460,6 +484,7 @@ mod tests {
             eps: 1e-6,
             rope: Rope { theta: 1e6, rotated: 64, scaling: Scaling::None },
             logn: None,
+            causal: true,
         };
         let wide =
             Config { embedding: 3584, ffn: 18944, heads: 28, kv_heads: 4, head_dim: 128, ..small.clone() };

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{fixture_tokens as tokens, folder, load, options, tokens_of};
+use common::{fixture_tokens as tokens, folder, load, options, read_ids};
 use qwip::file::Bytes;
 use qwip::kv::Recurrent;
 use qwip::quant::TensorType;
@@ -31,7 +31,7 @@ fn the_likeliest_tokens_are_those_of_transformers() {
     for name in HYBRIDS {
         let model = load(dir.path(), name, "f32");
         let mut session = session(&model, 512, 4);
-        let (mut next, want) = (tokens(name), tokens_of(name, "greedy.txt"));
+        let (mut next, want) = (tokens(name), read_ids(&folder(name).join("greedy.txt")));
         assert_eq!(want.len(), 64, "{}", folder(name).display());
         let mut found = Vec::new();
         for _ in 0..want.len() {

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{error, fixture_tokens, folder, load, options, read_npy, tokens_of};
+use common::{error, fixture_tokens, folder, load, options, read_ids, read_npy};
 use qwip::file::Bytes;
 use qwip::quant::gguf::{Set, Writer};
 use qwip::{Cancel, KvType, Model, ModelFile, Session, SessionOptions};
@@ -16,7 +16,7 @@ const NAME: &str = "qwen1-fused";
 fn a_session_beyond_the_trained_length_has_another_base_and_sharper_queries() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let want = read_npy(&folder(NAME).join("logits-long.npy"));
-    let tokens = tokens_of(NAME, "tokens-long.txt");
+    let tokens = read_ids(&folder(NAME).join("tokens-long.txt"));
     let model = load(dir.path(), NAME, "f32");
     assert_eq!(model.config().context, 64);
     let cpu = qwip::cpu(2).expect("a CPU");

@@ -8,7 +8,7 @@ use qwip_cpu::ops::linear::LinearJob;
 use qwip_cpu::ops::moe::{self, Routed};
 use qwip_cpu::ops::{self, Activations, Cpu};
 
-use super::{Backend, Batch, HeadNorms, LogitRows};
+use super::{Backend, Batch, HeadNorms, LogitRows, Output};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
 use crate::kv::{KvCache, Recurrent};
@@ -108,7 +108,7 @@ fn at_least(buffer: &mut Vec<f32>, len: usize) -> Result<&mut [f32]> {
 /// some 20 MB.
 const LOGIT_ROWS: usize = 32;
 
-/// Takes rows of logits, [rows, vocab], in the order of their tokens.
+/// Takes rows of logits, [rows, vocab], or of states, [rows, embedding], in the order of their tokens.
 pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// One batch of tokens on the CPU.
@@ -128,8 +128,8 @@ pub struct CpuBackend<'a> {
 
 impl<'a> CpuBackend<'a> {
     /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. A hybrid has a `memory`
-    /// of the tokens before, and leaves in `snapshot` what it is after so many of the batch. Logits go to `sink`; the
-    /// last rows that it got stay in `buffers`.
+    /// of the tokens before, and leaves in `snapshot` what it is after so many of the batch. Logits, or states, go to
+    /// `sink`; the last rows of logits that it got stay in `buffers`.
     pub fn new(
         cpu: &'a Cpu,
         file: &'a ModelFile,
@@ -176,7 +176,7 @@ impl<'a> CpuBackend<'a> {
 
 /// The heads of the attention.
 fn heads_of(c: &Config) -> Heads {
-    Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim }
+    Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim, causal: c.causal }
 }
 
 /// A projection into `out`, or added to what is there.
@@ -376,8 +376,12 @@ impl Backend for CpuBackend<'_> {
             LogitRows::All => &b.x[..],
         };
         for x in wanted.chunks(LOGIT_ROWS * width) {
-            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
+            if batch.output == Output::States {
+                (self.sink)(b.input.x())?;
+                continue;
+            }
+            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             let mut jobs = [job(self.file, w, false, &mut b.logits)];
             ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
             (self.sink)(&b.logits)?;

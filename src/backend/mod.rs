@@ -23,6 +23,17 @@ pub struct Batch<'a> {
     pub tokens: &'a [u32],
     /// Which of them want logits.
     pub logits: LogitRows,
+    /// What those get in fact.
+    pub output: Output,
+}
+
+/// What comes of the rows of a batch that want something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The logits of the next token, `[vocab]`.
+    Logits,
+    /// The state after the last norm, `[embedding]`, from which logits would be computed.
+    States,
 }
 
 /// Which rows of a batch go through the output projection.
@@ -79,6 +90,7 @@ pub trait Backend {
     /// h = RMSNorm(x; norm, eps).
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()>;
 
-    /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps).
+    /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps); or the latter alone, where it asks for
+    /// states.
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()>;
 }

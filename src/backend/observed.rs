@@ -156,7 +156,8 @@ impl Backend for Observed<'_, '_> {
         }
         let (count, cols) = (router.weight.rows, router.weight.cols);
         for (expert, tokens, hidden) in self.backend.routed().experts() {
-            for linear in [gate, up] {
+            // Gate and up may be parts of one weight, which meets a row once.
+            for linear in [gate, up].into_iter().filter(|linear| linear.part.index == 0) {
                 let rows = tokens.iter().map(|&t| &h[t * cols..(t + 1) * cols]);
                 self.seen.see_expert(&linear.weight, count, expert, rows);
             }

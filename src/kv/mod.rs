@@ -231,6 +231,7 @@ mod tests {
             eps: 1e-6,
             rope: Rope { theta: 1e4, rotated: 32, scaling: Scaling::None },
             logn: None,
+            causal: true,
         }
     }
 

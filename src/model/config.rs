@@ -42,6 +42,8 @@ pub struct Config {
     pub rope: Rope,
     /// The length beyond which queries grow ([`super::logn`]), where they do; 2 or more.
     pub logn: Option<usize>,
+    /// Whether a token sees only what stands before it. (Some embedding models see all of a text at once.)
+    pub causal: bool,
 }
 
 /// How many layers at the end guess further tokens.
@@ -109,7 +111,7 @@ impl Config {
         let (ffn, experts) = match arch {
             // Weights are probabilities among all experts, or add up to 1.
             "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
-            "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen3moe" | "qwen3vlmoe" => (0, Some(ExpertSizes::read(&keys, true)?)),
             "qwen35moe" | "qwen3next" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, true)?)),
             "qwen" => (half_of_both(&keys)?, None),
             _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
@@ -200,6 +202,7 @@ impl Config {
             eps,
             rope: Rope { theta, rotated, scaling },
             logn,
+            causal: keys.gguf.bool(&keys.name("attention.causal"))?.unwrap_or(true),
         })
     }
 }

@@ -108,6 +108,9 @@ pub enum TokenizerError {
     /// A beginning-of-sequence token is asked for, but not named.
     #[error("tokenizer.ggml.add_bos_token is true, but there is no tokenizer.ggml.bos_token_id")]
     NoBos,
+    /// An end-of-sequence token is asked for, but not named.
+    #[error("tokenizer.ggml.add_eos_token is true, but there is no tokenizer.ggml.eos_token_id")]
+    NoEos,
 }
 
 /// What is wrong with a merge.

@@ -63,6 +63,7 @@ pub struct Tokenizer {
     eot: Option<u32>,
     pad: Option<u32>,
     add_bos: bool,
+    add_eos: bool,
     ends: Vec<u32>,
 }
 
@@ -103,6 +104,10 @@ impl Tokenizer {
         if add_bos && bos.is_none() {
             return Err(TokenizerError::NoBos);
         }
+        let add_eos = gguf.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        if add_eos && eos.is_none() {
+            return Err(TokenizerError::NoEos);
+        }
 
         // Base models name <|endoftext|>, chat models <|im_end|>: either ends a generation, whatever the key says.
         let named = ["<|im_end|>", "<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"];
@@ -116,7 +121,7 @@ impl Tokenizer {
         ends.dedup();
 
         let special = SpecialLengths::of(&vocab);
-        Ok(Tokenizer { vocab, method, special, normalize, eos, bos, eot, pad, add_bos, ends })
+        Ok(Tokenizer { vocab, method, special, normalize, eos, bos, eot, pad, add_bos, add_eos, ends })
     }
 
     /// The same tokenizer with another normalisation.
@@ -161,6 +166,15 @@ impl Tokenizer {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
+        ids
+    }
+
+    /// The tokens of a text that is a sequence of its own, as embedding models get it: as
+    /// [`Tokenizer::encode_with_bos`], and the end-of-sequence token comes last if the file asks for it
+    /// ([`Tokenizer::add_eos`]).
+    pub fn encode_sequence(&self, text: &str, special: Special) -> Vec<u32> {
+        let mut ids = self.encode_with_bos(text, special);
+        ids.extend(self.eos.filter(|_| self.add_eos));
         ids
     }
 
@@ -323,6 +337,11 @@ impl Tokenizer {
     /// Whether the file asks for a beginning-of-sequence token. Qwen's own never do.
     pub fn add_bos(&self) -> bool {
         self.add_bos
+    }
+
+    /// Whether the file asks for an end-of-sequence token behind a text. Those of embedding models do.
+    pub fn add_eos(&self) -> bool {
+        self.add_eos
     }
 
     /// Whether a generation ends with this token.

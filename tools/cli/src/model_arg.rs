@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use qwip::file::Bytes;
-use qwip::model::Config;
+use qwip::model::{Config, Task};
+use qwip::quant::pooling::Pooling;
 use qwip::{Cpu, Estimate, Model, ModelFile, OpenOptions, Session, SessionOptions, Tokenizer};
 
 use crate::args::{ComputeArgs, Device, HubArgs, ModelArgs};
@@ -132,6 +133,18 @@ impl Opened {
     /// The tokenizer in the file.
     pub(crate) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         tokenizer(self.model.file()).with_context(|| self.name.clone())
+    }
+
+    /// Fails if the model is not for answers, and says so if they are not what it was made for.
+    pub(crate) fn check_answers(&self) -> anyhow::Result<()> {
+        self.model.allows(Task::Generate).with_context(|| self.name.clone())?;
+        if matches!(self.model.pooling(), Some(Pooling::Mean | Pooling::Cls | Pooling::Last)) {
+            output::note(format_args!(
+                "qwip: note: {} is an embedding model (for qwip embed): its answers mean little",
+                self.name
+            ));
+        }
+        Ok(())
     }
 
     /// What the file calls itself, else its architecture.

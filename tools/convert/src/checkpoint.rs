@@ -8,7 +8,6 @@ use crate::fp8;
 use crate::json::{Object, kind, quote};
 use qwip_quant::{TensorType, decode_row};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -141,14 +140,16 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Gives tensors other names.
-    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> Cow<'_, str>) -> Result<()> {
-        for (old, tensor) in std::mem::take(&mut self.tensors) {
-            let new = name(&old).into_owned();
-            if self.tensors.insert(new, tensor).is_some() {
-                return invalid(format!("{} is there twice, with and without a prefix", quote(&name(&old))));
+    /// Gives tensors the names that `canonical` makes of theirs; no two may get the same.
+    pub(crate) fn rename(&mut self, canonical: impl Fn(&str) -> String) -> Result<()> {
+        let mut renamed = BTreeMap::new();
+        for (name, t) in std::mem::take(&mut self.tensors) {
+            let new = canonical(&name);
+            if renamed.insert(new.clone(), t).is_some() {
+                return invalid(format!("{} is {} under another name", quote(&name), quote(&new)));
             }
         }
+        self.tensors = renamed;
         Ok(())
     }
 

@@ -59,20 +59,15 @@ impl Object {
         }
     }
 
+    /// This object with the entries of another over its own.
+    pub(crate) fn under(mut self, other: Object) -> Object {
+        self.map.extend(other.map);
+        self
+    }
+
     /// The value of `key`; `null` counts as absent, as it does in Hugging Face configurations.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|v| !v.is_null())
-    }
-
-    /// The same with the entries of `other`, which count more, but for those of the keys `own`.
-    pub(crate) fn overlaid(mut self, other: Object, own: &[&str]) -> Object {
-        for (key, value) in other.map {
-            let kept = value.is_null() || (own.contains(&key.as_str()) && self.get(&key).is_some());
-            if !kept {
-                self.map.insert(key, value);
-            }
-        }
-        self
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Value)> {

@@ -1,14 +1,16 @@
 //! Which tensors an architecture has: their names in the checkpoint, their names in GGUF, and their shapes.
 
 use crate::change::{Change, Values};
-use crate::config::{Arch, Config, Experts};
+use crate::checkpoint::{Checkpoint, Stored};
+use crate::config::{Arch, Config, Experts, Packing};
+use crate::error::{Result, invalid};
 use crate::qwen;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(crate) const HEAD: &str = "lm_head.weight";
+/// In GGUF, the rows of a reranker's output that judge.
+pub(crate) const JUDGE: &str = "cls.output.weight";
 
 /// A tensor of the model, which the checkpoint must hold.
 pub(crate) struct Expected {
@@ -16,6 +18,8 @@ pub(crate) struct Expected {
     pub sources: Vec<String>,
     /// The shape of each of them, as the checkpoint says it: `[outputs, inputs]`, `[n]` or `[experts, outputs, inputs]`.
     pub source_shape: Vec<u64>,
+    /// Whether the checkpoint says the last two sizes the other way round.
+    pub transposed: bool,
     /// Which rows of each of them become the tensor's, in this order.
     pub runs: Vec<Range<u64>>,
     /// What happens to the numbers of a row.
@@ -33,6 +37,7 @@ impl Expected {
         Expected {
             sources: vec![source.into()],
             source_shape: shape.clone(),
+            transposed: false,
             runs: first_rows(shape[..shape.len() - 1].iter().product()),
             change: Change::default(),
             name: name.into(),
@@ -85,8 +90,16 @@ pub(crate) fn expected(c: &Config) -> Vec<Expected> {
         }
     }
     all.push(norm("model.norm.weight", "output_norm.weight", c.hidden));
-    if !c.tied {
-        all.push(Expected::plain(HEAD, "output.weight", &[c.vocab, c.hidden]));
+    let head = Expected::plain(HEAD, "output.weight", &[c.vocab, c.hidden]);
+    match c.labels {
+        Some(labels) => all.push(Expected {
+            runs: labels.map(|id| id.into()..u64::from(id) + 1).to_vec(),
+            name: JUDGE.into(),
+            shape: vec![2, c.hidden.into()],
+            ..head
+        }),
+        None if c.tied => {}
+        None => all.push(head),
     }
     all
 }
@@ -118,7 +131,8 @@ fn attention(c: &Config, i: u32, norm: impl Fn(&str, &str, u32) -> Expected) -> 
 
 /// The experts of layer `i`, and what chooses among them.
 fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
-    let Experts { count, ffn, shared_ffn, packed, .. } = *experts;
+    let Experts { count, ffn, shared_ffn, packing, .. } = *experts;
+    let transposed = packing == Packing::Transposed;
     let tensor = |source: &str, name: &str, shape: &[u32]| {
         Expected::plain(&format!("model.layers.{i}.mlp.{source}"), &format!("blk.{i}.{name}.weight"), shape)
     };
@@ -126,8 +140,8 @@ fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
     let mut all = vec![tensor("gate.weight", "ffn_gate_inp", &[count, c.hidden])];
     for (part, [rows, cols]) in shapes(ffn) {
         let stack = |source: &str| tensor(source, &format!("ffn_{part}_exps"), &[count, rows, cols]);
-        all.push(match (packed, part) {
-            (false, _) => {
+        all.push(match (packing, part) {
+            (Packing::Apart, _) => {
                 let sources =
                     (0..count).map(|x| format!("model.layers.{i}.mlp.experts.{x}.{part}_proj.weight"));
                 Expected {
@@ -137,13 +151,14 @@ fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
                     ..stack("")
                 }
             }
-            (true, "down") => stack("experts.down_proj"),
-            (true, _) => {
+            (_, "down") => Expected { transposed, ..stack("experts.down_proj") },
+            _ => {
                 // Of each expert the rows of its gate, then those of `up`.
                 let (count, ffn) = (u64::from(count), u64::from(ffn));
                 let first = if part == "up" { ffn } else { 0 };
                 Expected {
                     source_shape: vec![count, 2 * ffn, cols.into()],
+                    transposed,
                     runs: (0..count).map(|x| x * 2 * ffn + first..x * 2 * ffn + first + ffn).collect(),
                     ..stack("experts.gate_up_proj")
                 }
@@ -161,17 +176,56 @@ fn of_experts(c: &Config, experts: &Experts, i: u32) -> Vec<Expected> {
     all
 }
 
-/// Whether a checkpoint with these tensors has the matrices of all experts in one tensor.
-pub(crate) fn has_packed_experts<T>(tensors: &BTreeMap<String, T>) -> bool {
-    tensors.contains_key("model.layers.0.mlp.experts.gate_up_proj")
+/// How the checkpoint stores the matrices of experts. Tensors of all experts are told from transposed ones by their
+/// shapes, both axes of both.
+pub(crate) fn packing(checkpoint: &Checkpoint, c: &Config) -> Result<Packing> {
+    let Some(Experts { ffn, .. }) = c.experts else { return Ok(Packing::Apart) };
+    let (ffn, hidden) = (u64::from(ffn), u64::from(c.hidden));
+    let mut found: Option<(Packing, String)> = None;
+    for (part, outputs, inputs) in [("gate_up", 2 * ffn, hidden), ("down", hidden, ffn)] {
+        let name = format!("model.layers.0.mlp.experts.{part}_proj");
+        let Some(Stored { shape, .. }) = checkpoint.tensors.get(&name) else { continue };
+        let straight = shape.ends_with(&[outputs, inputs]);
+        let packing = match (straight, shape.ends_with(&[inputs, outputs])) {
+            (true, true) => {
+                return invalid(format!(
+                    "{name} has shape {shape:?}: whether inputs or outputs come first cannot be told, as both are \
+                     {inputs}"
+                ));
+            }
+            (true, false) => Packing::Packed,
+            (false, true) => Packing::Transposed,
+            (false, false) => {
+                return invalid(format!(
+                    "{name} has shape {shape:?}, but config.json gives {outputs} outputs and {inputs} inputs"
+                ));
+            }
+        };
+        match &found {
+            Some((other, first)) if *other != packing => {
+                return invalid(format!(
+                    "{name} has shape {shape:?}, which is transposed otherwise than {first}"
+                ));
+            }
+            _ => found = Some((packing, name)),
+        }
+    }
+    Ok(found.map_or(Packing::Apart, |(packing, _)| packing))
 }
 
-/// The name that a tensor of the text part has in a model without other parts.
-pub(crate) fn of_text_model(name: &str) -> Cow<'_, str> {
-    match (name.strip_prefix("model.language_model."), name.strip_prefix("language_model.")) {
-        (Some(rest), _) => Cow::Owned(format!("model.{rest}")),
-        (None, Some(rest)) => Cow::Borrowed(rest),
-        (None, None) => Cow::Borrowed(name),
+/// The name that a tensor has where a model is nothing but a text model for answers. Models of several parts, and those
+/// saved without their output matrix, have others.
+pub(crate) fn canonical(name: &str) -> String {
+    let name = name.strip_prefix("thinker.").unwrap_or(name);
+    if let Some(rest) = name.strip_prefix("model.language_model.") {
+        return format!("model.{rest}");
+    }
+    if let Some(rest) = name.strip_prefix("language_model.") {
+        return rest.to_string();
+    }
+    match ["embed_tokens.", "layers.", "norm."].iter().any(|start| name.starts_with(start)) {
+        true => format!("model.{name}"),
+        false => name.to_string(),
     }
 }
 
@@ -186,8 +240,16 @@ pub(crate) fn reason_to_skip(source: &str, c: &Config) -> Option<&'static str> {
     if c.arch.is_hybrid() && source.starts_with("mtp.") {
         return Some("part of what guesses tokens ahead");
     }
-    if c.arch.is_hybrid() && (source.starts_with("model.visual.") || source.starts_with("visual.")) {
-        return Some("part of what sees images");
+    const PARTS: [(&str, &[&str]); 3] = [
+        ("part of what sees images", &["visual.", "model.visual."]),
+        ("part of what hears", &["audio_tower."]),
+        ("part of what speaks", &["talker.", "token2wav."]),
+    ];
+    let is = |prefixes: &&[&str]| prefixes.iter().any(|prefix| source.starts_with(prefix));
+    if (c.arch.of_vision_model() || c.arch.is_hybrid())
+        && let Some((reason, _)) = PARTS.iter().find(|(_, prefixes)| is(prefixes))
+    {
+        return Some(reason);
     }
     if c.arch == Arch::Qwen { qwen::reason_to_skip(source) } else { None }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Vocab {
     pub merges: Vec<String>,
     /// `tokenizer.ggml.pre`.
     pub pre: &'static str,
+    /// The token that the tokenizer puts behind every text.
+    pub appended: Option<u32>,
     pub notes: Vec<String>,
     ids: HashMap<String, u32>,
 }
@@ -67,12 +69,14 @@ impl Vocab {
             pieces: None,
             end: None,
             merges: Vec::new(),
+            appended: None,
             pre,
             notes: Vec::new(),
             ids: HashMap::new(),
         };
         let json = Object::read(dir, "tokenizer.json")?;
         let has = |name: &str| dir.join(name).is_file();
+        let appended = json.as_ref().and_then(pre::end);
         let added = match &json {
             // The fast form of a SentencePiece model lacks the scores.
             Some(t) if is_sentencepiece(t)? && has(sentencepiece::FILE) => vocab.read_sentencepiece(dir)?,
@@ -84,6 +88,17 @@ impl Vocab {
         };
         for token in added {
             vocab.add(token)?;
+        }
+        if let Some(appended) = appended {
+            vocab.appended = match vocab.id(&appended) {
+                Some(id) => Some(id),
+                None => {
+                    let appended = quote(&appended);
+                    return invalid(format!(
+                        "tokenizer.json: post_processor: {appended} is not in the vocabulary"
+                    ));
+                }
+            };
         }
         match vocab.pieces {
             Some(_) => vocab.check_pieces()?,

@@ -11,10 +11,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The matrices of experts put together, expert by expert, and a matrix of one row is a vector.
+/// The matrices of experts put together, expert by expert, and a matrix of one row is a vector. What sees images is left
+/// out.
 fn stacked_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let mut all = source_tensors(dir);
+    all.retain(|name, _| !name.starts_with("visual.") && !name.starts_with("model.visual."));
+    let mut all: BTreeMap<String, (Vec<usize>, Vec<f32>)> =
+        all.into_iter().map(|(name, t)| (name.replace("model.language_model.", "model."), t)).collect();
     let experts: Vec<String> = all.keys().filter(|name| name.contains(".experts.")).cloned().collect();
+    for name in experts.iter().filter(|name| !name.ends_with(".weight")) {
+        let (shape, values) = all.remove(name).unwrap();
+        turn_packed(name, &shape, &values, &mut all);
+    }
+    let experts: Vec<String> = experts.into_iter().filter(|name| name.ends_with(".weight")).collect();
     for x in 0..experts.len() {
         let part = format!(".experts.{x}.");
         for name in experts.iter().filter(|name| name.contains(&part)) {
@@ -26,6 +35,32 @@ fn stacked_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     }
     all.values_mut().filter(|(shape, _)| shape[0] == 1).for_each(|(shape, _)| *shape = shape[1..].to_vec());
     all
+}
+
+/// Turns all experts of a layer, `[experts, inputs, outputs]`, into `[experts, outputs, inputs]`, gate and up apart.
+fn turn_packed(
+    name: &str,
+    shape: &[usize],
+    values: &[f32],
+    all: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+) {
+    let &[experts, inputs, outputs] = shape else { panic!("{name}: {shape:?}") };
+    let mut add = |part: String, columns: std::ops::Range<usize>| {
+        let mut turned = Vec::new();
+        for expert in values.chunks(inputs * outputs) {
+            for column in columns.clone() {
+                turned.extend(expert.iter().skip(column).step_by(outputs));
+            }
+        }
+        assert!(all.insert(part, (vec![experts, columns.len(), inputs], turned)).is_none());
+    };
+    match name.strip_suffix("gate_up_proj") {
+        Some(stem) => {
+            add(format!("{stem}gate_proj.weight"), 0..outputs / 2);
+            add(format!("{stem}up_proj.weight"), outputs / 2..outputs);
+        }
+        None => add(format!("{name}.weight"), 0..outputs),
+    }
 }
 
 /// The name in GGUF, spelled out a second time and independently of the converter.

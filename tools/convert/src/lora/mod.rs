@@ -10,7 +10,7 @@ mod scaling;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
 use crate::json::{Object, quote};
-use crate::names::{EMBEDDING, Expected, HEAD, of_text_model};
+use crate::names::{EMBEDDING, Expected, HEAD, canonical};
 use crate::{sentencepiece, tiktoken};
 pub(crate) use patch::Patch;
 use scaling::Scaling;
@@ -158,13 +158,12 @@ impl Adapter {
         const WRAPPERS: [&str; 4] = ["default", "base_layer", "modules_to_save", "token_adapter"];
         let bare = name.strip_prefix("base_model.model.").unwrap_or(&name);
         let parts: Vec<&str> = bare.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
-        let bare = parts.join(".");
+        let bare = canonical(&parts.join("."));
         let found = KINDS.iter().find_map(|(end, kind)| Some((bare.strip_suffix(end)?, *kind)));
         let Some((module, kind)) = found else {
             if bare.contains("lora_") {
                 return invalid(format!("{WEIGHTS}: {} is of an unknown kind", quote(&name)));
             }
-            let bare = of_text_model(&bare).into_owned();
             if let Some(other) = self.replaced.get(&bare) {
                 return invalid(format!("{WEIGHTS} holds both {} and {}", quote(other), quote(&name)));
             }
@@ -175,7 +174,7 @@ impl Adapter {
             Kind::Rows => Some(trained_tokens(config, module)?),
             _ => None,
         };
-        let all = self.changes.entry(format!("{}.weight", of_text_model(module))).or_default();
+        let all = self.changes.entry(format!("{module}.weight")).or_default();
         all.module = module.to_string();
         let slot = match kind {
             Kind::A | Kind::EmbeddingA => &mut all.a,

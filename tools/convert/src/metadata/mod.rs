@@ -9,11 +9,12 @@ mod tests;
 mod tokenizer;
 mod yaml;
 
-use crate::config::{Arch, Config, Experts, RopeScaling};
+use crate::config::{Arch, Config, Experts, RopeScaling, Vision};
 use crate::qwen::LongContext;
 use qwip_quant::gguf::{Set, Writer};
+use qwip_quant::pooling::{Pooling, RERANK_LABELS};
 
-pub(crate) use general::general;
+pub(crate) use general::{general, repository};
 pub(crate) use tokenizer::tokenizer;
 
 /// Sets the keys that begin with the architecture's name.
@@ -44,6 +45,21 @@ pub(crate) fn hyper_parameters(w: &mut Writer, c: &Config) {
     set("attention.key_length", c.head_dim.into());
     set("attention.value_length", c.head_dim.into());
     set("attention.layer_norm_rms_epsilon", c.eps.into());
+    if !c.causal {
+        set("attention.causal", false.into());
+    }
+    if let Some(pooling) = c.pooling {
+        set("pooling_type", (pooling as u32).into());
+        if pooling == Pooling::Rank {
+            set("classifier.output_labels", RERANK_LABELS.as_slice().into());
+        }
+    }
+    if let Some(Vision { sections, deepstack }) = c.vision {
+        set("rope.dimension_sections", sections.to_vec().into());
+        if let Some(deepstack) = deepstack {
+            set("n_deepstack_layers", deepstack.into());
+        }
+    }
     set("rope.freq_base", c.rope_theta.into());
     if let Some(LongContext { dynamic_ntk, logn }) = c.long {
         // Required by llama.cpp.

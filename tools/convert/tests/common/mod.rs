@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name and architecture of every fixture that transformers has made.
-pub(crate) const FIXTURES: [(&str, &str); 13] = [
+/// Name and architecture of every fixture that transformers has made, but for those that embed or judge.
+pub(crate) const FIXTURES: [(&str, &str); 16] = [
     ("qwen2-gqa", "qwen2"),
     ("qwen2-outliers", "qwen2"),
     ("qwen3-wide-heads", "qwen3"),
@@ -23,6 +23,9 @@ pub(crate) const FIXTURES: [(&str, &str); 13] = [
     ("qwen35-untiled", "qwen35"),
     ("qwen35moe-packed", "qwen35moe"),
     ("qwen3next-grouped", "qwen3next"),
+    ("qwen2vl-text", "qwen2vl"),
+    ("qwen3vl-text", "qwen3vl"),
+    ("qwen3vlmoe-transposed", "qwen3vlmoe"),
 ];
 
 /// Whether most layers of an architecture are delta nets.
@@ -103,6 +106,18 @@ pub(crate) fn run(dir: &Path, out: &Path, ty: FileType) -> Result<(Summary, Log)
     Ok((summary, log))
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// A copy of a fixture that a test may damage.
 pub(crate) struct Copy {
     root: tempfile::TempDir,
@@ -111,11 +126,7 @@ pub(crate) struct Copy {
 impl Copy {
     pub(crate) fn of(name: &str) -> Copy {
         let copy = Copy { root: tempfile::tempdir().unwrap() };
-        fs::create_dir(copy.dir()).unwrap();
-        for entry in fs::read_dir(fixture(name)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.dir().join(entry.file_name())).unwrap();
-        }
+        copy_folder(&fixture(name), &copy.dir());
         copy
     }
 
