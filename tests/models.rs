@@ -9,10 +9,10 @@ use common::{error, fixture_tokens as tokens, folder, load, logits, options, rea
 use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
-use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
+use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 13] = [
     "qwen2-gqa",
     "qwen2-outliers",
     "qwen2-sharded",
@@ -22,6 +22,10 @@ const FIXTURES: [&str; 9] = [
     "qwen3-wide-heads",
     "qwen3moe-norm",
     "qwen3moe-plain",
+    "qwen35-tiled",
+    "qwen35-untiled",
+    "qwen35moe-packed",
+    "qwen3next-grouped",
 ];
 
 #[test]
@@ -37,6 +41,31 @@ fn logits_agree_with_transformers() {
         println!("{name}: f32 cache {f32_cache:.2e}, f16 cache {f16_cache:.2e} of the logits' range");
         assert!(f32_cache <= 2e-4, "{name}: {f32_cache}");
         assert!(f16_cache <= 2e-3, "{name}: {f16_cache}");
+    }
+}
+
+/// Transformers computed each token from all those before it, without a state that is carried along.
+#[test]
+fn delta_nets_go_on_as_transformers_does() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let cancel = Cancel::new();
+    for name in FIXTURES.into_iter().filter(|name| folder(name).join("greedy.txt").exists()) {
+        let text = std::fs::read_to_string(folder(name).join("greedy.txt")).expect("greedy.txt");
+        let want: Vec<u32> = text.split_whitespace().map(|id| id.parse().expect("an id")).collect();
+        assert_eq!(want.len(), 64, "{name}");
+        let model = load(dir.path(), name, "f32");
+        let roomy = SessionOptions { context: 128, ..options(KvType::F32, 512) };
+        let mut session = Session::new(model, cpu.clone(), &roomy).expect("a session");
+        session.prompt(&tokens(name), &cancel, &mut |_| {}).expect("a prompt");
+        let mut got = Vec::new();
+        for _ in &want {
+            let logits = session.logits();
+            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("a token");
+            got.push(best as u32);
+            session.extend(&[best as u32], &cancel, &mut |_| {}).expect("room for a token");
+        }
+        assert_eq!(got, want, "{name}");
     }
 }
 
