@@ -62,6 +62,14 @@ impl Hybrid {
                 c.place, values.count, keys.count
             ));
         }
+        if !values.dim.is_multiple_of(limits::VALUE_HEAD_STEP as u32) {
+            return invalid(format!(
+                "{}: linear_value_head_dim {} is not a multiple of {}",
+                c.place,
+                values.dim,
+                limits::VALUE_HEAD_STEP
+            ));
+        }
         let rotated = rotated(c, head_dim)?;
         let knows_images = arch != Arch::Qwen3Next;
         Ok(Hybrid {
@@ -255,16 +263,18 @@ fn rotated(c: &Object, head_dim: u32) -> Result<u32> {
 /// The pairs of each dimension of a position.
 fn sections(c: &Object, rotated: u32) -> Result<[i32; 4]> {
     const KEY: &str = "mrope_section";
-    let mut sections = [11, 11, 10, 0];
+    let pairs = rotated / 2;
+    // transformers takes 11, 11 and 10, which go round; of fewer pairs than 32 these are their shares.
+    let (height, width) = (((pairs + 1) / 3).min(11), (pairs / 3).min(10));
+    let mut sections = [pairs - height - width, height, width, 0].map(|n| n as i32);
     let Some(rope) = rope(c)? else { return Ok(sections) };
     let Some(list) = rope.array(KEY)? else { return Ok(sections) };
     let numbers: Option<Vec<u64>> = list.iter().map(Value::as_u64).collect();
     let Some(numbers) = numbers.filter(|numbers| (3..=4).contains(&numbers.len())) else {
         return invalid(format!("{}: {KEY} must be three or four whole numbers", rope.place));
     };
-    let pairs = u64::from(rotated / 2);
     let sum = numbers.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
-    if sum != pairs {
+    if sum != u64::from(pairs) {
         return invalid(format!("{}: {KEY} adds up to {sum}, but {pairs} pairs are turned", rope.place));
     }
     sections = [0; 4];
@@ -280,7 +290,7 @@ mod tests {
     fn hybrid(arch: Arch, more: &str) -> Result<Hybrid> {
         let text = format!(
             r#"{{"linear_num_key_heads": 2, "linear_key_head_dim": 4, "linear_num_value_heads": 6,
-                "linear_value_head_dim": 5, "linear_conv_kernel_dim": 4{more}}}"#
+                "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4{more}}}"#
         );
         Hybrid::read(&Object::of("config.json", &text), arch, 6, 64)
     }
@@ -291,15 +301,26 @@ mod tests {
         assert_eq!(next.order().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
         assert!(matches!(next.value_rows(7, 2).as_slice(), [Range { start: 0, end: 19 }]));
         assert_eq!(next.value_columns(2), None);
-        // 4 + 4 + 15 + 15 rows for each key head.
+        // 4 + 4 + 96 + 96 rows for each key head.
         let [qkv, z] = next.regrouped();
-        assert_eq!(qkv, [0..4, 38..42, 4..8, 42..46, 8..23, 46..61]);
-        assert_eq!(z, [23..38, 61..76]);
+        assert_eq!(qkv, [0..4, 200..204, 4..8, 204..208, 8..104, 208..304]);
+        assert_eq!(z, [104..200, 304..400]);
 
         let other = hybrid(Arch::Qwen35, "").unwrap();
         assert_eq!(other.order().collect::<Vec<_>>(), [0, 3, 1, 4, 2, 5]);
         assert_eq!(other.value_rows(3, 2), [0..5, 9..11, 5..7, 11..13, 7..9, 13..15]);
         assert_eq!(other.value_columns(8).unwrap().order, [0, 3, 1, 4, 2, 5]);
+    }
+
+    #[test]
+    fn pairs_are_shared_where_nothing_is_said() {
+        let of = |factor: &str| {
+            let hybrid = hybrid(Arch::Qwen35, &format!(r#", "partial_rotary_factor": {factor}"#)).unwrap();
+            (hybrid.rotated, hybrid.sections.unwrap())
+        };
+        assert_eq!(of("1"), (64, [11, 11, 10, 0]));
+        assert_eq!(of("0.25"), (16, [3, 3, 2, 0]));
+        assert_eq!(of("0.03125"), (2, [1, 0, 0, 0]));
     }
 
     #[test]

@@ -232,7 +232,8 @@ fn configurations_that_cannot_be_kept() {
         ("linear_num_key_heads", json!(2), &["in_proj_qkv.weight has shape [384, 64]", "gives [320, 64]"]),
         ("linear_num_key_heads", json!(0), &["linear_num_key_heads must be between 1 and 1024, found 0"]),
         ("linear_key_head_dim", Value::Null, &["linear_key_head_dim is missing"]),
-        ("linear_conv_kernel_dim", json!(17), &["linear_conv_kernel_dim must be between 1 and 16, found 17"]),
+        ("linear_conv_kernel_dim", json!(9), &["linear_conv_kernel_dim must be between 1 and 8, found 9"]),
+        ("linear_value_head_dim", json!(48), &["linear_value_head_dim 48 is not a multiple of 32"]),
         ("linear_conv_kernel_dim", json!(3), &["conv1d.weight has shape [384, 1, 4]", "gives [384, 1, 3]"]),
         ("layer_types", kinds(&["linear", "full"]), &["layer_types has 2 entries", "num_hidden_layers is 4"]),
         (

@@ -226,17 +226,23 @@ mod tests {
     fn what_is_written_is_a_model() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
-        let all = ["qwen", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "qwen2vl", "qwen3vl", "qwen3vlmoe"];
-        for arch in all {
+        let plain = ["qwen", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "qwen2vl", "qwen3vl", "qwen3vlmoe"];
+        for arch in plain.into_iter().chain(["qwen35", "qwen35moe", "qwen3next"]) {
+            let hybrid = ["qwen35", "qwen35moe", "qwen3next"].contains(&arch);
+            // Three delta nets and a layer of attention.
+            let layers = if hybrid { 4 } else { 1 };
             let kv_heads = if arch == "qwen" { 4 } else { 2 };
-            let mut tiny = shape("t", arch, 64, 1, [4, kv_heads, 32], 128, 64, false);
-            if arch.ends_with("moe") {
+            let mut tiny = shape("t", arch, 64, layers, [4, kv_heads, 32], 128, 64, false);
+            if arch.ends_with("moe") || arch == "qwen3next" {
                 tiny = tiny.of_experts(5, 2, 32);
+            }
+            if hybrid {
+                tiny = tiny.of_delta_nets(32);
             }
             write(&tiny, Types::One(TensorType::Q4_0), &path).unwrap();
             let file = std::sync::Arc::new(qwip::ModelFile::open(&path, Default::default()).unwrap());
             let model = qwip::Model::load(file).unwrap();
-            assert_eq!((model.config().layers, model.config().head_dim), (1, 32));
+            assert_eq!((model.config().layers, model.config().head_dim), (layers, 32));
             assert_eq!(
                 model.config().experts.map(|e| (e.count, e.ffn)),
                 tiny.experts.map(|e| (e.count, e.ffn))
