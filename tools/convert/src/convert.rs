@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::lora::{Adapter, EMBEDDING, HEAD};
 use crate::names::{Expected, View, canonical, expected, other_part, packing, reason_to_skip};
 use crate::output::OutputFile;
-use crate::packed::Packed;
+use crate::packed::reader;
 use crate::pooling::pooling;
 use crate::stream::{Encoder, Job, Numbers, Stream};
 use crate::verify::Wanted;
@@ -114,31 +114,8 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         for (source, Piece { checkpoint, stored, from }) in t.expected.sources.iter().zip(&t.pieces) {
             let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
             let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
-            match (&t.expected.view, from) {
-                (View::Rows(_), _) if job.patch.is_some() => {
-                    return invalid(format!(
-                        "the adapter changes {source}, which does not merge into a reranker"
-                    ));
-                }
-                (View::Rows(wanted), Numbers::Type(ty)) => {
-                    let row_bytes = (cols * ty.block_bytes()) as u64;
-                    let mut read = |at: u64, bytes: &mut [u8]| {
-                        let wanted = wanted.iter().skip((at / row_bytes) as usize);
-                        let mut rows = bytes.chunks_exact_mut(row_bytes as usize).zip(wanted);
-                        rows.try_for_each(|(row, &i)| checkpoint.read(stored, u64::from(i) * row_bytes, row))
-                    };
-                    stream.piece(&job, &mut read, data, path, progress)?;
-                }
-                (View::Packed { outputs, transposed }, Numbers::Type(ty)) => {
-                    let number = ty.block_bytes() as u64;
-                    let mut packed = Packed::new(checkpoint, stored, outputs.clone(), *transposed, number);
-                    stream.piece(&job, &mut |at, bytes| packed.read(at, bytes), data, path, progress)?;
-                }
-                _ => {
-                    let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
-                    stream.piece(&job, &mut read, data, path, progress)?;
-                }
-            }
+            let mut read = reader(checkpoint, stored, from, &t.expected.view, cols);
+            stream.piece(&job, &mut *read, data, path, progress)?;
         }
         Ok(stream.finish(&t.expected.name, to, progress, &mut notes))
     })?;
@@ -295,6 +272,13 @@ fn plan_tensor<'a>(
     let mut pieces = Vec::with_capacity(e.sources.len());
     for source in &e.sources {
         pieces.push(piece(source, &e, origin, fp8_tile)?);
+    }
+    if let (View::Rows(_), Some(adapter)) = (&e.view, origin.adapter) {
+        for name in [EMBEDDING, HEAD] {
+            if adapter.patch(name)?.is_some() || adapter.replacement(name).is_some() {
+                return invalid(format!("the adapter changes {name}, which does not merge into a reranker"));
+            }
+        }
     }
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;

@@ -1,7 +1,10 @@
-//! The matrices of a layer's experts where one tensor has them all, gate and up together, or inputs before outputs.
+//! Parts of a tensor: some rows of it, or the matrices of a layer's experts where one tensor has them all, gate and up
+//! together, or inputs before outputs.
 
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::Result;
+use crate::names::View;
+use crate::stream::Numbers;
 use std::ops::Range;
 
 /// Bytes of a transposed matrix that are in memory at once, but for a longer row.
@@ -9,32 +12,52 @@ const STRIP: u64 = 8 << 20;
 /// Inputs that change places with outputs together, so that what is read stays in the cache.
 const BLOCK: usize = 32;
 
+/// Reads the bytes of a piece of the model, of rows of `cols` numbers, from the given one on.
+pub(crate) type Reader<'a> = dyn FnMut(u64, &mut [u8]) -> Result<()> + 'a;
+
+/// How the rows of a piece are read from the tensor that holds them.
+pub(crate) fn reader<'a>(
+    checkpoint: &'a Checkpoint,
+    stored: &'a Stored,
+    from: &Numbers,
+    view: &View,
+    cols: usize,
+) -> Box<Reader<'a>> {
+    match (view, from) {
+        (View::Rows(wanted), Numbers::Type(ty)) => {
+            let (wanted, row_bytes) = (*wanted, (cols * ty.block_bytes()) as u64);
+            Box::new(move |at, bytes| {
+                let wanted = wanted.iter().skip((at / row_bytes) as usize);
+                let mut rows = bytes.chunks_exact_mut(row_bytes as usize).zip(wanted);
+                rows.try_for_each(|(row, &i)| checkpoint.read(stored, u64::from(i) * row_bytes, row))
+            })
+        }
+        (View::Packed { outputs, transposed }, Numbers::Type(ty)) => {
+            let (outputs, transposed, number) = (outputs.clone(), *transposed, ty.block_bytes() as u64);
+            let mut packed = Packed { checkpoint, stored, outputs, transposed, number, strip: Vec::new() };
+            Box::new(move |at, bytes| packed.read(at, bytes))
+        }
+        // Numbers with scales beside them come in whole tensors only.
+        (View::Whole, _) | (_, Numbers::Fp8(_)) => Box::new(|at, bytes| checkpoint.read(stored, at, bytes)),
+    }
+}
+
 /// Some outputs of each matrix of a tensor, read as `[matrices, outputs, inputs]`.
-pub(crate) struct Packed<'a> {
-    pub(crate) checkpoint: &'a Checkpoint,
+struct Packed<'a> {
+    checkpoint: &'a Checkpoint,
     /// `[matrices, height, width]`
-    pub(crate) stored: &'a Stored,
+    stored: &'a Stored,
     /// Which outputs: rows, or columns of a transposed matrix.
-    pub(crate) outputs: Range<u64>,
-    pub(crate) transposed: bool,
+    outputs: Range<u64>,
+    transposed: bool,
     /// Bytes of a number: 2 or 4.
-    pub(crate) number: u64,
+    number: u64,
     strip: Vec<u8>,
 }
 
-impl<'a> Packed<'a> {
-    pub(crate) fn new(
-        checkpoint: &'a Checkpoint,
-        stored: &'a Stored,
-        outputs: Range<u64>,
-        transposed: bool,
-        number: u64,
-    ) -> Packed<'a> {
-        Packed { checkpoint, stored, outputs, transposed, number, strip: Vec::new() }
-    }
-
+impl Packed<'_> {
     /// Fills `out` with whole rows, the first of which begins at the byte `at`.
-    pub(crate) fn read(&mut self, at: u64, out: &mut [u8]) -> Result<()> {
+    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<()> {
         let (height, width) = (self.stored.shape[1], self.stored.shape[2]);
         let inputs = if self.transposed { height } else { width };
         let (row_bytes, each) = (inputs * self.number, self.outputs.end - self.outputs.start);
