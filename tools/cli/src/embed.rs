@@ -3,17 +3,45 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
+use clap::builder::FalseyValueParser;
 use qwip::quant::pooling::Pooling;
 use qwip::tokenizer::Special;
 use qwip::{EmbedOptions, Embedder};
 use qwip_convert::OutputFile;
 use serde_json::json;
 
-use crate::args::EmbedArgs;
+use crate::args::{ComputeArgs, ModelArgs};
 use crate::model_arg::{self, Opened};
 use crate::npy::NpyWriter;
 use crate::output::{line, note, usage};
 use crate::{input, interrupt};
+
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// A text (may be given several times)
+    #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Vec<String>,
+    /// Take the texts from a file, one from each line (`-`: standard input)
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+    /// How the states of a text's tokens become one vector: none, mean, cls or last [default: as the file says]
+    #[arg(long, env = "QWIP_POOLING", value_name = "KIND", value_parser = parse_pooling)]
+    pub(crate) pooling: Option<Pooling>,
+    /// Keep only the first N elements, for models that were trained for it
+    #[arg(long, env = "QWIP_DIMENSIONS", value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Write the vectors to a NumPy file: float32 [texts, dimensions]
+    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.npy")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object: model, pooling, dimensions, data
+    #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new(), conflicts_with = "out")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
 
 pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let texts = texts(&args.prompt, args.file.as_deref(), "text")?;
@@ -96,4 +124,9 @@ fn write(out: &Path, dimensions: usize, vectors: &[(usize, Vec<f32>)]) -> anyhow
     npy.finish()?;
     note(format_args!("{}: float32 [{rows}, {dimensions}]", out.display()));
     Ok(())
+}
+
+fn parse_pooling(text: &str) -> Result<Pooling, String> {
+    let found = Pooling::from_name(text).filter(|pooling| *pooling != Pooling::Rank);
+    found.ok_or_else(|| "expected none, mean, cls or last".to_string())
 }

@@ -1,14 +1,41 @@
 //! `qwip rerank`: documents in the order in which they answer a query.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
+use clap::Args;
+use clap::builder::FalseyValueParser;
 use qwip::Reranker;
 use serde_json::json;
 
-use crate::args::RerankArgs;
+use crate::args::{ComputeArgs, ModelArgs};
 use crate::embed::texts;
 use crate::interrupt;
 use crate::model_arg::{self, Opened};
 use crate::output::line;
+
+#[derive(Args, Debug)]
+pub(crate) struct RerankArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// What is looked for
+    #[arg(short = 'q', long, env = "QWIP_QUERY", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) query: String,
+    /// A document (may be given several times)
+    #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Vec<String>,
+    /// Take the documents from a file, one from each line (`-`: standard input)
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+    /// What a document is good for, in place of finding passages that answer a web search
+    #[arg(long, env = "QWIP_TASK", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) task: Option<String>,
+    /// Print one JSON object: model, results
+    #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
 
 pub(crate) fn run(args: &RerankArgs) -> anyhow::Result<()> {
     let documents = texts(&args.prompt, args.file.as_deref(), "document")?;

@@ -302,7 +302,7 @@ impl Config {
             causal: c.bool("is_causal")?.unwrap_or(true),
             pooling: None,
             labels: None,
-            headless: class.ends_with("Model"),
+            headless: class.ends_with("Model") && !arch.of_vision_model(),
             tied,
             bos: token_ids(&c, "bos_token_id")?.first().copied(),
             eos: token_ids(&c, "eos_token_id")?,
