@@ -9,7 +9,7 @@ use half::f16;
 use qwip_cpu::ops::attend::{Heads, attend};
 use qwip_cpu::{Kernels, KvRef, KvType, TILE};
 
-const SHAPE: Heads = Heads { heads: 14, kv_heads: 2, d: 64 };
+const SHAPE: Heads = Heads { heads: 14, kv_heads: 2, d: 64, causal: true };
 
 /// Keys and values of all tiles, which share their contents: what is in them does not change the time.
 struct Cache {

@@ -109,6 +109,19 @@ pub enum Error {
         /// The number that the key gives.
         want: usize,
     },
+    /// A layer of a hybrid has a tensor of the other kind of layer.
+    #[error(
+        "layer {layer} has {kind} by the metadata (attention.recurrent_layers or full_attention_interval), but there \
+         is a tensor '{tensor}'"
+    )]
+    LayerKind {
+        /// The layer.
+        layer: usize,
+        /// What the metadata says.
+        kind: &'static str,
+        /// The tensor.
+        tensor: String,
+    },
     /// A tensor is stored in a type that we know but cannot compute with.
     #[error("tensor '{name}' has type {ty}, which is not supported")]
     TensorType {
@@ -142,6 +155,30 @@ pub enum Error {
         /// Positions available.
         context: usize,
     },
+    /// Tokens that see each other come in several calls, or are too many for one.
+    #[error(
+        "{tokens} tokens after {before}: in this model every token sees all others, so they come together, at most {most}"
+    )]
+    NotAtOnce {
+        /// Tokens that the session holds.
+        before: usize,
+        /// Tokens that are to follow.
+        tokens: usize,
+        /// As many as can come together.
+        most: usize,
+    },
+    /// The model is for something else.
+    #[error("metadata key '{key}' is {value}: {kind}, which cannot {asked}")]
+    OtherTask {
+        /// The key that says so.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What the model is.
+        kind: &'static str,
+        /// What it was asked to do.
+        asked: &'static str,
+    },
     /// There is nothing to evaluate.
     #[error("the prompt is empty")]
     EmptyPrompt,
@@ -167,7 +204,9 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// The model produced NaN or infinity.
-    #[error("the model produced a non-finite logit at position {position} (the file may be damaged)")]
+    #[error(
+        "the model produced a number that is not finite at position {position} (the file may be damaged)"
+    )]
     NonFiniteLogits {
         /// Position in the sequence.
         position: usize,

@@ -8,7 +8,7 @@ use qwip_quant::gguf::TensorInfo;
 
 use crate::backend::Buffers;
 use crate::error::Result;
-use crate::kv::CacheTypes;
+use crate::kv::{CacheTypes, Recurrent};
 use crate::model::{Config, Model};
 use crate::session::{SessionOptions, batch_of, context_of};
 
@@ -32,7 +32,7 @@ pub struct Estimate {
     pub cache_per_token: u64,
     /// Keys and values of all positions, in whole pages.
     pub cache: u64,
-    /// State of the sequence in layers that do not attend; the same for every length.
+    /// What the delta nets of a hybrid remember, with the copies that are kept; the same for every length.
     pub recurrent: u64,
     /// Intermediate results of a slice of a prompt, and what each thread keeps.
     pub buffers: u64,
@@ -73,7 +73,8 @@ impl Estimate {
                 }
                 _ => *len,
             });
-            if dims.len() < 2 {
+            // Decoded, too, are the taps of convolutions.
+            if dims.len() < 2 || name.ends_with(".ssm_conv1d.weight") {
                 vectors = vectors.saturating_add(dims.iter().product::<u64>().saturating_mul(4));
             }
             match name.as_str() {
@@ -93,7 +94,7 @@ impl Estimate {
             vectors,
             cache_per_token,
             cache: cache_per_token.saturating_mul(positions),
-            recurrent: 0,
+            recurrent: Recurrent::bytes(config).saturating_mul(1 + options.snapshots as u64),
             buffers: Buffers::bytes(config, batch.min(context), context, threads),
         })
     }
@@ -130,9 +131,11 @@ mod tests {
             ExpertSizes { count: 8, ffn: 32, routing: Routing { used: 2, normalise: true, scale: 1.0 } };
         let config = Config {
             layers: 2,
+            mtp_layers: 0,
             embedding: 64,
             ffn: 0,
             experts: Some(experts),
+            hybrid: None,
             heads: 4,
             kv_heads: 2,
             head_dim: 32,
@@ -140,6 +143,8 @@ mod tests {
             context: 1000,
             eps: 1e-6,
             rope: Rope { theta: 1e4, rotated: 32, scaling: Scaling::None },
+            logn: None,
+            causal: true,
         };
         let types = CacheTypes { k: vec![KvType::F16, KvType::F32], v: KvType::F16 };
         let mut tensors = vec![

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
+use crate::model::Task;
 use crate::sample::Sampler;
 use crate::session::{Cancel, Session};
 use crate::tokenizer::{Detokenizer, Tokenizer};
@@ -58,7 +59,8 @@ pub struct Generated {
 /// never the beginning of a stop string) and may break off.
 ///
 /// # Errors
-/// What [`Session::extend`] reports, except that cancelling is a way to finish, not an error.
+/// [`Error::OtherTask`] if the model is not for answers. What [`Session::extend`] reports, except that cancelling is a way to
+/// finish, not an error.
 pub fn generate(
     session: &mut Session,
     tokenizer: &Tokenizer,
@@ -67,8 +69,9 @@ pub fn generate(
     cancel: &Cancel,
     sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Generated> {
+    session.model().allows(Task::Generate)?;
     let mut tokens = Vec::new();
-    let mut detokenizer = Detokenizer::new(options.show_control);
+    let mut detokenizer = Detokenizer::after(tokenizer, session.tokens(), options.show_control);
     let mut stops = StopStrings::new(&options.stop);
     let mut text = String::new();
     if options.max_tokens == Some(0) {

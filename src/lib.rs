@@ -11,6 +11,8 @@
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
 //! | [`tokenizer`] | text to token ids and back |
+//! | [`embed`](mod@embed) | texts to vectors |
+//! | [`rerank`] | how well documents answer a query |
 //! | [`eval`] | perplexity, and how far a model is from a base model |
 //! | [`chat`] | prompts from a model's own template; thinking told from answers |
 //!
@@ -39,6 +41,7 @@
 
 pub mod backend;
 pub mod chat;
+pub mod embed;
 mod error;
 pub mod estimate;
 pub mod eval;
@@ -46,11 +49,13 @@ pub mod file;
 pub mod generate;
 pub mod kv;
 pub mod model;
+pub mod rerank;
 pub mod sample;
 pub mod session;
 pub mod tokenizer;
 
 pub use backend::{Importance, VerbTimes};
+pub use embed::{EmbedOptions, Embedder};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
@@ -60,6 +65,7 @@ pub use model::Model;
 pub use qwip_cpu::ops::Cpu;
 pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};
 pub use qwip_quant as quant;
+pub use rerank::{Reranker, Score};
 pub use sample::{Sampler, SamplingParams};
 pub use session::{Cancel, Session, SessionOptions};
 pub use tokenizer::Tokenizer;

@@ -11,16 +11,17 @@ use qwip_cpu::ops::Cpu;
 
 use qwip_quant::limits;
 
-use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Timed, VerbTimes};
+use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Output, Timed, VerbTimes};
 use crate::error::{Error, Result};
-use crate::kv::{CacheTypes, KvCache, KvType};
-use crate::model::{Config, Model, RopeFrequencies, RopeOptions};
+use crate::kv::{CacheTypes, KvType, Sequence};
+use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionOptions {
     /// Most positions that the sequence may reach, up to [`Session::MAX_CONTEXT`]; 0 takes the model's trained length,
-    /// or what `rope` makes of it.
+    /// or what `rope` makes of it. First-generation Qwen answers differently with another limit beyond that length
+    /// ([`Rope::within`](crate::model::Rope::within)).
     pub context: usize,
     /// Tokens of a prompt evaluated in one slice, up to [`Session::MAX_BATCH`]; more is faster and takes more memory.
     /// 0 takes 512, or fewer where the intermediate results of so many would need more than 80 MiB.
@@ -31,12 +32,21 @@ pub struct SessionOptions {
     pub v_type: KvType,
     /// Changes to the rotary position embedding: how a context longer than the trained one is reached.
     pub rope: RopeOptions,
+    /// Of a hybrid, whose memory cannot be rewound: copies that are kept, so that a changed prompt is not evaluated from
+    /// the beginning. Each takes [`Recurrent::bytes`](crate::kv::Recurrent::bytes).
+    pub snapshots: usize,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        let rope = RopeOptions::default();
-        SessionOptions { context: 0, batch: 0, k_type: KvType::F16, v_type: KvType::F16, rope }
+        SessionOptions {
+            context: 0,
+            batch: 0,
+            k_type: KvType::F16,
+            v_type: KvType::F16,
+            rope: RopeOptions::default(),
+            snapshots: 4,
+        }
     }
 }
 
@@ -70,6 +80,11 @@ impl Cancel {
     }
 }
 
+/// So many tokens before the end of a prompt a hybrid's memory is copied.
+const SHORTLY: usize = 8;
+/// Cancels nothing.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// One sequence on one model.
 #[derive(Debug)]
 pub struct Session {
@@ -79,7 +94,7 @@ pub struct Session {
     reach: usize,
     context: usize,
     batch: usize,
-    kv: KvCache,
+    sequence: Sequence,
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
@@ -102,9 +117,17 @@ impl Session {
         let (context, batch) = (context_of(config, options)?, batch_of(config, options)?);
         let rope = config.rope.with(&options.rope, config.context, options.context)?;
         Ok(Session {
-            kv: KvCache::new(config, CacheTypes::for_model(&model, options.k_type, options.v_type))?,
-            rope: RopeFrequencies::new(&rope),
-            reach: rope.reach(config.context),
+            sequence: Sequence::new(
+                config,
+                CacheTypes::for_model(&model, options.k_type, options.v_type),
+                options.snapshots,
+            )?,
+            rope: RopeFrequencies::new(&rope.within(context)),
+            reach: match rope.scaling {
+                // It stretches as far as it has to.
+                Scaling::DynamicNtk { .. } => context.max(config.context),
+                _ => rope.reach(config.context),
+            },
             context,
             batch,
             tokens: Vec::new(),
@@ -175,7 +198,7 @@ impl Session {
 
     /// Bytes of the key/value pages held.
     pub fn kv_bytes(&self) -> u64 {
-        self.kv.bytes()
+        self.sequence.kv.bytes()
     }
 
     /// The logits after the last token, `[vocab]`; empty before the first call.
@@ -183,10 +206,11 @@ impl Session {
         self.buffers.logits()
     }
 
-    /// Forgets everything from position `len` on. The logits are gone until the next call.
+    /// Forgets everything from position `len` on. The logits are gone until the next call. A hybrid goes back to its
+    /// last copy before `len`, and the next call evaluates the tokens from there on again.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
-        self.kv.truncate(len);
+        self.sequence.truncate(len);
         self.buffers.clear_logits();
     }
 
@@ -203,16 +227,16 @@ impl Session {
         progress: &mut dyn FnMut(usize),
     ) -> Result<usize> {
         let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        // At least one token is evaluated, so that there are logits.
-        let keep = same.min(prompt.len().saturating_sub(1));
         self.fits(0, prompt)?;
-        // Pages are shared by reference, so what is about to be forgotten costs little to keep until all went well.
-        let forgotten = (keep < self.tokens.len()).then(|| (self.tokens[keep..].to_vec(), self.kv.clone()));
-        self.truncate(keep);
+        // At least one token is evaluated, so that there are logits.
+        let keep = self.sequence.reachable(same.min(prompt.len().saturating_sub(1)));
+        let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
+            .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
+        self.buffers.clear_logits();
         let result = self.extend(&prompt[keep..], cancel, progress);
-        if let (Err(_), Some((tokens, kv))) = (&result, forgotten) {
+        if let (Err(_), Some((tokens, before))) = (&result, forgotten) {
             self.tokens.extend(tokens);
-            self.kv = kv;
+            self.sequence.recall(before);
         }
         result.map(|()| prompt.len() - keep)
     }
@@ -225,7 +249,7 @@ impl Session {
     /// [`Error::NonFiniteLogits`], [`Error::Memory`]; the session is then as it was before the call, without
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
-        self.run(tokens, cancel, LogitRows::Last, &mut |_| {}, progress)
+        self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
@@ -238,7 +262,22 @@ impl Session {
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        self.run(tokens, cancel, LogitRows::All, sink, &mut |_| {})
+        self.run(tokens, cancel, (LogitRows::All, Output::Logits), sink, &mut |_| {})
+    }
+
+    /// Appends `tokens` and hands out the states after the last norm, `[embedding]`, in order: those of `rows`. There are
+    /// no logits afterwards.
+    ///
+    /// # Errors
+    /// As [`Session::extend`]; some states may have been handed out before.
+    pub fn extend_with_states(
+        &mut self,
+        tokens: &[u32],
+        rows: LogitRows,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        self.run(tokens, cancel, (rows, Output::States), sink, &mut |_| {})
     }
 
     fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
@@ -253,24 +292,37 @@ impl Session {
         if needed > self.context {
             return Err(Error::PromptTooLong { tokens: needed, context: self.context });
         }
+        // Where tokens see what follows them, all must come together.
+        if !self.model.config().causal && (start > 0 || needed > Self::MAX_BATCH) {
+            return Err(Error::NotAtOnce { before: start, tokens: tokens.len(), most: Self::MAX_BATCH });
+        }
         Ok(())
     }
 
-    /// Evaluates `tokens` in slices; `wanted` says whose logits `sink` gets.
+    /// Evaluates `tokens` in slices; `wanted` says whose logits, or states, `sink` gets.
     fn run(
         &mut self,
         tokens: &[u32],
         cancel: &Cancel,
-        wanted: LogitRows,
+        (wanted, output): (LogitRows, Output),
         sink: &mut dyn FnMut(&[f32]),
         progress: &mut dyn FnMut(usize),
     ) -> Result<()> {
         let before = self.tokens.len();
         self.fits(before, tokens)?;
-        let last = tokens.len().div_ceil(self.batch) - 1;
-        for (i, part) in tokens.chunks(self.batch).enumerate() {
+        self.catch_up(cancel)?;
+        if tokens.len() > 1 {
+            self.snapshot()?;
+        }
+        let size = if self.model.config().causal { self.batch } else { tokens.len() };
+        let last = tokens.len().div_ceil(size) - 1;
+        for (i, part) in tokens.chunks(size).enumerate() {
             let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
-            if let Err(error) = self.slice(&Batch { tokens: part, logits }, cancel, sink) {
+            // A next prompt often differs in the last few tokens, those that ask for an answer.
+            let copy =
+                (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
+            let result = self.slice(&Batch { tokens: part, logits, output }, copy, cancel, sink);
+            if let Err(error) = result.and_then(|()| if i < last { self.snapshot() } else { Ok(()) }) {
                 self.truncate(before);
                 return Err(error);
             }
@@ -280,13 +332,48 @@ impl Session {
         Ok(())
     }
 
-    fn slice(&mut self, batch: &Batch<'_>, cancel: &Cancel, sink: &mut dyn FnMut(&[f32])) -> Result<()> {
+    /// Evaluates the tokens that a hybrid holds but went back behind.
+    fn catch_up(&mut self, cancel: &Cancel) -> Result<()> {
+        let from = self.sequence.len();
+        if from == self.tokens.len() {
+            return Ok(());
+        }
+        let behind = self.tokens.split_off(from);
+        let mut parts = behind.chunks(self.batch);
+        let result = parts.try_for_each(|part| {
+            let batch = Batch { tokens: part, logits: LogitRows::None, output: Output::Logits };
+            self.slice(&batch, None, cancel, &mut |_| {})
+        });
+        if result.is_err() {
+            self.truncate(from);
+            self.tokens.extend(behind);
+        }
+        result
+    }
+
+    /// Keeps a copy of a hybrid's memory, if none is near.
+    fn snapshot(&mut self) -> Result<()> {
+        let Sequence { memory, snapshots, .. } = &mut self.sequence;
+        memory.as_ref().map_or(Ok(()), |memory| snapshots.copy(self.tokens.len(), memory))
+    }
+
+    /// Evaluates one slice; a hybrid's memory is copied as it is at position `copy`, if the slice comes by and it helps.
+    fn slice(
+        &mut self,
+        batch: &Batch<'_>,
+        copy: Option<usize>,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
         let _ieee = IeeeDefaults::enter();
         let (start, n) = (self.tokens.len(), batch.tokens.len());
-        let vocab = self.model.config().vocab;
+        let width = match batch.output {
+            Output::Logits => self.model.config().vocab,
+            Output::States => self.model.config().embedding,
+        };
         let mut position = if batch.logits == LogitRows::All { start } else { start + n - 1 };
-        let mut check_and_hand_out = |logits: &[f32]| {
-            for row in logits.chunks_exact(vocab) {
+        let mut check_and_hand_out = |rows: &[f32]| {
+            for row in rows.chunks_exact(width) {
                 if !row.iter().all(|l| l.is_finite()) {
                     return Err(Error::NonFiniteLogits { position });
                 }
@@ -295,17 +382,36 @@ impl Session {
             }
             Ok(())
         };
-        self.kv.reserve(n)?;
+        let Sequence { kv, memory, snapshots, spoilt } = &mut self.sequence;
+        kv.reserve(n)?;
+        let copy = copy.filter(|&at| at > start && snapshots.want(at));
+        let mut room = match (copy, &memory) {
+            (Some(at), Some(memory)) => Some((at - start, snapshots.room(memory, start + n)?)),
+            _ => None,
+        };
+        let mut cancel = cancel.flag();
+        if memory.is_some() {
+            // A single token is not broken off: its answer would take the way back to the last copy with it.
+            if n == 1 {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Cancelled);
+                }
+                cancel = &NEVER;
+            }
+            *spoilt = true;
+        }
         let mut backend = CpuBackend::new(
             &self.cpu,
             self.model.file(),
             self.model.config(),
             &self.rope,
-            &mut self.kv,
+            kv,
+            memory.as_mut(),
+            room.as_mut().map(|(tokens, copy)| (*tokens, copy)),
             &mut self.buffers,
             start,
             n,
-            cancel.flag(),
+            cancel,
             &mut check_and_hand_out,
         );
         match (&mut self.verb_times, &mut self.importance) {
@@ -317,7 +423,11 @@ impl Session {
                 importance.add(seen);
             }
         }
-        self.kv.advance(n);
+        *spoilt = false;
+        if let Some((tokens, copy)) = room {
+            snapshots.keep(start + tokens, copy);
+        }
+        kv.advance(n);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
     }
@@ -361,9 +471,11 @@ mod tests {
     fn wide_models_take_smaller_slices() {
         let small = Config {
             layers: 24,
+            mtp_layers: 0,
             embedding: 896,
             ffn: 4864,
             experts: None,
+            hybrid: None,
             heads: 14,
             kv_heads: 2,
             head_dim: 64,
@@ -371,6 +483,8 @@ mod tests {
             context: 32768,
             eps: 1e-6,
             rope: Rope { theta: 1e6, rotated: 64, scaling: Scaling::None },
+            logn: None,
+            causal: true,
         };
         let wide =
             Config { embedding: 3584, ffn: 18944, heads: 28, kv_heads: 4, head_dim: 128, ..small.clone() };

@@ -19,6 +19,7 @@ fn logits_have_the_pinned_bits() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut failed = false;
     for (name, ty, kv, want) in [
+        ("qwen1-fused", "q8_0", KvType::F16, 0x6cda_3b44_0bec_c47a),
         ("qwen2-gqa", "f32", KvType::F32, 0x8d2c_72a0_cb23_73bc),
         ("qwen2-gqa", "q8_0", KvType::F16, 0xde94_768a_ab9a_e59f),
         ("qwen2-yarn", "bf16", KvType::F16, 0x53bb_3b66_f4cf_8b1a),
@@ -27,6 +28,11 @@ fn logits_have_the_pinned_bits() {
         ("qwen2moe-shared", "q8_0", KvType::F16, 0x12c1_e0dd_a14c_6c99),
         ("qwen3moe-norm", "f32", KvType::F32, 0xe0ce_d2c7_8d62_a5de),
         ("qwen3moe-plain", "q4_0", KvType::F16, 0x672f_d23f_05fc_813c),
+        ("qwen1-fused", "q8_0", KvType::F16, 0),
+        ("qwen35-tiled", "q8_0", KvType::F16, 0),
+        ("qwen35-untiled", "f32", KvType::F32, 0),
+        ("qwen35moe-packed", "q4_0", KvType::F16, 0),
+        ("qwen3next-grouped", "q8_0", KvType::F16, 0),
     ] {
         let model = load(dir.path(), name, ty);
         for kernels in Kernels::available() {

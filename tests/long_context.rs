@@ -12,7 +12,7 @@ use qwip::{Cancel, Cpu, KvType, Model, Session, SessionOptions};
 const FAR: usize = 131072;
 
 fn options(kv: KvType, context: usize, rope: RopeOptions) -> SessionOptions {
-    SessionOptions { context, batch: 0, k_type: kv, v_type: kv, rope }
+    SessionOptions { context, k_type: kv, v_type: kv, rope, ..SessionOptions::default() }
 }
 
 fn session(model: &Arc<Model>, cpu: &Cpu, options: &SessionOptions) -> Session {

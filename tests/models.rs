@@ -5,23 +5,32 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_npy};
+use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_ids, read_npy};
 use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
-use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session};
+use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions};
 use qwip_cpu::Kernels;
 
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 18] = [
+    "codeqwen-pieces",
+    "qwen1-fused",
     "qwen2-gqa",
     "qwen2-outliers",
     "qwen2-sharded",
     "qwen2-yarn",
     "qwen2moe-shared",
+    "qwen2vl-text",
     "qwen3-kquant",
     "qwen3-wide-heads",
+    "qwen35-tiled",
+    "qwen35-untiled",
+    "qwen35moe-packed",
     "qwen3moe-norm",
     "qwen3moe-plain",
+    "qwen3next-grouped",
+    "qwen3vl-text",
+    "qwen3vlmoe-transposed",
 ];
 
 #[test]
@@ -37,6 +46,30 @@ fn logits_agree_with_transformers() {
         println!("{name}: f32 cache {f32_cache:.2e}, f16 cache {f16_cache:.2e} of the logits' range");
         assert!(f32_cache <= 2e-4, "{name}: {f32_cache}");
         assert!(f16_cache <= 2e-3, "{name}: {f16_cache}");
+    }
+}
+
+/// Transformers computed each token from all those before it, without a state that is carried along.
+#[test]
+fn greedy_answers_are_those_of_transformers() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let cancel = Cancel::new();
+    for name in FIXTURES.into_iter().filter(|name| folder(name).join("greedy.txt").exists()) {
+        let want = read_ids(&folder(name).join("greedy.txt"));
+        assert_eq!(want.len(), 64, "{name}");
+        let model = load(dir.path(), name, "f32");
+        let roomy = SessionOptions { context: 128, ..options(KvType::F32, 512) };
+        let mut session = Session::new(model, cpu.clone(), &roomy).expect("a session");
+        session.prompt(&tokens(name), &cancel, &mut |_| {}).expect("a prompt");
+        let mut got = Vec::new();
+        for _ in &want {
+            let logits = session.logits();
+            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("a token");
+            got.push(best as u32);
+            session.extend(&[best as u32], &cancel, &mut |_| {}).expect("room for a token");
+        }
+        assert_eq!(got, want, "{name}");
     }
 }
 
@@ -234,6 +267,77 @@ fn experts_have_factors_of_their_own_and_are_read_only_by_their_tokens() {
     assert!(error.expect_err("a factor an expert").to_string().contains("shape [2], expected [9]"));
 }
 
+/// The model again with the rows of some tensors in one: gate and up of each expert, and q, k and v.
+fn fused(model: &Model) -> Arc<Model> {
+    let (file, mut writer) = (model.file(), Writer::new());
+    let bytes: &[u8] = (*file.parts()[0].bytes).as_ref();
+    for (key, value) in &file.header().metadata {
+        writer.set(key, Set::from_value(value, bytes).expect("a value"));
+    }
+    let mut data = Vec::new();
+    for tensor in file.tensors() {
+        let (name, dims, ty) = (&tensor.info.name, &tensor.info.dims, tensor.info.ty);
+        let sibling = |from: &str, to: &str| file.tensor(&name.replace(from, to)).expect("a sibling");
+        let bytes = |tensor| file.tensor_bytes(tensor);
+        if name.contains("ffn_up_exps") || name.contains("attn_k.") || name.contains("attn_v.") {
+            continue;
+        }
+        if name.contains("ffn_gate_exps") {
+            let (experts, up) = (dims[2] as usize, sibling("gate", "up"));
+            let each = |tensor| bytes(tensor).chunks_exact(bytes(tensor).len() / experts);
+            let both = each(tensor).zip(each(up)).flat_map(|(gate, up)| [gate, up].concat());
+            writer
+                .tensor(&name.replace("gate", "gate_up"), &[dims[0], 2 * dims[1], dims[2]], ty)
+                .expect("a tensor");
+            data.push(both.collect());
+        } else if name.contains("attn_q.") {
+            let parts = [tensor, sibling("_q.", "_k."), sibling("_q.", "_v.")];
+            let mut all = dims.clone();
+            *all.last_mut().expect("a dimension") =
+                parts.iter().map(|part| part.info.dims[dims.len() - 1]).sum();
+            writer.tensor(&name.replace("_q.", "_qkv."), &all, ty).expect("a tensor");
+            data.push(parts.map(bytes).concat());
+        } else {
+            writer.tensor(name, dims, ty).expect("a tensor");
+            data.push(bytes(tensor).to_vec());
+        }
+    }
+    let mut out = writer.start(Vec::new()).expect("a header");
+    data.iter().for_each(|bytes| out.write(bytes).expect("data"));
+    let bytes = Bytes::Owned(out.finish().expect("a file"));
+    Arc::new(Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file"))).expect("a model"))
+}
+
+#[test]
+fn gate_and_up_of_experts_may_be_one_tensor_and_so_may_q_k_and_v() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    for name in ["qwen2moe-shared", "qwen3moe-norm", "qwen3moe-plain"] {
+        for ty in ["f32", "f16", "q8_0", "q4_0"] {
+            let apart = load(dir.path(), name, ty);
+            let fused = fused(&apart);
+            assert!(fused.file().tensor("blk.0.ffn_gate_up_exps.weight").is_some());
+            let run = |model: &Arc<Model>, split| logits(model, &cpu, KvType::F16, &tokens(name), split);
+            for split in [1, 9, 40] {
+                assert!(run(&fused, split) == run(&apart, split), "{name} {ty} {split}");
+            }
+            let seen = |model: &Arc<Model>, weight: &str| {
+                let mut session =
+                    Session::new(model.clone(), cpu.clone(), &options(KvType::F16, 9)).expect("a session");
+                session.observe_importance();
+                session.extend(&tokens(name), &Cancel::new(), &mut |_| {}).expect("logits");
+                let found =
+                    session.importance().expect("what was seen").iter().find(|(name, ..)| *name == weight);
+                found.map(|(_, sums, rows)| (sums.to_vec(), rows.to_vec())).expect(weight)
+            };
+            for (one, parts) in [("ffn_gate_up_exps", "ffn_up_exps"), ("attn_qkv", "attn_v")] {
+                let [one, parts] = [one, parts].map(|part| format!("blk.0.{part}.weight"));
+                assert!(seen(&fused, &one) == seen(&apart, &parts), "{name} {ty} {one}");
+            }
+        }
+    }
+}
+
 #[test]
 fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -259,6 +363,47 @@ fn tensors_that_the_architecture_has_no_use_for_are_an_error() {
     let notes =
         with(&["v.blk.0.attn_q.weight", "mm.0.weight"]).expect("a vision part is ignored").notes().to_vec();
     assert!(notes.len() == 1 && notes[0].contains("v.blk.0.attn_q.weight"), "{notes:?}");
+}
+
+#[test]
+fn positions_of_three_dimensions_fit_the_heads() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let good = load(dir.path(), "qwen3vl-text", "f16");
+    let bytes: &[u8] = (*good.file().parts()[0].bytes).as_ref();
+    let with = |name: &str, value: Option<Set>| {
+        let (name, mut writer) = (format!("qwen3vl.{name}"), Writer::new());
+        for (key, old) in &good.file().header().metadata {
+            match (&value, *key == name) {
+                (None, true) => {}
+                (Some(value), true) => _ = writer.set(key, value.clone()),
+                (_, false) => _ = writer.set(key, Set::from_value(old, bytes).expect("a value")),
+            }
+        }
+        for tensor in good.file().tensors() {
+            writer.tensor(&tensor.info.name, &tensor.info.dims, tensor.info.ty).expect("a tensor");
+        }
+        let mut out = writer.start(Vec::new()).expect("a header");
+        good.file().tensors().for_each(|t| out.write(good.file().tensor_bytes(t)).expect("data"));
+        let bytes = Bytes::Owned(out.finish().expect("a file"));
+        Model::load(Arc::new(ModelFile::from_bytes(bytes).expect("a file")))
+    };
+    let sections = "rope.dimension_sections";
+    let refused = |name: &str, value: Option<Set>, parts: &[&str]| {
+        let error = with(name, value).expect_err(name).to_string();
+        assert!(parts.iter().chain([&name]).all(|part| error.contains(part)), "{error}");
+    };
+    refused(sections, None, &["metadata key 'qwen3vl.rope.dimension_sections' is missing"]);
+    refused(sections, Some(Set::I32s(vec![6, 5, 4, 0])), &["is [6, 5, 4, 0], in all 15", "add up to 16"]);
+    refused(sections, Some(Set::I32s(vec![26, -5, -5, 0])), &["is [26, -5, -5, 0], in all 16"]);
+    refused(sections, Some(Set::I32s(vec![16])), &["is of 1 numbers"]);
+    refused(sections, Some(Set::I32s(vec![1; 4000])), &["is of 4000 numbers"]);
+    refused(sections, Some(Set::F32s(vec![6.0, 5.0, 5.0])), &["is of elements of type f32"]);
+    refused("n_deepstack_layers", Some(Set::U32(3)), &["is 3, expected 0 to block_count = 2"]);
+    // Three numbers are as good as four, and no layer need add anything.
+    for (name, value) in [(sections, Set::U32s(vec![6, 5, 5])), ("n_deepstack_layers", Set::U32(0))] {
+        assert_eq!(with(name, Some(value)).expect("a model").architecture(), "qwen3vl");
+    }
+    with("n_deepstack_layers", None).expect("the key may be missing");
 }
 
 /// A host whose threads flush denormals and round up gets the same bits.

@@ -5,8 +5,12 @@
 mod hostile;
 #[path = "tokenizer/oracle.rs"]
 mod oracle;
+#[path = "tokenizer/sentencepiece.rs"]
+mod sentencepiece;
 #[path = "tokenizer/text.rs"]
 mod text;
+#[path = "tokenizer/tiktoken.rs"]
+mod tiktoken;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

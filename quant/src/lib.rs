@@ -10,6 +10,7 @@ pub mod gguf;
 pub mod imatrix;
 pub mod limits;
 pub mod mix;
+pub mod pooling;
 pub mod types;
 
 pub use types::{TensorType, TypeError, decode_row, encode_row, encode_row_searched, unpack_groups};

@@ -15,6 +15,10 @@ pub const MAX_EXPERTS: usize = 1 << 12;
 pub const MAX_HEADS: usize = 1 << 10;
 /// Elements of a head.
 pub const MAX_HEAD_DIM: usize = 1 << 10;
+/// Tokens that a convolution sees.
+pub const MAX_CONVOLUTION: usize = 1 << 3;
+/// A value head of a delta net has a multiple of so many elements.
+pub const VALUE_HEAD_STEP: usize = 32;
 /// Positions of a sequence.
 pub const MAX_CONTEXT: usize = 1 << 24;
 /// Rows of the embedding, and tokens: two ids and the rank of a merge share 64 bits in the tokenizer.

@@ -111,8 +111,10 @@ impl Mix {
                 "Q4_K_M" | "Q5_K_M" if matters(self.values, self.facts.values) => Q6K,
                 _ => base,
             };
-            // Models of 80 layers share these small matrices among so many heads that more bits cost next to nothing.
-            return if self.facts.layers == 80 && matches!(wanted, Q3K | Q4K) { Q5K } else { wanted };
+            // Models of 80 layers share these small matrices among so many heads that more bits cost next to nothing. The
+            // one without heads that share, first-generation Qwen, has its values together with queries and keys.
+            let shared = self.facts.layers == 80 && name.contains("attn_v.weight");
+            return if shared && matches!(wanted, Q3K | Q4K) { Q5K } else { wanted };
         }
         if name.contains("ffn_down") {
             return self.down(layer(name).unwrap_or(0));
@@ -195,12 +197,31 @@ mod tests {
     #[test]
     fn about_half_of_the_layers_of_q4_k_m_get_more_bits() {
         let want = [0, 1, 2, 5, 8, 11, 14, 17, 20, 23, 24, 25, 26, 27];
-        for part in ["attn_v", "ffn_down"] {
+        for part in ["attn_v", "attn_qkv", "ffn_down"] {
             assert_eq!(layers_with(TensorType::Q6K, &types("Q4_K_M", part, 28)), want, "{part}");
         }
         assert!(types("Q4_K_M", "attn_q", 28).iter().all(|ty| *ty == TensorType::Q4K));
         assert_eq!(layers_with(TensorType::Q5K, &types("Q4_K_S", "attn_v", 28)), [0, 1, 2, 3]);
         assert_eq!(layers_with(TensorType::Q5K, &types("Q4_K_S", "ffn_down", 28)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn fused_projections_get_the_bits_of_values() {
+        // What llama.cpp's quantizer chooses for `qwen`, also with the 80 layers of 72B.
+        let facts = Facts { layers: 80, shared_heads: 1, values: 80, tied: false, imatrix: false };
+        for (mix, first, eleventh) in [
+            ("Q4_0", TensorType::Q4_0, TensorType::Q4_0),
+            ("Q4_K_M", TensorType::Q6K, TensorType::Q4K),
+            ("Q5_K_M", TensorType::Q6K, TensorType::Q5K),
+            ("Q6_K", TensorType::Q6K, TensorType::Q6K),
+            ("Q2_K", TensorType::Q3K, TensorType::Q3K),
+            ("Q8_0", TensorType::Q8_0, TensorType::Q8_0),
+        ] {
+            let mut mix_of = Mix::new(FileType::from_name(mix).unwrap(), facts);
+            let fused = |i| mix_of.choose(&format!("blk.{i}.attn_qkv.weight"), &[1024, 3072]);
+            let types: Vec<TensorType> = (0..80).map(fused).collect();
+            assert_eq!((types[0], types[10]), (first, eleventh), "{mix}");
+        }
     }
 
     #[test]

@@ -3,15 +3,16 @@
 use std::sync::atomic::AtomicBool;
 
 use qwip_cpu::ops::attend::Heads;
+use qwip_cpu::ops::delta::{self, Rates};
 use qwip_cpu::ops::linear::LinearJob;
 use qwip_cpu::ops::moe::{self, Routed};
 use qwip_cpu::ops::{self, Activations, Cpu};
 
-use super::{Backend, Batch, HeadNorms, LogitRows};
+use super::{Backend, Batch, HeadNorms, LogitRows, Output};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
-use crate::kv::KvCache;
-use crate::model::{Config, Experts, Linear, RopeFrequencies, Weight};
+use crate::kv::{KvCache, Recurrent};
+use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencies, Weight, logn};
 
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
@@ -22,26 +23,35 @@ pub struct Buffers {
     k: Vec<f32>,         // [n, kv_heads * head_dim]
     v: Vec<f32>,         // [n, kv_heads * head_dim]
     parts: Vec<f32>,     // attention of single tiles, where they are shared out to threads
-    gate: Vec<f32>,      // [n, ffn]
-    up: Vec<f32>,        // [n, ffn]; before, [n, heads * head_dim], the output of the attention
-    router: Vec<f32>,    // [n, experts]
-    routed: Routed,      // the experts of each token, and what they compute
+    gate: Vec<f32>,      // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
+    up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates
+    beta: Vec<f32>, // [n, values] or, with what belongs to forgetting, [n, 2 * values]
+    alpha: Vec<f32>, // [n, values]
+    router: Vec<f32>, // [n, experts]
+    routed: Routed, // the experts of each token, and what they compute
     shared: Activations, // [n, ffn], what goes into the shared expert's down projection
-    share: Vec<f32>,     // [n, 1], how much the shared expert counts
-    cos: Vec<f32>,       // [n, rotated / 2]
-    sin: Vec<f32>,       // [n, rotated / 2]
-    logits: Vec<f32>,    // [rows, vocab], at most LOGIT_ROWS of them
+    share: Vec<f32>, // [n, 1], how much the shared expert counts
+    cos: Vec<f32>, // [n, rotated / 2]
+    sin: Vec<f32>, // [n, rotated / 2]
+    growth: Vec<f32>, // [n], by what queries are multiplied; empty where none grows
+    logits: Vec<f32>, // [rows, vocab], at most LOGIT_ROWS of them
 }
 
 impl Buffers {
     /// Bytes that a token takes.
     pub fn bytes_per_token(config: &Config) -> usize {
         let (heads, kv_heads) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let floats = config.embedding + heads + 2 * kv_heads + config.ffn + config.ffn.max(heads);
+        let (mut gate, mut up, mut rates) = (config.ffn, config.ffn.max(heads), 0);
+        if let Some(hybrid) = &config.hybrid {
+            gate = gate.max(2 * heads).max(hybrid.heads.channels());
+            up = up.max(hybrid.heads.value_width());
+            rates = 2 * hybrid.heads.values;
+        }
+        let floats = config.embedding + heads + 2 * kv_heads + gate + up + rates;
         let experts = config.experts.map_or(0, |e| {
             Routed::bytes(e.count, e.routing.used, config.embedding, e.ffn) + Activations::bytes(config.ffn)
         });
-        floats * size_of::<f32>() + Activations::bytes(config.ffn.max(config.embedding).max(heads)) + experts
+        floats * size_of::<f32>() + Activations::bytes(up.max(config.embedding)) + experts
     }
 
     /// Bytes of a session with slices of `batch` tokens and up to `context` positions, when it wants the logits of single
@@ -86,11 +96,19 @@ fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
     Ok(())
 }
 
+/// The first `len` values of a buffer that is made no shorter, which would cost the next use a fill with zeros.
+fn at_least(buffer: &mut Vec<f32>, len: usize) -> Result<&mut [f32]> {
+    if buffer.len() < len {
+        resize(buffer, len)?;
+    }
+    Ok(&mut buffer[..len])
+}
+
 /// Rows that go through the output projection in one go when all are wanted: 32 rows of the largest vocabulary are
 /// some 20 MB.
 const LOGIT_ROWS: usize = 32;
 
-/// Takes rows of logits, [rows, vocab], in the order of their tokens.
+/// Takes rows of logits, [rows, vocab], or of states, [rows, embedding], in the order of their tokens.
 pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// One batch of tokens on the CPU.
@@ -99,6 +117,8 @@ pub struct CpuBackend<'a> {
     file: &'a ModelFile,
     config: &'a Config,
     kv: &'a mut KvCache,
+    memory: Option<&'a mut Recurrent>,
+    snapshot: Option<(usize, &'a mut Recurrent)>,
     b: &'a mut Buffers,
     start: usize,
     n: usize,
@@ -107,14 +127,17 @@ pub struct CpuBackend<'a> {
 }
 
 impl<'a> CpuBackend<'a> {
-    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. Their logits go to
-    /// `sink`; the last rows that it got stay in `buffers`.
+    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. A hybrid has a `memory`
+    /// of the tokens before, and leaves in `snapshot` what it is after so many of the batch. Logits, or states, go to
+    /// `sink`; the last rows of logits that it got stay in `buffers`.
     pub fn new(
         cpu: &'a Cpu,
         file: &'a ModelFile,
         config: &'a Config,
         rope: &RopeFrequencies,
         kv: &'a mut KvCache,
+        memory: Option<&'a mut Recurrent>,
+        snapshot: Option<(usize, &'a mut Recurrent)>,
         buffers: &'a mut Buffers,
         start: usize,
         n: usize,
@@ -122,7 +145,11 @@ impl<'a> CpuBackend<'a> {
         sink: &'a mut LogitSink<'a>,
     ) -> CpuBackend<'a> {
         rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
-        CpuBackend { cpu, file, config, kv, b: buffers, start, n, cancel, sink }
+        buffers.growth.clear();
+        if let Some(trained) = config.logn.filter(|&trained| start + n > trained) {
+            buffers.growth.extend((start..start + n).map(|position| logn(position, trained)));
+        }
+        CpuBackend { cpu, file, config, kv, memory, snapshot, b: buffers, start, n, cancel, sink }
     }
 
     /// What the last projection was given, `[n, cols]`.
@@ -149,7 +176,7 @@ impl<'a> CpuBackend<'a> {
 
 /// The heads of the attention.
 fn heads_of(c: &Config) -> Heads {
-    Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim }
+    Heads { heads: c.heads, kv_heads: c.kv_heads, d: c.head_dim, causal: c.causal }
 }
 
 /// A projection into `out`, or added to what is there.
@@ -191,6 +218,9 @@ impl Backend for CpuBackend<'_> {
         }
         ops::rope::rope_rows(self.cpu, &mut b.q, c.heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
         ops::rope::rope_rows(self.cpu, &mut b.k, c.kv_heads, c.head_dim, &b.cos, &b.sin, Some(self.cancel))?;
+        for (q, growth) in b.q.chunks_exact_mut(c.heads * c.head_dim).zip(&b.growth) {
+            q.iter_mut().for_each(|q| *q *= growth);
+        }
         let width = c.kv_heads * c.head_dim;
         for (i, (k, v)) in b.k.chunks_exact(width).zip(b.v.chunks_exact(width)).enumerate() {
             for (head, (k, v)) in k.chunks_exact(c.head_dim).zip(v.chunks_exact(c.head_dim)).enumerate() {
@@ -203,26 +233,13 @@ impl Backend for CpuBackend<'_> {
     fn attend(&mut self, layer: usize) -> Result<()> {
         let (b, c) = (&mut *self.b, self.config);
         let len = self.n * c.heads * c.head_dim;
-        // Making it shorter would cost the feed-forward part a fill with zeros.
-        if b.up.len() < len {
-            resize(&mut b.up, len)?;
-        }
+        let out = at_least(&mut b.up, len)?;
         let heads = heads_of(c);
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let kv = &*self.kv;
         let tiles = |head, tile| kv.tile(layer, head, tile);
         let cancel = Some(self.cancel);
-        ops::attend::attend(
-            self.cpu,
-            &b.q,
-            heads,
-            scale,
-            self.start,
-            &tiles,
-            &mut b.parts,
-            &mut b.up[..len],
-            cancel,
-        )?;
+        ops::attend::attend(self.cpu, &b.q, heads, scale, self.start, &tiles, &mut b.parts, out, cancel)?;
         Ok(())
     }
 
@@ -234,21 +251,80 @@ impl Backend for CpuBackend<'_> {
         Ok(())
     }
 
+    fn norm_project_gated(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
+        let (cpu, file, cancel) = (self.cpu, self.file, Some(self.cancel));
+        let b = &mut *self.b;
+        ops::norm::rms_norm_rows(cpu, &b.x, norm, eps, &mut b.input, cancel)?;
+        let [wq, wk, wv] = outs;
+        let both = at_least(&mut b.gate, self.n * wq.weight.rows)?;
+        resize(&mut b.q, both.len() / 2)?;
+        resize(&mut b.k, self.n * wk.weight.rows)?;
+        resize(&mut b.v, self.n * wv.weight.rows)?;
+        let mut jobs =
+            [job(file, wq, false, both), job(file, wk, false, &mut b.k), job(file, wv, false, &mut b.v)];
+        ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;
+        delta::queries(cpu, both, self.config.head_dim, &mut b.q, cancel)?;
+        Ok(())
+    }
+
+    fn project_add_gated(&mut self, w: &Linear) -> Result<()> {
+        let b = &mut *self.b;
+        let (cols, cancel) = (w.weight.cols, Some(self.cancel));
+        let (o, gates) = (&b.up[..self.n * cols], &b.gate[..2 * self.n * cols]);
+        delta::gated_load(self.cpu, o, gates, self.config.head_dim, cols, &mut b.input, cancel)?;
+        let mut jobs = [job(self.file, w, true, &mut b.x)];
+        ops::linear::linear(self.cpu, &b.input, &mut jobs, cancel)?;
+        Ok(())
+    }
+
+    fn delta_net(&mut self, index: usize, norm: &[f32], eps: f32, net: &DeltaNet) -> Result<()> {
+        let (cpu, file, n, cancel) = (self.cpu, self.file, self.n, Some(self.cancel));
+        let b = &mut *self.b;
+        let Some(memory) = &mut self.memory else {
+            return Err(Error::BadOption { what: "memory", found: "none".into(), want: "a hybrid's".into() });
+        };
+        let heads = *memory.heads();
+        let (mut memory, mut snapshot) =
+            (memory.layer(index), self.snapshot.as_mut().map(|(tokens, copy)| (*tokens, copy.layer(index))));
+        ops::norm::rms_norm_rows(cpu, &b.x, norm, eps, &mut b.input, cancel)?;
+        let u = at_least(&mut b.gate, n * net.qkv.weight.rows)?;
+        let z = at_least(&mut b.up, n * net.gate.weight.rows)?;
+        let inputs = [job(file, &net.qkv, false, u), job(file, &net.gate, false, z)];
+        let (values, group) = (heads.values, heads.values / heads.keys);
+        let (beta, alpha, stride, span) = match &net.rates {
+            RateInputs::Apart { beta, alpha } => {
+                resize(&mut b.beta, n * values)?;
+                resize(&mut b.alpha, n * values)?;
+                let [u, z] = inputs;
+                let rates = [job(file, beta, false, &mut b.beta), job(file, alpha, false, &mut b.alpha)];
+                let [beta, alpha] = rates;
+                ops::linear::linear(cpu, &b.input, &mut [u, z, beta, alpha], cancel)?;
+                (&b.beta[..], &b.alpha[..], values, group)
+            }
+            RateInputs::Grouped(both) => {
+                resize(&mut b.beta, 2 * n * values)?;
+                let [u, z] = inputs;
+                ops::linear::linear(cpu, &b.input, &mut [u, z, job(file, both, false, &mut b.beta)], cancel)?;
+                (&b.beta[..], &b.beta[group..], 2 * values, 2 * group)
+            }
+        };
+        let rates = Rates { beta, alpha, stride, span, rate: &net.decay, bias: &net.bias };
+        let (u, z) = (&mut b.gate[..n * net.qkv.weight.rows], &b.up[..n * net.gate.weight.rows]);
+        delta::remember(cpu, &heads, u, &net.taps, &rates, &mut memory, &mut snapshot, cancel)?;
+        delta::gated_norm_load(cpu, &heads, u, z, &net.norm, eps, &mut b.input, cancel)?;
+        let mut jobs = [job(file, &net.output, true, &mut b.x)];
+        ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;
+        Ok(())
+    }
+
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
         let (b, file) = (&mut *self.b, self.file);
         ops::norm::rms_norm_rows(self.cpu, &b.x, norm, eps, &mut b.input, Some(self.cancel))?;
-        resize(&mut b.gate, self.n * gate.weight.rows)?;
-        resize(&mut b.up, self.n * up.weight.rows)?;
-        let mut jobs = [job(file, gate, false, &mut b.gate), job(file, up, false, &mut b.up)];
+        let gates = at_least(&mut b.gate, self.n * gate.weight.rows)?;
+        let values = at_least(&mut b.up, self.n * up.weight.rows)?;
+        let mut jobs = [job(file, gate, false, gates), job(file, up, false, values)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
-        ops::silu::silu_mul_load(
-            self.cpu,
-            &b.gate,
-            &b.up,
-            down.weight.cols,
-            &mut b.input,
-            Some(self.cancel),
-        )?;
+        ops::silu::silu_mul_load(self.cpu, gates, values, down.weight.cols, &mut b.input, Some(self.cancel))?;
         let mut jobs = [job(file, down, true, &mut b.x)];
         ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
         Ok(())
@@ -268,18 +344,18 @@ impl Backend for CpuBackend<'_> {
             }
             Some(shared) => {
                 resize(&mut b.share, self.n)?;
-                resize(&mut b.gate, self.n * shared.gate.weight.rows)?;
-                resize(&mut b.up, self.n * shared.up.weight.rows)?;
+                let gates = at_least(&mut b.gate, self.n * shared.gate.weight.rows)?;
+                let values = at_least(&mut b.up, self.n * shared.up.weight.rows)?;
                 let mut jobs = [
                     router,
                     job(file, &shared.router, false, &mut b.share),
-                    job(file, &shared.gate, false, &mut b.gate),
-                    job(file, &shared.up, false, &mut b.up),
+                    job(file, &shared.gate, false, gates),
+                    job(file, &shared.up, false, values),
                 ];
                 ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;
                 moe::sigmoid(&mut b.share);
                 let down = shared.down.weight.matrix(file);
-                ops::silu::silu_mul_load(cpu, &b.gate, &b.up, down.cols, &mut b.shared, cancel)?;
+                ops::silu::silu_mul_load(cpu, gates, values, down.cols, &mut b.shared, cancel)?;
                 let (hidden, scale) = (&b.shared, shared.down.scale);
                 Some(moe::Shared { hidden, down, scale, weights: &b.share })
             }
@@ -300,8 +376,12 @@ impl Backend for CpuBackend<'_> {
             LogitRows::All => &b.x[..],
         };
         for x in wanted.chunks(LOGIT_ROWS * width) {
-            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
+            if batch.output == Output::States {
+                (self.sink)(b.input.x())?;
+                continue;
+            }
+            resize(&mut b.logits, x.len() / width * w.weight.rows)?;
             let mut jobs = [job(self.file, w, false, &mut b.logits)];
             ops::linear::linear(self.cpu, &b.input, &mut jobs, Some(self.cancel))?;
             (self.sink)(&b.logits)?;

@@ -14,7 +14,7 @@ pub(crate) use timed::Timed;
 pub use timed::VerbTimes;
 
 use crate::error::Result;
-use crate::model::{Experts, Linear, Weight};
+use crate::model::{DeltaNet, Experts, Linear, Weight};
 
 /// Tokens to evaluate in one go.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,17 @@ pub struct Batch<'a> {
     pub tokens: &'a [u32],
     /// Which of them want logits.
     pub logits: LogitRows,
+    /// What those get in fact.
+    pub output: Output,
+}
+
+/// What comes of the rows of a batch that want something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The logits of the next token, `[vocab]`.
+    Logits,
+    /// The state after the last norm, `[embedding]`, from which logits would be computed.
+    States,
 }
 
 /// Which rows of a batch go through the output projection.
@@ -53,6 +64,9 @@ pub trait Backend {
     /// q, k, v = each of `outs` times RMSNorm(x; norm, eps), plus its bias.
     fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()>;
 
+    /// As [`norm_project`](Backend::norm_project) with a gate behind each head's query: q, g, k, v.
+    fn norm_project_gated(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()>;
+
     /// Normalises q and k per head (where the model does), rotates both by their positions and puts k and v
     /// in the cache of `layer`.
     fn rope_store(&mut self, layer: usize, norms: Option<HeadNorms<'_>>, eps: f32) -> Result<()>;
@@ -63,6 +77,12 @@ pub trait Backend {
     /// x += w times o.
     fn project_add(&mut self, w: &Linear) -> Result<()>;
 
+    /// x += w times (sigmoid(g) * o).
+    fn project_add_gated(&mut self, w: &Linear) -> Result<()>;
+
+    /// x += the gated answers of a delta net for h = RMSNorm(x; norm, eps); `index` counts the layers that have one.
+    fn delta_net(&mut self, index: usize, norm: &[f32], eps: f32, net: &DeltaNet) -> Result<()>;
+
     /// x += down times (silu(gate times h) * (up times h)), with h = RMSNorm(x; norm, eps).
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()>;
 
@@ -70,6 +90,7 @@ pub trait Backend {
     /// h = RMSNorm(x; norm, eps).
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()>;
 
-    /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps).
+    /// Logits of the rows that the batch asks for: w times RMSNorm(x; norm, eps); or the latter alone, where it asks for
+    /// states.
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()>;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Backend, Batch, CpuBackend, HeadNorms};
 use crate::error::Result;
-use crate::model::{Experts, Linear, Weight};
+use crate::model::{DeltaNet, Experts, Linear, RateInputs, Weight};
 
 /// Sums of the squares of the activations that met each column, by the name of the weight.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -81,6 +81,17 @@ impl Backend for Observed<'_, '_> {
 
     fn norm_project(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
         self.backend.norm_project(norm, eps, outs)?;
+        for (i, out) in outs.iter().enumerate() {
+            // Parts of one tensor are seen once.
+            if outs[..i].iter().all(|before| before.weight.name != out.weight.name) {
+                self.seen.see(&out.weight, self.backend.input());
+            }
+        }
+        Ok(())
+    }
+
+    fn norm_project_gated(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
+        self.backend.norm_project_gated(norm, eps, outs)?;
         outs.iter().for_each(|out| self.seen.see(&out.weight, self.backend.input()));
         Ok(())
     }
@@ -96,6 +107,30 @@ impl Backend for Observed<'_, '_> {
     fn project_add(&mut self, w: &Linear) -> Result<()> {
         self.backend.project_add(w)?;
         self.seen.see(&w.weight, self.backend.input());
+        Ok(())
+    }
+
+    fn project_add_gated(&mut self, w: &Linear) -> Result<()> {
+        self.backend.project_add_gated(w)?;
+        self.seen.see(&w.weight, self.backend.input());
+        Ok(())
+    }
+
+    fn delta_net(&mut self, index: usize, norm: &[f32], eps: f32, net: &DeltaNet) -> Result<()> {
+        // Once more for us: afterwards the input of the output projection has taken its place.
+        self.backend.load_normed(norm, eps)?;
+        let h = self.backend.input();
+        self.seen.see(&net.qkv.weight, h);
+        self.seen.see(&net.gate.weight, h);
+        match &net.rates {
+            RateInputs::Apart { beta, alpha } => {
+                self.seen.see(&beta.weight, h);
+                self.seen.see(&alpha.weight, h);
+            }
+            RateInputs::Grouped(both) => self.seen.see(&both.weight, h),
+        }
+        self.backend.delta_net(index, norm, eps, net)?;
+        self.seen.see(&net.output.weight, self.backend.input());
         Ok(())
     }
 
@@ -121,7 +156,8 @@ impl Backend for Observed<'_, '_> {
         }
         let (count, cols) = (router.weight.rows, router.weight.cols);
         for (expert, tokens, hidden) in self.backend.routed().experts() {
-            for linear in [gate, up] {
+            // Gate and up may be parts of one weight, which meets a row once.
+            for linear in [gate, up].into_iter().filter(|linear| linear.part.index == 0) {
                 let rows = tokens.iter().map(|&t| &h[t * cols..(t + 1) * cols]);
                 self.seen.see_expert(&linear.weight, count, expert, rows);
             }

@@ -4,10 +4,19 @@ use std::time::Instant;
 
 use super::{Backend, Batch, HeadNorms};
 use crate::error::Result;
-use crate::model::{Experts, Linear, Weight};
+use crate::model::{DeltaNet, Experts, Linear, Weight};
 
-const VERBS: [&str; 8] =
-    ["embed", "norm_project", "rope_store", "attend", "project_add", "gated_mlp", "moe", "logits"];
+const VERBS: [&str; 9] = [
+    "embed",
+    "norm_project",
+    "rope_store",
+    "attend",
+    "project_add",
+    "delta_net",
+    "gated_mlp",
+    "moe",
+    "logits",
+];
 
 /// Seconds that each verb took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +55,10 @@ impl<B: Backend> Backend for Timed<'_, B> {
         self.time(1, |b| b.norm_project(norm, eps, outs))
     }
 
+    fn norm_project_gated(&mut self, norm: &[f32], eps: f32, outs: &[Linear; 3]) -> Result<()> {
+        self.time(1, |b| b.norm_project_gated(norm, eps, outs))
+    }
+
     fn rope_store(&mut self, layer: usize, norms: Option<HeadNorms<'_>>, eps: f32) -> Result<()> {
         self.time(2, |b| b.rope_store(layer, norms, eps))
     }
@@ -58,15 +71,23 @@ impl<B: Backend> Backend for Timed<'_, B> {
         self.time(4, |b| b.project_add(w))
     }
 
+    fn project_add_gated(&mut self, w: &Linear) -> Result<()> {
+        self.time(4, |b| b.project_add_gated(w))
+    }
+
+    fn delta_net(&mut self, index: usize, norm: &[f32], eps: f32, net: &DeltaNet) -> Result<()> {
+        self.time(5, |b| b.delta_net(index, norm, eps, net))
+    }
+
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
-        self.time(5, |b| b.gated_mlp(norm, eps, gate, up, down))
+        self.time(6, |b| b.gated_mlp(norm, eps, gate, up, down))
     }
 
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
-        self.time(6, |b| b.moe(norm, eps, experts))
+        self.time(7, |b| b.moe(norm, eps, experts))
     }
 
     fn logits(&mut self, norm: &[f32], eps: f32, w: &Linear, batch: &Batch<'_>) -> Result<()> {
-        self.time(7, |b| b.logits(norm, eps, w, batch))
+        self.time(8, |b| b.logits(norm, eps, w, batch))
     }
 }

@@ -65,7 +65,7 @@ impl Guarded {
         let mut parts = prompt.split(|c| Some(c) == self.mark);
         let mut ids = tokenizer.encode_with_bos(parts.next().unwrap_or(""), Special::Parse);
         for part in parts {
-            ids.extend(tokenizer.encode(part, Special::Parse));
+            ids.extend(tokenizer.encode_part(part, Special::Parse, false));
         }
         ids
     }

@@ -4,12 +4,17 @@
 //! them and shared by reference between sessions with the same beginning; whoever writes into a shared page
 //! gets a copy of its own first.
 
+mod recurrent;
+mod sequence;
+
 use std::sync::Arc;
 
 use half::f16;
 pub use qwip_cpu::KvType;
 use qwip_cpu::kv::{store_key, store_value};
 use qwip_cpu::{KvMut, KvRef, TILE};
+pub use recurrent::{Recurrent, Snapshots};
+pub(crate) use sequence::Sequence;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Model};
@@ -26,9 +31,11 @@ enum Store {
 impl Store {
     fn new(ty: KvType, elements: usize) -> Result<Store> {
         Ok(match ty {
-            KvType::F16 => Store::F16(zeros(elements)?),
-            KvType::F32 => Store::F32(zeros(elements)?),
-            KvType::Q8_0 => Store::Q8_0 { codes: zeros(elements)?, scales: zeros(elements / 32)? },
+            KvType::F16 => Store::F16(zeros(elements, CACHE)?),
+            KvType::F32 => Store::F32(zeros(elements, CACHE)?),
+            KvType::Q8_0 => {
+                Store::Q8_0 { codes: zeros(elements, CACHE)?, scales: zeros(elements / 32, CACHE)? }
+            }
         })
     }
 
@@ -55,10 +62,12 @@ impl Store {
     }
 }
 
-fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>> {
+const CACHE: &str = "the key/value cache";
+
+fn zeros<T: Clone + Default>(n: usize, what: &'static str) -> Result<Vec<T>> {
     let mut v = Vec::new();
     let bytes = (n * size_of::<T>()) as u64;
-    v.try_reserve_exact(n).map_err(|_| Error::Memory { what: "the key/value cache", bytes })?;
+    v.try_reserve_exact(n).map_err(|_| Error::Memory { what, bytes })?;
     v.resize(n, T::default());
     Ok(v)
 }
@@ -84,7 +93,7 @@ pub struct KvCache {
 /// How keys and values are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheTypes {
-    /// Keys, for each layer.
+    /// Keys, for each layer with attention.
     pub k: Vec<KvType>,
     /// Values, in all layers.
     pub v: KvType,
@@ -209,9 +218,11 @@ mod tests {
     fn config() -> Config {
         Config {
             layers: 2,
+            mtp_layers: 0,
             embedding: 64,
             ffn: 64,
             experts: None,
+            hybrid: None,
             heads: 2,
             kv_heads: 2,
             head_dim: 32,
@@ -219,6 +230,8 @@ mod tests {
             context: 1000,
             eps: 1e-6,
             rope: Rope { theta: 1e4, rotated: 32, scaling: Scaling::None },
+            logn: None,
+            causal: true,
         }
     }
 

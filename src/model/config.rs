@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use qwip_quant::gguf::Gguf;
 use qwip_quant::limits;
 
+use super::delta::Hybrid;
 use super::experts::{self, ExpertSizes};
 use super::rope::{Rope, Scaling};
 use crate::error::{Error, Result};
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 pub struct Config {
     /// Number of layers.
     pub layers: usize,
+    /// Layers behind those that guess further tokens (MTP). They are not used.
+    pub mtp_layers: usize,
     /// Width of the residual stream.
     pub embedding: usize,
     /// Width of the feed-forward part that every token goes through; where layers have experts that of the shared one,
@@ -21,6 +24,8 @@ pub struct Config {
     pub ffn: usize,
     /// The experts of each layer, where it has some.
     pub experts: Option<ExpertSizes>,
+    /// Where only some layers have attention: which, and what the others have.
+    pub hybrid: Option<Hybrid>,
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
@@ -35,7 +40,14 @@ pub struct Config {
     pub eps: f32,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// The length beyond which queries grow ([`super::logn`]), where they do; 2 or more.
+    pub logn: Option<usize>,
+    /// Whether a token sees only what stands before it. (Some embedding models see all of a text at once.)
+    pub causal: bool,
 }
+
+/// How many layers at the end guess further tokens.
+const MTP_LAYERS: &str = "nextn_predict_layers";
 
 /// Reads `{arch}.*` keys with bounds; errors name the key.
 pub(super) struct Keys<'a> {
@@ -74,16 +86,41 @@ impl Keys<'_> {
 }
 
 impl Config {
-    /// Reads the keys of architecture `arch`; `vocab` is the number of rows of the embedding.
-    pub fn read(gguf: &Gguf, arch: &str, vocab: usize) -> Result<Config> {
+    /// Layers with keys and values.
+    pub fn attention_layers(&self) -> usize {
+        match &self.hybrid {
+            None => self.layers,
+            Some(hybrid) => hybrid.attends.iter().filter(|attends| **attends).count(),
+        }
+    }
+
+    /// Reads the keys of architecture `arch`; `file` begins with what `gguf` was parsed from, and `vocab` is the number of
+    /// rows of the embedding.
+    pub fn read(gguf: &Gguf, file: &[u8], arch: &str, vocab: usize) -> Result<Config> {
         let keys = Keys { gguf, arch };
-        let layers = keys.required("block_count", limits::MAX_LAYERS)?;
+        let blocks = keys.required("block_count", limits::MAX_LAYERS)?;
+        let mtp_layers = match keys.gguf.u64(&keys.name(MTP_LAYERS))?.unwrap_or(0) {
+            unused if unused < blocks as u64 => unused as usize,
+            unused => {
+                let (found, want) = (unused.to_string(), format!("less than block_count = {blocks}"));
+                return Err(Error::BadValue { key: keys.name(MTP_LAYERS), found, want });
+            }
+        };
+        let layers = blocks - mtp_layers;
         let embedding = keys.required("embedding_length", limits::MAX_EMBEDDING)?;
         let (ffn, experts) = match arch {
             // Weights are probabilities among all experts, or add up to 1.
             "qwen2moe" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, false)?)),
-            "qwen3moe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen3moe" | "qwen3vlmoe" => (0, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen35moe" | "qwen3next" => (experts::shared_ffn(&keys)?, Some(ExpertSizes::read(&keys, true)?)),
+            "qwen" => (half_of_both(&keys)?, None),
             _ => (keys.required("feed_forward_length", limits::MAX_FFN)?, None),
+        };
+        let hybrid = match arch {
+            // Converters bring the value heads of the newer ones into another order.
+            "qwen35" | "qwen35moe" => Some(Hybrid::read(&keys, file, layers, true)?),
+            "qwen3next" => Some(Hybrid::read(&keys, file, layers, false)?),
+            _ => None,
         };
         let heads = keys.required("attention.head_count", limits::MAX_HEADS)?;
         let kv_heads = keys.optional("attention.head_count_kv", limits::MAX_HEADS)?.unwrap_or(heads);
@@ -124,15 +161,39 @@ impl Config {
         }
         let context = keys.optional("context_length", limits::MAX_CONTEXT)?.unwrap_or(2048);
         let eps_key = "attention.layer_norm_rms_epsilon";
-        let eps =
-            keys.float(eps_key, 0.0..=1.0)?.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
+        let eps = match keys.float(eps_key, 0.0..=1.0)? {
+            // llama.cpp's converter gives first-generation Qwen the other norm's key.
+            None if arch == "qwen" => keys.float("attention.layer_norm_epsilon", 0.0..=1.0)?,
+            eps => eps,
+        };
+        let eps = eps.ok_or_else(|| Error::MissingKey { key: keys.name(eps_key) })?;
         let theta = keys.float("rope.freq_base", limits::ROPE_BASE)?.unwrap_or(10000.0);
-        let scaling = read_scaling(&keys, context)?;
+        let mut scaling = read_scaling(&keys, context)?;
+        let mut logn = None;
+        if arch == "qwen" {
+            // Keys of our own, which other programs do not know and a scaling type of its own would keep from loading the
+            // file. llama.cpp's converter says nothing: of the released models those with a base of 10000 have both, and
+            // 72B, with its base of a million, neither.
+            let usual = theta == 10000.0;
+            let on = |key| Ok::<bool, Error>(keys.gguf.bool(&keys.name(key))?.unwrap_or(usual));
+            if on("rope.dynamic_ntk")? && scaling == Scaling::None {
+                scaling = Scaling::DynamicNtk { trained: context };
+            }
+            if on("attention.logn")? {
+                logn = Some(context);
+            }
+        }
+        if logn == Some(1) {
+            let (found, want) = ("1".into(), "2 or more, since attention.logn is on".into());
+            return Err(Error::BadValue { key: keys.name("context_length"), found, want });
+        }
         Ok(Config {
             layers,
+            mtp_layers,
             embedding,
             ffn,
             experts,
+            hybrid,
             heads,
             kv_heads,
             head_dim,
@@ -140,8 +201,21 @@ impl Config {
             context,
             eps,
             rope: Rope { theta, rotated, scaling },
+            logn,
+            causal: keys.gguf.bool(&keys.name("attention.causal"))?.unwrap_or(true),
         })
     }
+}
+
+/// The width of the feed-forward part of first-generation Qwen, whose key counts gate and up projection together.
+fn half_of_both(keys: &Keys<'_>) -> Result<usize> {
+    let key = "feed_forward_length";
+    let both = keys.required(key, limits::MAX_FFN)?;
+    if both % 2 != 0 {
+        let want = "an even number: both halves of the feed-forward part".into();
+        return Err(Error::BadValue { key: keys.name(key), found: both.to_string(), want });
+    }
+    Ok(both / 2)
 }
 
 fn read_scaling(keys: &Keys<'_>, context: usize) -> Result<Scaling> {

@@ -4,7 +4,7 @@ use qwip_cpu::ops::moe::Routing;
 use qwip_quant::limits;
 
 use super::config::{Config, Keys};
-use super::weights::{ExpertLinear, Linear, Loader};
+use super::weights::{ExpertLinear, FUSED_EXPERTS, Linear, Loader};
 use crate::error::{Error, Result};
 
 /// The sizes of a layer of experts.
@@ -97,6 +97,7 @@ impl Experts {
             agrees(part, 2, "experts", "expert_count", count)?;
             agrees(part, dim, "hidden values", "expert_feed_forward_length", ffn)?;
         }
+        agrees(FUSED_EXPERTS, 2, "experts", "expert_count", count)?;
         let shared = match c.ffn {
             0 => None,
             ffn => {
@@ -111,11 +112,12 @@ impl Experts {
                 })
             }
         };
+        let [gate, up] = file.gate_and_up(&format!("blk.{layer}"), count, ffn, c.embedding)?;
         Ok(Experts {
             router: router(file, &name("ffn_gate_inp"), count, c.embedding)?,
             routing,
-            gate: file.stack(&name("ffn_gate_exps"), count, ffn, c.embedding)?,
-            up: file.stack(&name("ffn_up_exps"), count, ffn, c.embedding)?,
+            gate,
+            up,
             down: file.stack(&name("ffn_down_exps"), count, c.embedding, ffn)?,
             shared,
         })

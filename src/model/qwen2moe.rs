@@ -11,8 +11,8 @@ use crate::error::Result;
 pub(super) struct Qwen2Moe {
     token_embd: Weight, // [vocab, embedding]
     layers: Vec<Layer>,
-    output_norm: Vec<f32>, // [embedding]
-    output: Linear,        // [vocab, embedding]; the embedding itself where the file ties them
+    output_norm: Vec<f32>,     // [embedding]
+    pub(super) output: Linear, // [vocab, embedding]; the embedding itself where the file ties them
 }
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Layer {
 }
 
 impl Qwen2Moe {
-    pub(super) fn load(file: &Loader<'_>, c: &Config) -> Result<Qwen2Moe> {
+    pub(super) fn load(file: &Loader<'_>, arch: &str, c: &Config) -> Result<Qwen2Moe> {
         let token_embd = file.matrix("token_embd.weight", c.vocab, c.embedding)?;
         let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
         let layers = (0..c.layers)
@@ -36,7 +36,7 @@ impl Qwen2Moe {
                     qkv: file.attention_inputs(&p, q, kv, c.embedding)?,
                     attn_output: file.linear(&format!("{p}.attn_output"), c.embedding, q)?,
                     ffn_norm: file.vector(&format!("{p}.ffn_norm.weight"), c.embedding)?,
-                    experts: Experts::load(file, "qwen2moe", c, i)?,
+                    experts: Experts::load(file, arch, c, i)?,
                 })
             })
             .collect::<Result<Vec<_>>>()?;

@@ -10,8 +10,8 @@ use crate::error::Result;
 pub(super) struct Qwen3 {
     token_embd: Weight, // [vocab, embedding]
     layers: Vec<Layer>,
-    output_norm: Vec<f32>, // [embedding]
-    output: Linear,        // [vocab, embedding]; the embedding itself where the file ties them
+    output_norm: Vec<f32>,     // [embedding]
+    pub(super) output: Linear, // [vocab, embedding]; the embedding itself where the file ties them
 }
 
 #[derive(Debug)]

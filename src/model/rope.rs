@@ -28,6 +28,12 @@ pub enum Scaling {
         /// Rotations below which a frequency is divided.
         beta_slow: f32,
     },
+    /// NTK-aware, as first-generation Qwen has it: a larger base, chosen by how much longer than `trained` a sequence
+    /// may become ([`Rope::within`]).
+    DynamicNtk {
+        /// Trained length in positions.
+        trained: usize,
+    },
 }
 
 /// The rotary parameters of a model.
@@ -39,6 +45,36 @@ pub struct Rope {
     pub rotated: usize,
     /// Context extension.
     pub scaling: Scaling,
+}
+
+impl Rope {
+    /// The parameters of sequences of up to `context` positions.
+    ///
+    /// With [`Scaling::DynamicNtk`] the base is multiplied by `a^(n / (n - 2))` for n rotated elements, where `a` is
+    /// `2^k - 1` for the smallest k from 1 on with `trained * 2^(k - 1) >= context`: 1 up to the trained length, 3 up to
+    /// twice as much, 7 up to four times. Hugging Face's code takes the length of the prompt for `context`, and keeps what
+    /// it got while the answer grows. The limit stands still instead, so that logits depend neither on how a sequence
+    /// was cut into calls nor on what the keys in the cache were rotated by before.
+    #[must_use]
+    pub fn within(&self, context: usize) -> Rope {
+        let Scaling::DynamicNtk { trained } = self.scaling else { return self.clone() };
+        let (mut alpha, mut reach) = (1.0, trained.max(1));
+        while reach < context {
+            (alpha, reach) = (2.0 * alpha + 1.0, reach.saturating_mul(2));
+        }
+        // A single pair turns at one speed whatever the base.
+        let n = self.rotated.max(4) as f64;
+        let theta = f64::from(self.theta) * libm::pow(alpha, n / (n - 2.0));
+        Rope { theta: theta as f32, rotated: self.rotated, scaling: Scaling::None }
+    }
+}
+
+/// By what the query of the token at `position` (from 0) is multiplied, so that attention over more than `trained`
+/// positions stays as sharp as over these (logn attention, first-generation Qwen): log(p) / log(trained) for p tokens up
+/// to and including it, at least 1. `trained` must be 2 or more.
+pub fn logn(position: usize, trained: usize) -> f32 {
+    let seen = position + 1;
+    if seen <= trained { 1.0 } else { (libm::log(seen as f64) / libm::log(trained as f64)) as f32 }
 }
 
 /// The kinds of [`Scaling`].
@@ -94,7 +130,7 @@ impl Rope {
             return Err(bad("the original context of YaRN", original.to_string(), want));
         }
         let of_file = match self.scaling {
-            Scaling::None => ScalingType::None,
+            Scaling::None | Scaling::DynamicNtk { .. } => ScalingType::None,
             Scaling::Linear { .. } => ScalingType::Linear,
             Scaling::Yarn { .. } => ScalingType::Yarn,
         };
@@ -128,6 +164,8 @@ impl Rope {
         let original = original.map(|n| n as f32).or(own_original).unwrap_or(trained as f32);
         let factor = factor.or(own_factor).unwrap_or_else(|| (limit as f32 / original).max(1.0));
         let scaling = match kind {
+            // A base that grows with the limit is what these files do where nothing else is asked for.
+            ScalingType::None if scaling.is_none() => self.scaling.clone(),
             ScalingType::None => Scaling::None,
             // Not the same to the last bit if it were computed.
             _ if factor == 1.0 => Scaling::None,
@@ -140,7 +178,7 @@ impl Rope {
     /// Positions up to which a model that was trained for `trained` can be used with this scaling.
     pub fn reach(&self, trained: usize) -> usize {
         let stretched = match self.scaling {
-            Scaling::None => return trained,
+            Scaling::None | Scaling::DynamicNtk { .. } => return trained,
             Scaling::Linear { factor } => trained as f32 * factor,
             Scaling::Yarn { factor, original, .. } => original * factor,
         };
@@ -164,7 +202,9 @@ impl RopeFrequencies {
             1.0 / (libm::pow(f64::from(rope.theta), f64::from(exponent)) as f32)
         });
         match rope.scaling {
-            Scaling::None => RopeFrequencies { inverse: plain.collect(), magnitude: 1.0 },
+            Scaling::None | Scaling::DynamicNtk { .. } => {
+                RopeFrequencies { inverse: plain.collect(), magnitude: 1.0 }
+            }
             Scaling::Linear { factor } => {
                 RopeFrequencies { inverse: plain.map(|f| f / factor).collect(), magnitude: 1.0 }
             }
@@ -219,6 +259,25 @@ mod tests {
         f.tables(5, 2, &mut c, &mut s);
         assert_eq!(c.len(), 64);
         assert_eq!((c[0], s[0]), (0.283_662_2, -0.958_924_3));
+    }
+
+    #[test]
+    fn the_base_grows_with_the_limit_beyond_the_trained_length() {
+        let rope = Rope { theta: 1e4, rotated: 128, scaling: Scaling::DynamicNtk { trained: 2048 } };
+        for (context, alpha) in [(1, 1), (2048, 1), (2049, 3), (4096, 3), (4097, 7), (8192, 7), (8193, 15)] {
+            let want = 1e4 * libm::pow(f64::from(alpha), 128.0 / 126.0);
+            let got = rope.within(context);
+            assert_eq!((got.theta, got.scaling), (want as f32, Scaling::None), "{context}");
+        }
+        assert!(Rope { rotated: 2, ..rope.clone() }.within(usize::MAX).theta.is_finite());
+        let plain = Rope { scaling: Scaling::None, ..rope };
+        assert_eq!(plain.within(1 << 20), plain);
+    }
+
+    #[test]
+    fn queries_grow_with_the_logarithm_beyond_the_trained_length() {
+        assert_eq!((logn(0, 64), logn(63, 64)), (1.0, 1.0));
+        assert_eq!((logn(64, 64), logn(4095, 64)), (1.003_727_9, 2.0));
     }
 
     #[test]

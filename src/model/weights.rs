@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use qwip_cpu::Matrix;
-use qwip_cpu::ops::moe::Stack;
+use qwip_cpu::ops::moe::{Part, Stack};
 use qwip_quant::{TensorType, decode_row};
 
 use crate::error::{Error, Result};
@@ -51,8 +51,10 @@ pub struct Linear {
 /// The projections of all experts of a layer: a matrix and a factor for each.
 #[derive(Clone, Debug)]
 pub struct ExpertLinear {
-    /// The matrices, one below the other.
-    pub weight: Weight, // [experts * rows, cols]
+    /// The tensor with the matrices, one below the other.
+    pub weight: Weight, // [experts * parts * rows, cols]
+    /// Which rows of each expert's are its matrix: all, or half of them where gate and up are one tensor.
+    pub part: Part,
     /// Multiplies the product of each; 1 if the file has none.
     pub scales: Vec<f32>, // [experts]
 }
@@ -60,9 +62,12 @@ pub struct ExpertLinear {
 impl ExpertLinear {
     /// The matrices over the bytes of `file`, which must be the file that they were found in.
     pub fn stack<'a>(&'a self, file: &'a ModelFile) -> Stack<'a> {
-        Stack { all: self.weight.matrix(file), scales: &self.scales }
+        Stack { all: self.weight.matrix(file), part: self.part, scales: &self.scales }
     }
 }
+
+/// The tensor with gate and up of all experts of a layer, where they are one.
+pub(super) const FUSED_EXPERTS: &str = "ffn_gate_up_exps";
 
 /// Looks tensors up in a file and remembers which were used.
 pub(super) struct Loader<'a> {
@@ -142,6 +147,15 @@ impl<'a> Loader<'a> {
         Ok(out)
     }
 
+    /// A matrix of exactly `rows` x `cols`, decoded to f32: one so small that it need not stay in the file.
+    pub(super) fn grid(&self, name: &str, rows: usize, cols: usize) -> Result<Vec<f32>> {
+        let tensor = self.find(name, &[cols, rows])?;
+        let mut out = vec![0.0; rows * cols];
+        decode_row(tensor.info.ty, self.file.tensor_bytes(tensor), &mut out)
+            .map_err(|source| Error::TensorData { name: name.into(), source })?;
+        Ok(out)
+    }
+
     /// A projection `{name}.weight`, with the factor `{name}.scale` and `{name}.bias` if the file has them.
     ///
     /// NVFP4 files have such factors, because the scales in its blocks span few powers of two. Their `input_scale`
@@ -172,7 +186,25 @@ impl<'a> Loader<'a> {
     /// The projections of all experts, `{name}.weight` with `{name}.scale`: for each of them `rows` x `cols`.
     pub(super) fn stack(&self, name: &str, experts: usize, rows: usize, cols: usize) -> Result<ExpertLinear> {
         let weight = self.weight(&format!("{name}.weight"), &[cols, rows, experts])?;
-        Ok(ExpertLinear { weight, scales: self.factors(name, experts)? })
+        Ok(ExpertLinear { weight, part: Part::WHOLE, scales: self.factors(name, experts)? })
+    }
+
+    /// The gates and what they let through, for each expert `ffn` x `cols`: stored apart, or as one tensor that has for
+    /// each expert the rows of the gate, then the others.
+    pub(super) fn gate_and_up(
+        &self,
+        prefix: &str,
+        experts: usize,
+        ffn: usize,
+        cols: usize,
+    ) -> Result<[ExpertLinear; 2]> {
+        let fused = format!("{prefix}.{FUSED_EXPERTS}");
+        if !self.has(&format!("{fused}.weight")) {
+            let [gate, up] = ["gate", "up"].map(|part| format!("{prefix}.ffn_{part}_exps"));
+            return Ok([self.stack(&gate, experts, ffn, cols)?, self.stack(&up, experts, ffn, cols)?]);
+        }
+        let both = self.stack(&fused, experts, 2 * ffn, cols)?;
+        Ok([0, 1].map(|index| ExpertLinear { part: Part { index, of: 2 }, ..both.clone() }))
     }
 
     /// Fails if a dimension of a tensor, which counts `what`, contradicts the number of a key. A tensor that is missing

@@ -31,8 +31,8 @@ pub struct SamplingChoice {
 }
 
 impl SamplingParams {
-    /// What `choice` says, over the file's `general.sampling.*` keys, over the published values of its family: Qwen2
-    /// and Qwen2.5 (temperature 0.7, top-p 0.8, top-k 20, repetition 1.05, or 1.1 up to 1.5B), Qwen3 while thinking
+    /// What `choice` says, over the file's `general.sampling.*` keys, over the published values of its family:
+    /// first-generation Qwen (temperature 1, top-p 0.8, no top-k, repetition 1.1), Qwen2 and Qwen2.5 (temperature 0.7, top-p 0.8, top-k 20, repetition 1.05, or 1.1 up to 1.5B), Qwen3 while thinking
     /// (0.6, 0.95, 20) and otherwise (0.7, 0.8, 20). The seed is 0.
     ///
     /// # Errors
@@ -43,6 +43,7 @@ impl SamplingParams {
         let arch = gguf.str("general.architecture")?.unwrap_or_default();
         let mut p = SamplingParams { temperature: 0.7, top_p: 0.8, top_k: 20, ..SamplingParams::default() };
         match arch {
+            "qwen" => (p.temperature, p.top_k, p.repeat_penalty) = (1.0, 0, 1.1),
             "qwen2moe" => p.repeat_penalty = 1.05,
             "qwen2" => {
                 let small = gguf.u64("qwen2.embedding_length")?.is_some_and(|width| width <= 1536);

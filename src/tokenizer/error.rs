@@ -13,8 +13,8 @@ pub enum TokenizerError {
     /// A key that every vocabulary has is absent.
     #[error("no {0} in the metadata: the file has no tokenizer that we could use")]
     MissingKey(&'static str),
-    /// The vocabulary is not a byte-level BPE one.
-    #[error("tokenizer.ggml.model is {0:?}: only \"gpt2\" (byte-level BPE) is supported")]
+    /// The vocabulary is of a kind that no Qwen has.
+    #[error("tokenizer.ggml.model is {0:?}: known are gpt2 (byte-level BPE) and llama (SentencePiece BPE)")]
     UnknownModel(String),
     /// The pre-tokenizer is one that we do not know: its words would differ from the trained ones.
     #[error("tokenizer.ggml.pre is {0:?}: known are {known}", known = split::KNOWN.join(", "))]
@@ -63,6 +63,28 @@ pub enum TokenizerError {
     /// A text with this byte could not be encoded.
     #[error("no token for the byte {0:#04x} ({text:?} in the vocabulary)", text = qwip_quant::byte_map::char_of(*.0))]
     MissingByte(u8),
+    /// A SentencePiece vocabulary without this byte: characters that it does not know could not be encoded.
+    #[error("no token <0x{0:02X}> of type 6 for a byte")]
+    MissingByteToken(u8),
+    /// A SentencePiece vocabulary without a token for a space.
+    #[error("no token {:?} of type 1 for a space", super::sentencepiece::SPACE)]
+    MissingSpace,
+    /// The scores do not belong to the tokens.
+    #[error("tokenizer.ggml.scores has {scores} elements, tokenizer.ggml.tokens {tokens}")]
+    UnequalScores {
+        /// The length of `tokenizer.ggml.scores`.
+        scores: usize,
+        /// The length of `tokenizer.ggml.tokens`.
+        tokens: usize,
+    },
+    /// A score that has no place among the others.
+    #[error("token {id} has the score {score}")]
+    BadScore {
+        /// The token.
+        id: usize,
+        /// Its score in the file.
+        score: f32,
+    },
     /// A merge that is not two tokens that make a third one, or that is there twice.
     #[error("merge {index} ({text:?}) {fault}")]
     Merge {
@@ -86,6 +108,9 @@ pub enum TokenizerError {
     /// A beginning-of-sequence token is asked for, but not named.
     #[error("tokenizer.ggml.add_bos_token is true, but there is no tokenizer.ggml.bos_token_id")]
     NoBos,
+    /// An end-of-sequence token is asked for, but not named.
+    #[error("tokenizer.ggml.add_eos_token is true, but there is no tokenizer.ggml.eos_token_id")]
+    NoEos,
 }
 
 /// What is wrong with a merge.

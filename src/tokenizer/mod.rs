@@ -1,15 +1,16 @@
-//! Text to tokens and back: byte-level BPE as the Qwen vocabularies have it.
+//! Text to tokens and back: byte-level BPE as the Qwen vocabularies have it, or SentencePiece's BPE (CodeQwen1.5).
 //!
 //! The texts of the tokens stay in the file; what is built at load are flat tables of a few megabytes: where each
 //! text starts, a hash table over the texts and one over the pairs that merge. Encoding is the Hugging Face
 //! tokenizer's, token for token: special tokens are cut out first, what is left is normalised to NFC, split into
-//! words and merged.
+//! words and merged. SentencePiece's is that of its own library, which neither normalises nor splits.
 
 mod bpe;
 mod classes;
 mod detokenizer;
 mod error;
 mod hash;
+mod sentencepiece;
 mod split;
 mod unicode_ranges;
 mod vocab;
@@ -38,18 +39,23 @@ pub enum Special {
 /// The Unicode normalisation of text before it is split into words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Normalize {
-    /// Canonical composition, as in the tokenizers that the models were trained with.
+    /// Canonical composition, as in the byte-level tokenizers that the models were trained with.
     #[default]
     Nfc,
-    /// The text as it is, as llama.cpp does.
+    /// The text as it is, as llama.cpp does and SentencePiece vocabularies want it.
     None,
+}
+
+/// How a text without special tokens becomes tokens.
+enum Method {
+    ByteLevel { merges: bpe::Merges, splitter: split::Splitter },
+    SentencePiece(sentencepiece::Pieces),
 }
 
 /// A vocabulary and its merges.
 pub struct Tokenizer {
     vocab: vocab::Vocab,
-    merges: bpe::Merges,
-    splitter: split::Splitter,
+    method: Method,
     special: SpecialLengths,
     normalize: Normalize,
     eos: Option<u32>,
@@ -57,6 +63,7 @@ pub struct Tokenizer {
     eot: Option<u32>,
     pad: Option<u32>,
     add_bos: bool,
+    add_eos: bool,
     ends: Vec<u32>,
 }
 
@@ -65,17 +72,23 @@ impl Tokenizer {
     /// tokenizer of another kind than Qwen's, or arrays that contradict themselves or each other.
     pub fn from_gguf(gguf: &Gguf, file: FileBytes) -> Result<Tokenizer, TokenizerError> {
         let text = |key: &'static str| gguf.str(key)?.ok_or(TokenizerError::MissingKey(key));
-        let model = text("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(TokenizerError::UnknownModel(model.to_string()));
-        }
-        let pre = text("tokenizer.ggml.pre")?;
-        let splitter =
-            split::Splitter::from_name(pre).ok_or_else(|| TokenizerError::UnknownPre(pre.to_string()))?;
-
         let bytes = (*file).as_ref();
-        let vocab = vocab::Vocab::load(gguf, file.clone())?;
-        let merges = bpe::Merges::load(gguf, bytes, &vocab)?;
+        let (vocab, method, normalize) = match text("tokenizer.ggml.model")? {
+            "gpt2" => {
+                let pre = text("tokenizer.ggml.pre")?;
+                let splitter = split::Splitter::from_name(pre)
+                    .ok_or_else(|| TokenizerError::UnknownPre(pre.to_string()))?;
+                let vocab = vocab::Vocab::load(gguf, file.clone())?;
+                let merges = bpe::Merges::load(gguf, bytes, &vocab)?;
+                (vocab, Method::ByteLevel { merges, splitter }, Normalize::Nfc)
+            }
+            "llama" => {
+                let vocab = vocab::Vocab::load(gguf, file.clone())?;
+                let pieces = sentencepiece::Pieces::load(gguf, bytes, &vocab)?;
+                (vocab, Method::SentencePiece(pieces), Normalize::None)
+            }
+            other => return Err(TokenizerError::UnknownModel(other.to_string())),
+        };
 
         let token = |key: &'static str| match gguf.u32(key)? {
             Some(id) if id as usize >= vocab.len() => {
@@ -91,17 +104,24 @@ impl Tokenizer {
         if add_bos && bos.is_none() {
             return Err(TokenizerError::NoBos);
         }
+        let add_eos = gguf.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        if add_eos && eos.is_none() {
+            return Err(TokenizerError::NoEos);
+        }
 
         // Base models name <|endoftext|>, chat models <|im_end|>: either ends a generation, whatever the key says.
         let named = ["<|im_end|>", "<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"];
         let named = named.iter().filter_map(|text| vocab.find_in(bytes, text.as_bytes()));
-        let mut ends: Vec<u32> = named.chain(eos).chain(eot).collect();
+        // So CodeQwen1.5 writes the last three; a byte-level vocabulary may have pieces of text like these.
+        let older = ["<fim_pad>", "<reponame>", "<file_sep>"];
+        let older = older.iter().filter_map(|text| vocab.find_in(bytes, text.as_bytes()));
+        let older = older.filter(|&id| vocab.kind(id) != Some(TokenKind::Normal));
+        let mut ends: Vec<u32> = named.chain(older).chain(eos).chain(eot).collect();
         ends.sort_unstable();
         ends.dedup();
 
         let special = SpecialLengths::of(&vocab);
-        let normalize = Normalize::default();
-        Ok(Tokenizer { vocab, merges, splitter, special, normalize, eos, bos, eot, pad, add_bos, ends })
+        Ok(Tokenizer { vocab, method, special, normalize, eos, bos, eot, pad, add_bos, add_eos, ends })
     }
 
     /// The same tokenizer with another normalisation.
@@ -111,15 +131,32 @@ impl Tokenizer {
 
     /// The tokens of a text, without a beginning-of-sequence token.
     pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
+        self.encode_part(text, special, true)
+    }
+
+    /// As [`Tokenizer::encode`], of text that `begins` a sequence or goes on with one. The difference is the space that
+    /// SentencePiece vocabularies put before a text, and before what follows a control token.
+    pub(crate) fn encode_part(&self, text: &str, special: Special, begins: bool) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4);
-        let mut rest = text;
+        let (mut rest, mut begins) = (text, begins);
         while let Some((start, end, id)) = self.first_special(rest, special) {
-            self.encode_plain(&rest[..start], &mut ids);
+            let begins_text = !self.is_control(id);
+            // Before a token that is text, the space is there even if nothing else is.
+            if start > 0 || begins_text {
+                self.encode_plain(&rest[..start], begins, &mut ids);
+            }
             ids.push(id);
+            begins = !begins_text;
             rest = &rest[end..];
         }
-        self.encode_plain(rest, &mut ids);
+        if !rest.is_empty() {
+            self.encode_plain(rest, begins, &mut ids);
+        }
         ids
+    }
+
+    fn is_control(&self, id: u32) -> bool {
+        matches!(self.kind(id), Some(TokenKind::Control | TokenKind::Unknown))
     }
 
     /// The tokens of the beginning of a sequence: as [`Tokenizer::encode`], but the beginning-of-sequence token comes
@@ -129,6 +166,15 @@ impl Tokenizer {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
+        ids
+    }
+
+    /// The tokens of a text that is a sequence of its own, as embedding models get it: as
+    /// [`Tokenizer::encode_with_bos`], and the end-of-sequence token comes last if the file asks for it
+    /// ([`Tokenizer::add_eos`]).
+    pub fn encode_sequence(&self, text: &str, special: Special) -> Vec<u32> {
+        let mut ids = self.encode_with_bos(text, special);
+        ids.extend(self.eos.filter(|_| self.add_eos));
         ids
     }
 
@@ -166,46 +212,75 @@ impl Tokenizer {
     }
 
     /// Appends the tokens of a text without special tokens.
-    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) {
+    fn encode_plain(&self, text: &str, begins: bool, ids: &mut Vec<u32>) {
         let text = match self.normalize {
             Normalize::Nfc => to_nfc(text),
             Normalize::None => Cow::Borrowed(text),
         };
-        for word in self.splitter.words(&text) {
-            self.merges.append_word(word, ids);
+        match &self.method {
+            Method::ByteLevel { merges, splitter } => {
+                splitter.words(&text).for_each(|word| merges.append_word(word, ids));
+            }
+            Method::SentencePiece(pieces) => {
+                pieces.append(&text, begins, self.vocab.file(), &self.vocab, ids);
+            }
         }
     }
 
     /// The bytes that a token stands for: those of a piece of text, the literal text of any other kind of token.
     /// None for an id without a token.
     pub fn token_bytes(&self, id: u32) -> Cow<'_, [u8]> {
-        let text = self.vocab.text(id);
         match self.vocab.kind(id) {
             Some(TokenKind::Normal | TokenKind::Byte) => {
-                let mut bytes = Vec::with_capacity(text.len());
-                byte_map::append_bytes(text, &mut bytes);
+                let mut bytes = Vec::new();
+                self.write_token_bytes(id, true, &mut bytes);
                 Cow::Owned(bytes)
             }
-            _ => Cow::Borrowed(text),
+            _ => Cow::Borrowed(self.vocab.text(id)),
         }
     }
 
     /// Appends the bytes that a token adds to a text: as [`Tokenizer::token_bytes`], but control and unknown tokens
     /// add nothing unless `show_control`. They need not be whole characters.
     pub fn write_token_bytes(&self, id: u32, show_control: bool, out: &mut Vec<u8>) {
-        match self.vocab.kind(id) {
-            Some(TokenKind::Normal | TokenKind::Byte) => byte_map::append_bytes(self.vocab.text(id), out),
-            Some(TokenKind::Control | TokenKind::Unknown) if !show_control => {}
-            _ => out.extend_from_slice(self.vocab.text(id)),
+        let text = self.vocab.text(id);
+        match (self.vocab.kind(id), &self.method) {
+            (Some(TokenKind::Normal | TokenKind::Byte), Method::ByteLevel { .. }) => {
+                byte_map::append_bytes(text, out);
+            }
+            (Some(TokenKind::Normal), Method::SentencePiece(_)) => sentencepiece::append_bytes(text, out),
+            (Some(TokenKind::Byte), Method::SentencePiece(_)) => match sentencepiece::byte_of(text) {
+                Some(byte) => out.push(byte),
+                None => out.extend_from_slice(text),
+            },
+            (Some(TokenKind::Control | TokenKind::Unknown), _) if !show_control => {}
+            _ => out.extend_from_slice(text),
         }
+    }
+
+    /// As [`Tokenizer::write_token_bytes`], but without the space that [`Tokenizer::encode`] has put before a text:
+    /// `begins` says whether the token begins one, and is then made to say so of the token after it.
+    fn write_next(&self, id: u32, show_control: bool, begins: &mut bool, out: &mut Vec<u8>) {
+        let at = out.len();
+        self.write_token_bytes(id, show_control, out);
+        let Some(kind) = self.vocab.kind(id) else { return };
+        if let Method::SentencePiece(pieces) = &self.method
+            && *begins
+            && pieces.space_prefix()
+            && kind == TokenKind::Normal
+            && out.get(at) == Some(&b' ')
+        {
+            out.remove(at);
+        }
+        *begins = self.is_control(id);
     }
 
     /// The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD. Control tokens are left out unless
     /// `show_control`.
     pub fn decode(&self, ids: &[u32], show_control: bool) -> String {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut begins) = (Vec::new(), true);
         for &id in ids {
-            self.write_token_bytes(id, show_control, &mut bytes);
+            self.write_next(id, show_control, &mut begins, &mut bytes);
         }
         match String::from_utf8(bytes) {
             Ok(text) => text,
@@ -214,7 +289,7 @@ impl Tokenizer {
     }
 
     /// The token that the vocabulary writes as `text`, for instance `<|im_end|>`. (Pieces of text are written in the
-    /// byte alphabet there: use [`Tokenizer::encode`] for text.)
+    /// vocabulary's own way there: use [`Tokenizer::encode`] for text.)
     pub fn find(&self, text: &str) -> Option<u32> {
         self.vocab.find(text.as_bytes())
     }
@@ -264,6 +339,11 @@ impl Tokenizer {
         self.add_bos
     }
 
+    /// Whether the file asks for an end-of-sequence token behind a text. Those of embedding models do.
+    pub fn add_eos(&self) -> bool {
+        self.add_eos
+    }
+
     /// Whether a generation ends with this token.
     pub fn is_end_of_generation(&self, id: u32) -> bool {
         self.ends.contains(&id)
@@ -276,7 +356,11 @@ impl Tokenizer {
 
     /// The memory that the tables take, in bytes; the texts of the tokens are in the file.
     pub fn table_bytes(&self) -> usize {
-        self.vocab.table_bytes() + self.merges.table_bytes() + self.special.table_bytes()
+        let method = match &self.method {
+            Method::ByteLevel { merges, .. } => merges.table_bytes(),
+            Method::SentencePiece(pieces) => pieces.table_bytes(),
+        };
+        self.vocab.table_bytes() + method + self.special.table_bytes()
     }
 }
 

@@ -14,9 +14,9 @@ pub type FileBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// What a token is for (`tokenizer.ggml.token_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TokenKind {
-    /// A piece of text, written in the byte alphabet.
+    /// A piece of text: in the byte alphabet, or SentencePiece's with `▁` for a space.
     Normal = 1,
-    /// Stands for what could not be encoded; byte-level vocabularies have no use for it.
+    /// Stands for what could not be encoded; since every byte has a token, nothing has a use for it.
     Unknown = 2,
     /// Steers the model (`<|im_end|>`); not part of the text.
     Control = 3,
@@ -24,7 +24,7 @@ pub enum TokenKind {
     UserDefined = 4,
     /// Padding of the vocabulary: the model never learnt it.
     Unused = 5,
-    /// A single byte of a vocabulary that is not byte-level; here the same as normal.
+    /// A single byte of a SentencePiece vocabulary (`<0x0A>`); in a byte-level one the same as normal.
     Byte = 6,
 }
 
@@ -111,6 +111,11 @@ impl Vocab {
 
     pub(super) fn ids_of_kind(&self, wanted: impl Fn(TokenKind) -> bool) -> impl Iterator<Item = u32> {
         self.kinds.iter().enumerate().filter(move |&(_, &kind)| wanted(kind)).map(|(id, _)| id as u32)
+    }
+
+    /// The bytes that the texts lie in.
+    pub(super) fn file(&self) -> &[u8] {
+        (*self.file).as_ref()
     }
 
     /// The text of a token as the file has it; empty if there is no such token.

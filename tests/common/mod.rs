@@ -15,7 +15,11 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 pub fn fixture_tokens(name: &str) -> Vec<u32> {
-    let text = std::fs::read_to_string(folder(name).join("tokens.txt")).expect("tokens.txt");
+    read_ids(&folder(name).join("tokens.txt"))
+}
+
+pub fn read_ids(path: &Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(path).expect("a file of token ids");
     text.split([' ', ',', '\n']).filter(|s| !s.is_empty()).map(|s| s.parse().expect("an id")).collect()
 }
 

@@ -151,8 +151,11 @@ fn a_beginning_is_added_once_and_only_if_asked_for() {
 
 #[test]
 fn unknown_models_and_pre_tokenizers_are_named() {
-    let model = error(|m| m.model = "llama").to_string();
-    assert_eq!(model, r#"tokenizer.ggml.model is "llama": only "gpt2" (byte-level BPE) is supported"#);
+    let model = error(|m| m.model = "t5").to_string();
+    assert_eq!(
+        model,
+        r#"tokenizer.ggml.model is "t5": known are gpt2 (byte-level BPE) and llama (SentencePiece BPE)"#
+    );
     let pre = error(|m| m.pre = "default").to_string();
     assert_eq!(pre, r#"tokenizer.ggml.pre is "default": known are qwen2, qwen35, deepseek-r1-qwen"#);
 }

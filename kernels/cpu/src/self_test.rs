@@ -2,6 +2,7 @@
 //! ("wrong answers on my phone"), not a replacement for the tests.
 
 use crate::reference::linear::Quantized;
+use crate::table::{DELTA_COLUMNS, Next};
 use crate::{ActsBuffer, Isa, Kernels, KvRef, Matrix, Scratch, TILE, reference};
 use half::f16;
 use qwip_quant::types::check_row;
@@ -34,6 +35,7 @@ fn check(kernels: &'static Kernels) -> Report {
     linear(kernels, &mut numbers, &mut report);
     rows(kernels, &mut numbers, &mut report);
     attention(kernels, &mut numbers, &mut report);
+    delta_net(kernels, &mut numbers, &mut report);
     report
 }
 
@@ -157,6 +159,47 @@ fn attention(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
         };
         report.compare(name, &run(kernels.attend_tile), &run(reference::attend::attend_tile));
     }
+}
+
+fn delta_net(kernels: &Kernels, numbers: &mut Numbers, report: &mut Report) {
+    const D: usize = 128;
+    let (rows, taps) = (numbers.take(3 * D), numbers.take(4 * D));
+    let before: Vec<&[f32]> = rows.chunks_exact(D).collect();
+    let taps: Vec<&[f32]> = taps.chunks_exact(D).collect();
+    let (mut found, gate) = (numbers.take(D), numbers.take(D));
+    let mut want = found.clone();
+    (kernels.conv_silu)(&mut found, &before, &taps);
+    reference::delta::conv_silu(&mut want, &before, &taps);
+    report.compare("convolution", &found, &want);
+    (kernels.sigmoid_mul)(&mut found, &gate);
+    reference::delta::sigmoid_mul(&mut want, &gate);
+    report.compare("sigmoid", &found, &want);
+
+    // Two tokens: the second is read while the first is written.
+    let memory = numbers.take(D * DELTA_COLUMNS);
+    let (q, k, v) = (numbers.take(2 * D), numbers.take(2 * D), numbers.take(2 * DELTA_COLUMNS));
+    let (decay, beta) = ([0.75, 0.96875], [0.5, 0.8125]);
+    let (mut want, mut state) = (v.clone(), memory.clone());
+    for (t, v) in want.chunks_exact_mut(DELTA_COLUMNS).enumerate() {
+        reference::delta::step(&mut state, &q[t * D..][..D], &k[t * D..][..D], v, decay[t], beta[t]);
+    }
+    want.extend(&state);
+    let mut state: Vec<[f32; DELTA_COLUMNS]> = memory.as_chunks().0.to_vec();
+    let mut found = Vec::new();
+    let mut read = [0.0; DELTA_COLUMNS];
+    let key = |t: usize| Next { decay: decay[t], k: &k[t * D..][..D] };
+    (kernels.delta_read)(&mut state, key(0), &mut read);
+    for t in 0..2 {
+        let (mut delta, mut out) = ([0.0; DELTA_COLUMNS], [0.0; DELTA_COLUMNS]);
+        for (j, delta) in delta.iter_mut().enumerate() {
+            *delta = (v[t * DELTA_COLUMNS + j] - read[j]) * beta[t];
+        }
+        let next = (t == 0).then(|| (key(1), &mut read));
+        (kernels.delta_step)(&mut state, &q[t * D..][..D], key(t).k, &delta, &mut out, next);
+        found.extend(out);
+    }
+    found.extend(state.as_flattened());
+    report.compare("delta net", &found, &want);
 }
 
 /// Seeded numbers between -2 and 2 (xorshift), a few of them zero.

@@ -154,6 +154,36 @@ pub type NormFn = fn(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]);
 pub type RopeFn = fn(x: &mut [f32], cos: &[f32], sin: &[f32]);
 /// `gate = silu(gate) * up`, element by element.
 pub type SiluMulFn = fn(gate: &mut [f32], up: &[f32]);
+/// Mixes each channel of `u` with that of the rows `before` (the oldest first) by the taps, then its silu.
+pub type ConvSiluFn = fn(u: &mut [f32], before: &[&[f32]], taps: &[&[f32]]);
+/// `x = sigmoid(gate) * x`, element by element.
+pub type SigmoidMulFn = fn(x: &mut [f32], gate: &[f32]);
+
+/// Columns of a delta net's memory that are worked on together: with 128 rows they fill half a first-level cache.
+pub const DELTA_COLUMNS: usize = 32;
+
+/// What the first half of a token's [`reference::delta::step`](crate::reference::delta::step) takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Next<'a> {
+    /// The factor of the memory.
+    pub decay: f32,
+    /// The key, `[D]`.
+    pub k: &'a [f32],
+}
+
+/// The first half of a token's step: decays the memory `s [D, 32]` and reads what it holds for the key.
+pub type DeltaReadFn = fn(s: &mut [[f32; DELTA_COLUMNS]], next: Next, read: &mut [f32; DELTA_COLUMNS]);
+/// The second half: writes `delta` under the key `k [D]` and asks with `q [D]`; in the same sweep, if there is a next
+/// token, its first half.
+pub type DeltaStepFn = fn(
+    s: &mut [[f32; DELTA_COLUMNS]],
+    q: &[f32],
+    k: &[f32],
+    delta: &[f32; DELTA_COLUMNS],
+    out: &mut [f32; DELTA_COLUMNS],
+    next: Option<(Next, &mut [f32; DELTA_COLUMNS])>,
+);
+
 /// Merges one tile into the attention states of g query rows of one kv head: `q [g, D]` (scaled), `m [g]`,
 /// `l [g]`, `o [g, D]`; `valid` (1..=64) positions of the tile are visible to all of them.
 pub type AttendTileFn =
@@ -186,6 +216,14 @@ pub struct Kernels {
     pub rope: RopeFn,
     /// See [`SiluMulFn`].
     pub silu_mul: SiluMulFn,
+    /// See [`ConvSiluFn`].
+    pub conv_silu: ConvSiluFn,
+    /// See [`SigmoidMulFn`].
+    pub sigmoid_mul: SigmoidMulFn,
+    /// See [`DeltaReadFn`].
+    pub delta_read: DeltaReadFn,
+    /// See [`DeltaStepFn`].
+    pub delta_step: DeltaStepFn,
     /// See [`AttendTileFn`].
     pub attend_tile: AttendTileFn,
     /// See [`MergeFn`].
@@ -263,6 +301,10 @@ impl Kernels {
             norm: scalar::norm::rms_norm,
             rope: scalar::rope::rope,
             silu_mul: scalar::silu::silu_mul,
+            conv_silu: scalar::delta::conv_silu,
+            sigmoid_mul: scalar::delta::sigmoid_mul,
+            delta_read: scalar::delta::read,
+            delta_step: scalar::delta::step,
             attend_tile: scalar::attend::attend_tile,
             attend_merge: scalar::attend::merge,
             integer_peak: None,

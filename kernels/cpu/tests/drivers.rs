@@ -6,7 +6,7 @@ use common::*;
 use half::f16;
 use qwip_cpu::ops::attend::{Heads, attend};
 use qwip_cpu::ops::linear::{LinearJob, linear};
-use qwip_cpu::ops::moe::{Routed, Routing, Shared, Stack, sigmoid};
+use qwip_cpu::ops::moe::{Part, Routed, Routing, Shared, Stack, sigmoid};
 use qwip_cpu::ops::{Activations, Cpu, norm, rope, silu};
 use qwip_cpu::{Cancelled, Kernels, KvMut, KvRef, Matrix, Pool, TILE, kv, reference};
 use qwip_quant::TensorType;
@@ -168,7 +168,16 @@ fn experts_are_the_same_for_all_threads_and_splits() {
         let own: Vec<_> = (0..3).map(|i| make(&mut rng, i, 1, sizes[i])).collect();
         let stack = |i: usize| {
             let (rows, cols, bytes) = &stacks[i];
-            Stack { all: matrix(types[i], *rows, *cols, bytes), scales: &scales[i] }
+            Stack { all: matrix(types[i], *rows, *cols, bytes), part: Part::WHOLE, scales: &scales[i] }
+        };
+        // The same gates and ups in one tensor, expert by expert.
+        let of_experts = |i: usize| stacks[i].2.chunks(stacks[i].2.len() / experts);
+        let both: Vec<u8> =
+            of_experts(0).zip(of_experts(1)).flat_map(|(gate, up)| [gate, up].concat()).collect();
+        let fused = |i: usize| {
+            let (rows, cols, _) = &stacks[i];
+            let all = matrix(types[i], 2 * rows, *cols, &both);
+            Stack { all, part: Part { index: i, of: 2 }, scales: &scales[i] }
         };
         let shared_matrix = |i: usize| (matrix(types[i], own[i].0, own[i].1, &own[i].2), 0.75);
 
@@ -195,11 +204,14 @@ fn experts_are_the_same_for_all_threads_and_splits() {
         sigmoid(&mut gates);
         for cpu in machines() {
             let mut routed = Routed::default();
-            for split in splits(n) {
+            let ways = if types[0] == types[1] { &[false, true][..] } else { &[false] };
+            for (split, one_tensor) in
+                splits(n).iter().flat_map(|split| ways.iter().map(move |way| (split, *way)))
+            {
                 let (mut acts, mut hidden) = (Activations::new(), Activations::new());
                 let mut found = residual.clone();
                 let mut t = 0;
-                for run in &split {
+                for run in split {
                     let part = |width: usize| t * width..(t + run) * width;
                     acts.load(&cpu, &x[part(state)], state, None).unwrap();
                     let mut gate_up = [vec![0.0; run * wide], vec![0.0; run * wide]];
@@ -212,7 +224,8 @@ fn experts_are_the_same_for_all_threads_and_splits() {
                     let (down, scale) = shared_matrix(2);
                     let shared = Shared { hidden: &hidden, down, scale, weights: &gates[part(1)] };
                     routed.route(&cpu, &logits[part(experts)], experts, routing, None).unwrap();
-                    routed.gated(&cpu, &acts, &stack(0), &stack(1), None).unwrap();
+                    let [gate, up] = if one_tensor { [fused(0), fused(1)] } else { [stack(0), stack(1)] };
+                    routed.gated(&cpu, &acts, &gate, &up, None).unwrap();
                     let shared = shared_width.map(|_| &shared);
                     routed.mix(&cpu, &stack(2), shared, &mut found[part(state)], None).unwrap();
                     t += run;
@@ -294,14 +307,14 @@ fn attention_is_the_same_for_all_threads_and_splits() {
     let mut rng = Rng(34);
     // Positions 55..76: the second tile begins within the run. From 1000 on, tiles are shared out to threads
     // where few tokens come together.
-    for first in [55, 1000] {
-        check_attention(&mut rng, first);
+    for (first, causal) in [(55, true), (1000, true), (0, false), (55, false), (1000, false)] {
+        check_attention(&mut rng, first, causal);
     }
 }
 
-fn check_attention(rng: &mut Rng, first: usize) {
+fn check_attention(rng: &mut Rng, first: usize, causal: bool) {
     let (n, d) = (21, 64);
-    let shape = Heads { heads: 6, kv_heads: 2, d };
+    let shape = Heads { heads: 6, kv_heads: 2, d, causal };
     let scale = 1.0 / 8.0;
     // [kv_head][tile] of keys, values
     let mut tiles =
@@ -326,7 +339,7 @@ fn check_attention(rng: &mut Rng, first: usize) {
             let scaled: Vec<f32> = q[at..at + 3 * d].iter().map(|q| q * scale).collect();
             let (mut m, mut l) = ([f32::NEG_INFINITY; 3], [0.0; 3]);
             let o = &mut expected[at..at + 3 * d];
-            let visible = first + t + 1;
+            let visible = first + if causal { t + 1 } else { n };
             for tile in 0..visible.div_ceil(TILE) {
                 let ((k, v), valid) = (lookup(kv_head, tile), TILE.min(visible - tile * TILE));
                 reference::attend::attend_tile(&scaled, d, k, v, valid, &mut m, &mut l, o);
@@ -335,7 +348,9 @@ fn check_attention(rng: &mut Rng, first: usize) {
         }
     }
     for cpu in machines() {
-        for split in splits(n) {
+        // Where every token sees all others, they come together.
+        let all_splits = if causal { splits(n) } else { vec![vec![n]] };
+        for split in all_splits {
             let mut out = vec![f32::NAN; n * row];
             let mut t = 0;
             for run in &split {
@@ -369,7 +384,7 @@ fn a_set_flag_cancels_every_driver() {
         assert_eq!(rope::rope_rows(&cpu, &mut x, 1, 32, &[1.0; 8], &[0.0; 8], cancel), Err(Cancelled));
         let tile = vec![0.0; 32 * TILE];
         let lookup = |_: usize, _: usize| (KvRef::F32(&tile), KvRef::F32(&tile));
-        let shape = Heads { heads: 1, kv_heads: 1, d: 32 };
+        let shape = Heads { heads: 1, kv_heads: 1, d: 32, causal: true };
         let mut parts = Vec::new();
         let cancelled = attend(&cpu, &x, shape, 1.0, 0, &lookup, &mut parts, &mut out[..64], cancel);
         assert_eq!(cancelled, Err(Cancelled));
@@ -377,7 +392,7 @@ fn a_set_flag_cancels_every_driver() {
         assert_eq!(routed.route(&cpu, &x[..4], 2, routing, cancel), Err(Cancelled));
         routed.route(&cpu, &x[..4], 2, routing, None).unwrap();
         acts.load(&cpu, &x, 32, None).unwrap();
-        let stack = Stack { all: w, scales: &[1.0; 2] };
+        let stack = Stack { all: w, part: Part::WHOLE, scales: &[1.0; 2] };
         assert_eq!(routed.gated(&cpu, &acts, &stack, &stack, cancel), Err(Cancelled));
         routed.gated(&cpu, &acts, &stack, &stack, None).unwrap();
         assert_eq!(routed.mix(&cpu, &stack, None, &mut x, cancel), Err(Cancelled));

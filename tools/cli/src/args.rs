@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::model::{RopeOptions, ScalingType};
 use qwip::quant::limits;
+use qwip::quant::pooling::Pooling;
 use qwip::{KvType, Session};
 
 use crate::eval::EvalArgs;
@@ -35,6 +36,10 @@ pub(crate) enum Command {
     Chat(ChatArgs),
     /// Answer one prompt
     Run(RunArgs),
+    /// Turn texts into vectors
+    Embed(EmbedArgs),
+    /// Judge how well documents answer a query
+    Rerank(RerankArgs),
     /// Make a GGUF file of a Hugging Face checkpoint
     Convert(ConvertArgs),
     /// Make a smaller GGUF file of a GGUF file
@@ -485,6 +490,55 @@ pub(crate) struct BenchArgs {
     pub(crate) compute: ComputeArgs,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// A text (may be given several times)
+    #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Vec<String>,
+    /// Take the texts from a file, one from each line (`-`: standard input)
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+    /// How the states of a text's tokens become one vector: none, mean, cls or last [default: as the file says]
+    #[arg(long, env = "QWIP_POOLING", value_name = "KIND", value_parser = parse_pooling)]
+    pub(crate) pooling: Option<Pooling>,
+    /// Keep only the first N elements, for models that were trained for it
+    #[arg(long, env = "QWIP_DIMENSIONS", value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Write the vectors to a NumPy file: float32 [texts, dimensions]
+    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.npy")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object: model, pooling, dimensions, data
+    #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new(), conflicts_with = "out")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RerankArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// What is looked for
+    #[arg(short = 'q', long, env = "QWIP_QUERY", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) query: String,
+    /// A document (may be given several times)
+    #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Vec<String>,
+    /// Take the documents from a file, one from each line (`-`: standard input)
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) file: Option<PathBuf>,
+    /// What a document is good for, in place of finding passages that answer a web search
+    #[arg(long, env = "QWIP_TASK", value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) task: Option<String>,
+    /// Print one JSON object: model, results
+    #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Md,
@@ -510,6 +564,11 @@ fn bounded(text: &str, low: usize, high: usize) -> Result<usize, String> {
 
 fn parse_kv_type(text: &str) -> Result<KvType, String> {
     KvType::from_name(text).ok_or_else(|| "expected f16, f32 or q8_0".to_string())
+}
+
+fn parse_pooling(text: &str) -> Result<Pooling, String> {
+    let found = Pooling::from_name(text).filter(|pooling| *pooling != Pooling::Rank);
+    found.ok_or_else(|| "expected none, mean, cls or last".to_string())
 }
 
 pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
@@ -555,7 +614,8 @@ pub(crate) fn rewrite(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString>
         ("-ctv", "--cache-type-v"),
         ("-hf", "--hf-repo"),
     ];
-    const TAKES_TEXT: [&str; 5] = ["-p", "--prompt", "--system", "--system-prompt", "--stop"];
+    const TAKES_TEXT: [&str; 8] =
+        ["-p", "--prompt", "-q", "--query", "--task", "--system", "--system-prompt", "--stop"];
     let mut literal = false;
     let mut is_value = false;
     let mut out: Vec<OsString> = Vec::new();

@@ -90,6 +90,7 @@ struct Talk {
 impl Talk {
     fn open(args: ChatArgs, tools: Vec<serde_json::Value>) -> anyhow::Result<Talk> {
         let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+        opened.check_answers()?;
         let file = opened.model.file();
         let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
         voice.check_chat().with_context(|| opened.name.clone())?;

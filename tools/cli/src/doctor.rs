@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use qwip::model::RopeOptions;
 use qwip::quant::types::check_row;
 use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
 
@@ -166,7 +165,7 @@ fn short_forward(model: &Arc<Model>, args: &DoctorArgs, batch: usize) -> anyhow:
         batch,
         k_type: args.compute.cache_type_k,
         v_type: args.compute.cache_type_v,
-        rope: RopeOptions::default(),
+        ..SessionOptions::default()
     };
     let mut session = Session::new(model.clone(), qwip::cpu(args.compute.threads)?, &options)?;
     let vocab = model.config().vocab as u32;

@@ -7,6 +7,7 @@ mod chat;
 mod convert;
 mod doctor;
 mod edit;
+mod embed;
 mod eval;
 mod imatrix;
 mod input;
@@ -17,6 +18,7 @@ mod npy;
 mod output;
 mod progress;
 mod quantize;
+mod rerank;
 mod run;
 mod show;
 mod split;
@@ -53,6 +55,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Some(Command::Chat(args)) => chat::run(args)?,
         Some(Command::Run(args)) => run::run(args)?,
+        Some(Command::Embed(args)) => embed::run(&args)?,
+        Some(Command::Rerank(args)) => rerank::run(&args)?,
         Some(Command::Convert(args)) => convert::run(&args)?,
         Some(Command::Quantize(args)) => quantize::run(&args)?,
         Some(Command::Imatrix(args)) => imatrix::run(&args)?,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use qwip::file::Bytes;
-use qwip::model::Config;
+use qwip::model::{Config, Task};
+use qwip::quant::pooling::Pooling;
 use qwip::{Cpu, Estimate, Model, ModelFile, OpenOptions, Session, SessionOptions, Tokenizer};
 
 use crate::args::{ComputeArgs, Device, HubArgs, ModelArgs};
@@ -134,6 +135,18 @@ impl Opened {
         tokenizer(self.model.file()).with_context(|| self.name.clone())
     }
 
+    /// Fails if the model is not for answers, and says so if they are not what it was made for.
+    pub(crate) fn check_answers(&self) -> anyhow::Result<()> {
+        self.model.allows(Task::Generate).with_context(|| self.name.clone())?;
+        if matches!(self.model.pooling(), Some(Pooling::Mean | Pooling::Cls | Pooling::Last)) {
+            output::note(format_args!(
+                "qwip: note: {} is an embedding model (for qwip embed): its answers mean little",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
     /// What the file calls itself, else its architecture.
     pub(crate) fn title(&self) -> String {
         let name = self.model.file().header().str("general.name").ok().flatten();
@@ -189,7 +202,8 @@ pub(crate) fn session_options(config: &Config, args: &ComputeArgs) -> anyhow::Re
         None => reach.min(DEFAULT_CONTEXT),
     };
     let (k_type, v_type) = (args.cache_type_k, args.cache_type_v);
-    Ok(SessionOptions { context, batch: args.batch_size.unwrap_or(0), k_type, v_type, rope })
+    let batch = args.batch_size.unwrap_or(0);
+    Ok(SessionOptions { context, batch, k_type, v_type, rope, ..SessionOptions::default() })
 }
 
 /// The tokenizer of a file.

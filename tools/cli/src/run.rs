@@ -28,6 +28,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     if opened.is_builtin() && !args.json {
         note(format_args!("qwip: note: {}", builtin::NOTICE));
     }
+    opened.check_answers()?;
     let file = opened.model.file();
     let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
     let prompt = if args.raw {

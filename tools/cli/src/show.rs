@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Context;
 use qwip::model::{Config, ExpertSizes};
 use qwip::quant::gguf::{Array, Gguf, TensorInfo, Value, ValueType};
+use qwip::quant::pooling::Pooling;
 use qwip::{CacheTypes, Estimate, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
 
@@ -85,6 +86,7 @@ pub(crate) struct Sizes {
     config: Config,
     /// Bytes of keys and values of one position in f16, q8_0 and f32.
     cache: [u64; 3],
+    pooling: Option<Pooling>,
     pub(crate) estimate: Estimate,
 }
 
@@ -97,20 +99,20 @@ impl Sizes {
         let options = model_arg::session_options(&config, args)?;
         let cache = CACHES.map(|ty| CacheTypes::for_model(model, ty, ty).bytes_per_token(&config));
         let estimate = Estimate::of_session(model, &options, threads(args)?)?;
-        Ok(Sizes { config, cache, estimate })
+        Ok(Sizes { config, cache, pooling: model.pooling(), estimate })
     }
 
     /// Of a model whose file does not exist.
     pub(crate) fn of_header(header: &Gguf, args: &ComputeArgs) -> anyhow::Result<Sizes> {
         let arch = header.str("general.architecture")?.context("no architecture")?;
         let embedding = header.tensor("token_embd.weight").context("no embedding")?;
-        let config = Config::read(header, arch, usize::try_from(embedding.rows())?)?;
+        let config = Config::read(header, &[], arch, usize::try_from(embedding.rows())?)?;
         let options = model_arg::session_options(&config, args)?;
-        let types = |k, v| CacheTypes { k: vec![k; config.layers], v };
+        let types = |k, v| CacheTypes { k: vec![k; config.attention_layers()], v };
         let cache = CACHES.map(|ty| types(ty, ty).bytes_per_token(&config));
         let stored = types(options.k_type, options.v_type);
         let estimate = Estimate::new(&config, &header.tensors, &stored, &options, threads(args)?)?;
-        Ok(Sizes { config, cache, estimate })
+        Ok(Sizes { config, cache, pooling: None, estimate })
     }
 }
 
@@ -179,7 +181,7 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
     row("architecture", &s.architecture)?;
     row("parameters", &format!("{} in {} tensors", count(s.parameters), s.tensors))?;
     match &s.sizes {
-        Ok(Sizes { config: c, cache, estimate: e }) => {
+        Ok(Sizes { config: c, cache, pooling, estimate: e }) => {
             row("layers", &c.layers.to_string())?;
             row("width", &widths(c))?;
             row("heads", &format!("{} of {}, key/value heads {}", c.heads, c.head_dim, c.kv_heads))?;
@@ -200,6 +202,9 @@ fn print_summary(s: &Summary) -> anyhow::Result<()> {
                 ),
             )?;
             row("reads", &format!("{} of weights for a new token", bytes(e.weights_per_token)))?;
+            if let Some(pooling) = pooling {
+                row("pooling", pooling.name())?;
+            }
         }
         Err(problem) => row("does not run", problem)?,
     }
@@ -229,7 +234,7 @@ fn json_of(s: &Summary) -> serde_json::Value {
         "tokenizer": s.tokenizer, "chat_template": s.template, "license": s.license,
         "runs": s.sizes.is_ok(), "problem": s.sizes.as_ref().err(),
     });
-    if let Ok(Sizes { config: c, cache: [f16, q8_0, f32], estimate: e }) = &s.sizes {
+    if let Ok(Sizes { config: c, cache: [f16, q8_0, f32], pooling, estimate: e }) = &s.sizes {
         object["layers"] = c.layers.into();
         object["embedding"] = c.embedding.into();
         object["ffn"] = c.ffn.into();
@@ -240,6 +245,7 @@ fn json_of(s: &Summary) -> serde_json::Value {
         object["head_dim"] = c.head_dim.into();
         object["vocab"] = c.vocab.into();
         object["context"] = c.context.into();
+        object["pooling"] = pooling.map(Pooling::name).into();
         object["kv_bytes_per_token"] = json!({"f16": f16, "q8_0": q8_0, "f32": f32});
         object["memory"] = json!({
             "context": e.context, "weights": e.weights, "looked_up": e.looked_up,

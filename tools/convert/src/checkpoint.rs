@@ -140,6 +140,19 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Gives tensors the names that `canonical` makes of theirs; no two may get the same.
+    pub(crate) fn rename(&mut self, canonical: impl Fn(&str) -> String) -> Result<()> {
+        let mut renamed = BTreeMap::new();
+        for (name, t) in std::mem::take(&mut self.tensors) {
+            let new = canonical(&name);
+            if renamed.insert(new.clone(), t).is_some() {
+                return invalid(format!("{} is {} under another name", quote(&name), quote(&new)));
+            }
+        }
+        self.tensors = renamed;
+        Ok(())
+    }
+
     fn file_name(&self, t: &Stored) -> String {
         self.shards[t.shard].path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }

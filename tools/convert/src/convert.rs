@@ -6,10 +6,12 @@ use crate::error::{ConvertError, Result, invalid};
 use crate::fp8::{self, Scales};
 use crate::json::quote;
 use crate::layout::Layout;
-use crate::lora::{Adapter, EMBEDDING, HEAD};
-use crate::names::{Expected, expected, reason_to_skip};
+use crate::lora::Adapter;
+use crate::names::{EMBEDDING, Expected, HEAD, JUDGE, canonical, expected, packing, reason_to_skip};
 use crate::output::OutputFile;
+use crate::pooling::pooling;
 use crate::stream::{Encoder, Job, Numbers, Stream};
+use crate::transposed::Transposed;
 use crate::verify::Wanted;
 use crate::vocab::Vocab;
 use crate::{Options, Progress, Summary, metadata};
@@ -17,13 +19,14 @@ use qwip_quant::TensorType;
 use qwip_quant::gguf::Writer;
 use qwip_quant::limits::MAX_VOCAB;
 use qwip_quant::mix::{self, Facts, Mix};
+use qwip_quant::pooling::{Pooling, RERANK_LABELS};
 use qwip_quant::types::FileType;
 use std::path::{Path, PathBuf};
 
 /// A tensor of the output and where its weights come from.
 struct Planned<'a> {
     expected: Expected,
-    /// One, or one for each expert.
+    /// One for each source.
     pieces: Vec<Piece<'a>>,
     to: TensorType,
     /// Of all pieces together.
@@ -54,14 +57,31 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     }
     OutputFile::check(out)?;
     let mut config = Config::read(dir)?;
-    let checkpoint = Checkpoint::open(dir)?;
+    let mut checkpoint = Checkpoint::open(dir)?;
+    checkpoint.rename(canonical)?;
+    if let Some(hybrid) = &config.hybrid {
+        hybrid.check(&checkpoint.tensors)?;
+    }
     let adapter = options.lora.as_ref().map(|lora| Adapter::open(&lora.dir, lora.scale)).transpose()?;
     let mut notes = std::mem::take(&mut config.notes);
+    let packing = packing(&checkpoint, &config)?;
+    config.pooling = pooling(dir, &config, &mut notes)?;
+    config.headless |= config.pooling.is_some_and(|pooling| pooling != Pooling::Rank);
+    if config.headless && !config.tied && !checkpoint.tensors.contains_key(HEAD) {
+        config.tied = true;
+        notes.push(format!("there is no {HEAD}: the model can embed, but not answer"));
+    }
     let origin = Origin { checkpoint: &checkpoint, adapter: adapter.as_ref(), tied: config.tied };
     origin.fit(&mut config, &mut notes)?;
-    let plan = plan(&config, &origin, options.ty, &mut notes)?;
+    if let Some(experts) = &mut config.experts {
+        experts.packing = packing;
+    }
     let tokenizer_dir = adapter.as_ref().map_or(dir, |adapter| adapter.tokenizer_dir(dir));
-    let mut vocab = Vocab::read(tokenizer_dir, config.vocab)?;
+    let mut vocab = Vocab::read(tokenizer_dir, config.vocab, config.arch.pre())?;
+    if config.pooling == Some(Pooling::Rank) {
+        config.labels = Some(labels(&vocab)?);
+    }
+    let plan = plan(&config, &origin, options.ty, &mut notes)?;
     notes.append(&mut vocab.notes);
 
     let parameters: u64 = plan.iter().map(|t| t.rows * t.cols as u64).sum();
@@ -91,13 +111,23 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let complete = layout.write(&files, headers, |i, data, path| {
         let t = &plan[i];
         let Planned { cols, to, .. } = *t;
-        let rows = t.rows / t.pieces.len() as u64;
         let encoder = if options.reference { Encoder::Reference } else { Encoder::Searched(None) };
         for (source, Piece { checkpoint, stored, from }) in t.expected.sources.iter().zip(&t.pieces) {
             let patch = adapter.as_ref().map_or(Ok(None), |adapter| adapter.patch(source))?;
-            let job = Job { name: &t.expected.name, rows, cols, from, patch: patch.as_ref(), to, encoder };
-            let mut read = |at, bytes: &mut [u8]| checkpoint.read(stored, at, bytes);
-            stream.piece(&job, &mut read, data, path, progress)?;
+            let number = match from {
+                Numbers::Type(ty) => ty.block_bytes(),
+                Numbers::Fp8(_) => 1,
+            };
+            let mut turned = Transposed::new(checkpoint, stored, number as u64);
+            for rows in t.expected.runs.iter().cloned() {
+                let Expected { name, change, transposed, .. } = &t.expected;
+                let job = Job { name, rows, cols, from, patch: patch.as_ref(), change, to, encoder };
+                let mut read = |at, bytes: &mut [u8]| match transposed {
+                    true => turned.read(at, bytes),
+                    false => checkpoint.read(stored, at, bytes),
+                };
+                stream.piece(&job, &mut read, data, path, progress)?;
+            }
         }
         Ok(stream.finish(&t.expected.name, to, progress, &mut notes))
     })?;
@@ -114,6 +144,15 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
         files,
         notes,
     })
+}
+
+/// The tokens of what a reranker answers.
+fn labels(vocab: &Vocab) -> Result<[u32; 2]> {
+    let [yes, no] = RERANK_LABELS.map(|label| match vocab.id(label) {
+        Some(id) => Ok(id),
+        None => invalid(format!("the tokenizer has no token {}, which a reranker answers", quote(label))),
+    });
+    Ok([yes?, no?])
 }
 
 /// What a folder holds but for GGUF files, which are ours to replace.
@@ -180,10 +219,13 @@ fn plan<'a>(
         return invalid(format!("the checkpoint has no tensor {first}{}", and_more(missing.len())));
     }
     let known: std::collections::HashSet<&str> = sources().map(String::as_str).collect();
-    let mut unknown = Vec::new();
+    let (mut unknown, mut skipped) = (Vec::new(), Vec::<(&str, Vec<&String>)>::new());
     for source in origin.checkpoint.tensors.keys().filter(|name| !known.contains(name.as_str())) {
         match reason_to_skip(source, config) {
-            Some(reason) => notes.push(format!("{} is left out: {reason}", quote(source))),
+            Some(reason) => match skipped.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, names)) => names.push(source),
+                None => skipped.push((reason, vec![source])),
+            },
             None if config.fp8_tile.is_some() && fp8::is_scale(source) => {}
             None => unknown.push(source),
         }
@@ -195,6 +237,12 @@ fn plan<'a>(
             quote(first),
             and_more(unknown.len())
         ));
+    }
+    for (reason, names) in skipped {
+        notes.push(match names.as_slice() {
+            [name] => format!("{} is left out: {reason}", quote(name)),
+            all => format!("{}{} are left out: {reason}", quote(all[0]), and_more(all.len())),
+        });
     }
     let types = types(&expected, config, file_type);
     expected.into_iter().zip(types).map(|(e, to)| plan_tensor(e, origin, config.fp8_tile, to)).collect()
@@ -215,7 +263,9 @@ fn types(expected: &[Expected], config: &Config, file_type: FileType) -> Vec<Ten
     let mut types = vec![TensorType::F32; expected.len()];
     for i in order {
         let dims: Vec<u64> = expected[i].shape.iter().rev().copied().collect();
-        if mix::is_quantizable(&expected[i].name, &dims) {
+        // Rows that decide stay as they are.
+        let judges = expected[i].name == JUDGE;
+        if !judges && mix::is_quantizable(&expected[i].name, &dims) {
             types[i] = mix::fallback(mix.choose(&expected[i].name, &dims), dims[0]);
         }
     }
@@ -234,7 +284,7 @@ fn plan_tensor<'a>(
 ) -> Result<Planned<'a>> {
     let mut pieces = Vec::with_capacity(e.sources.len());
     for source in &e.sources {
-        pieces.push(piece(source, &e.source_shape, origin, fp8_tile)?);
+        pieces.push(piece(source, &e, origin, fp8_tile)?);
     }
     // Shapes equal those of the configuration, whose numbers are bounded.
     let cols = e.shape[e.shape.len() - 1] as usize;
@@ -245,25 +295,29 @@ fn plan_tensor<'a>(
     Ok(Planned { pieces, to, rows, cols, bytes: rows * row_bytes as u64, expected: e })
 }
 
-/// Finds a tensor, which must have that shape.
+/// Finds a tensor, which must have the shape of a source.
 fn piece<'a>(
     source: &str,
-    shape: &[u64],
+    Expected { source_shape: shape, transposed, .. }: &Expected,
     origin: &Origin<'a>,
     fp8_tile: Option<[u64; 2]>,
 ) -> Result<Piece<'a>> {
     let Some((checkpoint, stored)) = origin.find(source) else {
         return invalid(format!("the checkpoint has no tensor {source}"));
     };
-    if stored.shape != shape {
-        return invalid(format!("{source} has shape {:?}, but config.json gives {shape:?}", stored.shape));
+    let mut wanted = shape.clone();
+    if let (true, [.., outputs, inputs]) = (transposed, &mut wanted[..]) {
+        std::mem::swap(outputs, inputs);
+    }
+    if stored.shape != wanted {
+        return invalid(format!("{source} has shape {:?}, but config.json gives {wanted:?}", stored.shape));
     }
     let from = match (stored.format(source)?, fp8_tile) {
         (Format::Type(ty), _) => Numbers::Type(ty),
-        (Format::Fp8, Some(tile)) => {
-            let (cols, rows) = (shape[shape.len() - 1], shape[..shape.len() - 1].iter().product());
-            Numbers::Fp8(Scales::read(checkpoint, source, [rows, cols], tile)?)
+        (Format::Fp8, Some(_)) if *transposed => {
+            return invalid(format!("{source} is {}, which does not convert transposed", fp8::DTYPE));
         }
+        (Format::Fp8, Some(tile)) => Numbers::Fp8(Scales::read(checkpoint, source, shape, tile)?),
         (Format::Fp8, None) => {
             return invalid(format!(
                 "{source} is {}, but config.json has no quantization_config of FP8",

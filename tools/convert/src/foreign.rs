@@ -6,6 +6,7 @@ use crate::checkpoint::{Checkpoint, INDEX, SINGLE};
 use crate::config::Arch;
 use crate::error::ConvertError;
 use crate::json::{Object, quote};
+use crate::{sentencepiece, tiktoken};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
@@ -106,19 +107,17 @@ const KINDS: [Kind; 17] = [
         message: "{path} holds no checkpoint itself, but those of training steps: convert {path}/{sign}, the newest",
     },
     Kind {
-        sign: |place| {
-            place.without_bpe(&["tokenizer.model", "*.spm", "spiece.model", "sentencepiece*.model"])
-        },
-        message: "{path}: {sign} is a SentencePiece tokenizer, which does not convert, since Qwen's are byte-level BPE: \
-                  put the tokenizer.json of the model that this one was made from beside it",
+        sign: |place| place.without_tokenizer(&["*.spm", "spiece.model", "sentencepiece*.model"]),
+        message: "{path}: {sign} is a SentencePiece tokenizer under a name that Qwen models do not have: put the \
+                  tokenizer.json or the tokenizer.model of the model that this one was made from beside it",
     },
     Kind {
-        sign: |place| place.without_bpe(&["*.tiktoken"]),
-        message: "{path}: {sign} is a tiktoken vocabulary, which does not convert: put the tokenizer.json of the model \
-                  that this one was made from beside it",
+        sign: |place| place.without_tokenizer(&["*.tiktoken"]),
+        message: "{path}: {sign} is a tiktoken vocabulary that is not Qwen's: put the tokenizer.json or the \
+                  qwen.tiktoken of the model that this one was made from beside it",
     },
     Kind {
-        sign: |place| place.without_bpe(&["vocab.txt"]),
+        sign: |place| place.without_tokenizer(&["vocab.txt"]),
         message: "{path}: {sign} is a WordPiece vocabulary, which does not convert, since Qwen's are byte-level BPE: \
                   put the tokenizer.json of the model that this one was made from beside it",
     },
@@ -202,14 +201,14 @@ impl Place {
     }
 
     /// One of the patterns, in place of a tokenizer that could be converted.
-    fn without_bpe(&self, patterns: &[&str]) -> Option<String> {
-        let bpe = self.has("tokenizer.json") || (self.has("vocab.json") && self.has("merges.txt"));
-        self.any(patterns).filter(|_| !bpe)
+    fn without_tokenizer(&self, patterns: &[&str]) -> Option<String> {
+        let names = ["tokenizer.json", "vocab.json", tiktoken::FILE, sentencepiece::FILE];
+        self.any(patterns).filter(|_| !names.iter().any(|name| self.has(name)))
     }
 
     fn git_lfs_pointer(&self) -> Option<String> {
         const START: &[u8] = b"version https://git-lfs";
-        const PULLED: [&str; 3] = ["*.safetensors", "*.json", "merges.txt"];
+        const PULLED: [&str; 4] = ["*.safetensors", "*.json", "merges.txt", "tokenizer.model"];
         let pulled = |name: &&String| PULLED.iter().any(|pattern| fits(name, pattern));
         let is_pointer = |name: &&String| {
             let (path, mut start) = (self.path.join(name), Vec::new());

@@ -41,53 +41,69 @@ fn block_structure(quantization: &Object) -> Result<Option<Vec<serde_json::Value
 /// Whether a tensor is a companion of an FP8 weight: its scales, or those of activations and of the cache.
 pub(crate) fn is_scale(name: &str) -> bool {
     const OTHERS: [&str; 5] = ["input_scale", "output_scale", "k_scale", "v_scale", "input_scale_ub"];
-    name.rsplit('.').next().is_some_and(|last| SCALE_NAMES.contains(&last) || OTHERS.contains(&last))
+    let packed = ["_proj_scale_inv", "_proj_scale"];
+    let is = |last: &str| SCALE_NAMES.contains(&last) || OTHERS.contains(&last);
+    name.rsplit('.').next().is_some_and(is) || packed.iter().any(|end| name.ends_with(end))
 }
 
-/// The scales of a matrix.
+/// The scales of a matrix, or of several of one shape.
 #[derive(Debug)]
 pub(crate) struct Scales {
-    /// `[row tiles, tiles_across]`
+    /// `[matrices, row tiles, tiles_across]`
     scales: Vec<f32>,
     tiles_across: usize,
+    /// Rows after which tiles begin anew.
+    matrix_rows: u64,
     tile_rows: u64,
     tile_cols: usize,
 }
 
 impl Scales {
-    /// Reads those of the matrix `weight` of `[rows, cols]`.
+    /// Reads those of `weight`, whose shape is `[rows, cols]` or `[matrices, rows, cols]`.
     pub(crate) fn read(
         checkpoint: &Checkpoint,
         weight: &str,
-        [rows, cols]: [u64; 2],
+        shape: &[u64],
         [tile_rows, tile_cols]: [u64; 2],
     ) -> Result<Scales> {
-        let stem = weight.strip_suffix("weight").unwrap_or(weight);
-        let names = SCALE_NAMES.map(|last| format!("{stem}{last}"));
+        let names = match weight.strip_suffix("weight") {
+            Some(stem) => SCALE_NAMES.map(|last| format!("{stem}{last}")),
+            // The experts in one tensor have no module of their own.
+            None => ["_scale_inv", "_scale"].map(|end| format!("{weight}{end}")),
+        };
         let Some((name, stored)) = names.iter().find_map(|name| Some((name, checkpoint.tensors.get(name)?)))
         else {
             return invalid(format!("{} is FP8, but there is no {}", quote(weight), names.join(" or ")));
         };
+        let (cols, of_all) = (shape[shape.len() - 1], shape[..shape.len() - 1].iter().product());
+        let (matrices, rows) = match shape {
+            [matrices, rows, _] => (Some(*matrices), *rows),
+            _ => (None, of_all),
+        };
         let tiles = [rows.div_ceil(tile_rows), cols.div_ceil(tile_cols)];
-        let (tiles_across, tile_rows, tile_cols) = match stored.shape.as_slice() {
-            found if found.iter().product::<u64>() == 1 => (1, rows, cols),
-            found if found == tiles => (tiles[1], tile_rows, tile_cols),
-            &[found] | &[found, 1] if found == rows => (1, 1, cols),
+        let wanted: Vec<u64> = matrices.into_iter().chain(tiles).collect();
+        let (tiles_across, matrix_rows, tile_rows, tile_cols) = match stored.shape.as_slice() {
+            found if found.iter().product::<u64>() == 1 => (1, of_all, of_all, cols),
+            found if found == wanted => (tiles[1], rows, tile_rows, tile_cols),
+            &[found] | &[found, 1] if matrices.is_none() && found == rows => (1, rows, 1, cols),
             found => {
                 return invalid(format!(
-                    "{name} has shape {found:?}, which is neither one number nor {rows} rows nor {tiles:?} tiles of \
+                    "{name} has shape {found:?}, which is neither one number nor {rows} rows nor {wanted:?} tiles of \
                      {tile_rows} x {tile_cols}"
                 ));
             }
         };
         let scales = checkpoint.read_numbers(name, stored)?;
         // At most the number of columns, which fits.
-        Ok(Scales { scales, tiles_across: tiles_across as usize, tile_rows, tile_cols: tile_cols as usize })
+        let (tiles_across, tile_cols) = (tiles_across as usize, tile_cols as usize);
+        Ok(Scales { scales, tiles_across, matrix_rows, tile_rows, tile_cols })
     }
 
     /// The numbers of a row.
     pub(crate) fn decode_row(&self, row: u64, bytes: &[u8], out: &mut [f32]) {
-        let first = (row / self.tile_rows) as usize * self.tiles_across;
+        let tiles_down = self.matrix_rows.div_ceil(self.tile_rows);
+        let down = row / self.matrix_rows * tiles_down + row % self.matrix_rows / self.tile_rows;
+        let first = down as usize * self.tiles_across;
         let tiles = bytes.chunks(self.tile_cols).zip(out.chunks_mut(self.tile_cols));
         for ((bytes, out), scale) in tiles.zip(&self.scales[first..]) {
             for (byte, out) in bytes.iter().zip(out) {
@@ -140,11 +156,13 @@ mod tests {
 
     #[test]
     fn tiles_at_the_edge_are_smaller() {
-        let scales = Scales { scales: vec![1.0, 2.0, 3.0, 4.0], tiles_across: 2, tile_rows: 2, tile_cols: 3 };
-        let mut out = [0f32; 4];
-        scales.decode_row(1, &[0x38; 4], &mut out);
-        assert_eq!(out, [1.0, 1.0, 1.0, 2.0]);
-        scales.decode_row(2, &[0x38; 4], &mut out);
-        assert_eq!(out, [3.0, 3.0, 3.0, 4.0]);
+        let scales = (1..=8).map(|n| n as f32).collect();
+        let scales = Scales { scales, tiles_across: 2, matrix_rows: 3, tile_rows: 2, tile_cols: 3 };
+        // Two matrices of three rows: the second tile of each has one row.
+        for (row, [left, right]) in [(1, [1.0, 2.0]), (2, [3.0, 4.0]), (3, [5.0, 6.0]), (5, [7.0, 8.0])] {
+            let mut out = [0f32; 4];
+            scales.decode_row(row, &[0x38; 4], &mut out);
+            assert_eq!(out, [left, left, left, right]);
+        }
     }
 }

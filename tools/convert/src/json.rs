@@ -15,8 +15,8 @@ pub(crate) struct Object {
     map: Map<String, Value>,
 }
 
-/// The text of `dir/name`, or `None` if there is no such file.
-pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
+/// The bytes of `dir/name`, or `None` if there is no such file.
+pub(crate) fn read_bytes(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -28,6 +28,12 @@ pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
     if bytes.len() as u64 > MAX_BYTES {
         return invalid(format!("{name} is larger than {MAX_BYTES} bytes"));
     }
+    Ok(Some(bytes))
+}
+
+/// The text of `dir/name`, or `None` if there is no such file.
+pub(crate) fn read_text(dir: &Path, name: &str) -> Result<Option<String>> {
+    let Some(bytes) = read_bytes(dir, name)? else { return Ok(None) };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(e) => invalid(format!("{name} is not UTF-8 at byte {}", e.utf8_error().valid_up_to())),
@@ -51,6 +57,12 @@ impl Object {
                 Err(e) => invalid(format!("{name} is not JSON: {e}")),
             },
         }
+    }
+
+    /// This object with the entries of another over its own.
+    pub(crate) fn under(mut self, other: Object) -> Object {
+        self.map.extend(other.map);
+        self
     }
 
     /// The value of `key`; `null` counts as absent, as it does in Hugging Face configurations.
@@ -87,6 +99,10 @@ impl Object {
 
     pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.typed(key, "a number", |v| v.as_f64().map(|x| x as f32).filter(|x| x.is_finite()))
+    }
+
+    pub(crate) fn f64(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", Value::as_f64)
     }
 
     pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>> {

@@ -1,9 +1,10 @@
-//! Hugging Face checkpoint to GGUF, for Qwen1.5, Qwen2, Qwen2.5 and Qwen3, dense and with experts, and from one GGUF file
-//! to another with other types.
+//! Hugging Face checkpoint to GGUF, for every generation of Qwen from the first to Qwen3.5, dense and with experts, the text
+//! parts of their vision models, their embedding models and rerankers, and from one GGUF file to another with other types.
 //!
 //! [`convert`] and [`quantize`] check all they read before they write a byte, then stream: a few MiB of weights are in
 //! memory at a time. The output appears under its name when it is complete, or not at all. Nothing is printed.
 
+mod change;
 mod checkpoint;
 mod config;
 mod convert;
@@ -11,16 +12,22 @@ mod edit;
 mod error;
 mod foreign;
 mod fp8;
+mod hybrid;
 mod json;
 mod layout;
 mod lora;
 mod metadata;
 mod names;
 mod output;
+mod pooling;
 mod pre;
 pub mod quantize;
+mod qwen;
+mod sentencepiece;
 mod source;
 mod stream;
+mod tiktoken;
+mod transposed;
 mod verify;
 mod vocab;
 

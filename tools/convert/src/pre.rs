@@ -52,3 +52,15 @@ pub(crate) fn normalizes(t: &Object) -> Result<bool> {
         (found, _) => invalid(format!("{}: normalizer must be NFC, found {}", t.place, kind(found))),
     }
 }
+
+/// The text of the special token that tokenizer.json puts behind every text, if it does.
+pub(crate) fn end(t: &Object) -> Option<String> {
+    let post = t.get("post_processor")?;
+    let steps = match post["processors"].as_array() {
+        Some(steps) if post["type"] == "Sequence" => steps.as_slice(),
+        _ => std::slice::from_ref(post),
+    };
+    let template = steps.iter().find(|step| step["type"] == "TemplateProcessing")?;
+    let last = template["single"].as_array()?.last()?;
+    last["SpecialToken"]["id"].as_str().map(str::to_string)
+}

@@ -2,6 +2,7 @@
 //!
 //! [`Plan::new`] decides what becomes of every tensor, [`Plan::write`] does it.
 
+use crate::change::Change;
 use crate::edit::{Changes, Edit, changes};
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::json::quote;
@@ -246,7 +247,8 @@ impl Plan {
                 false => Encoder::Searched(importance.as_deref()),
             };
             let (rows, cols) = (t.rows(), t.cols() as usize);
-            let job = Job { name, rows, cols, from, patch: None, to, encoder };
+            let job =
+                Job { name, rows: 0..rows, cols, from, patch: None, change: &Change::default(), to, encoder };
             let mut read = |at, bytes: &mut [u8]| shard.read(t, at, bytes);
             stream.piece(&job, &mut read, data, path, progress)?;
             Ok(stream.finish(name, to, progress, &mut notes))

@@ -1,6 +1,7 @@
 //! Weights from one type to another, slab by slab, on all cores.
 
 use crate::Progress;
+use crate::change::Change;
 use crate::error::{ConvertError, Result, gguf_error, invalid};
 use crate::fp8::Scales;
 use crate::lora::Patch;
@@ -10,6 +11,7 @@ use qwip_quant::types::{TypeError, check_row};
 use qwip_quant::{TensorType, decode_row, encode_row, encode_row_searched};
 use rayon::prelude::*;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,11 +24,13 @@ const GROUP_ELEMENTS: usize = 32 << 10;
 pub(crate) struct Job<'a> {
     /// The name in the output.
     pub(crate) name: &'a str,
-    pub(crate) rows: u64,
+    /// Which rows of the source.
+    pub(crate) rows: Range<u64>,
     pub(crate) cols: usize,
     pub(crate) from: &'a Numbers,
-    /// What happens to the numbers in between.
+    /// What happens to the numbers in between: an adapter's part, then what the output's format asks for.
     pub(crate) patch: Option<&'a Patch>,
+    pub(crate) change: &'a Change,
     pub(crate) to: TensorType,
     pub(crate) encoder: Encoder<'a>,
 }
@@ -139,12 +143,12 @@ impl Stream {
         let (source_row, encoded_row) =
             (fits(job.from.row_bytes(job.cols))?, fits(job.to.row_bytes(job.cols))?);
         let slab_rows = (SLAB_ELEMENTS / job.cols).max(1) as u64;
-        let mut row = 0;
-        while row < job.rows {
+        let mut row = job.rows.start;
+        while row < job.rows.end {
             if progress.cancelled() {
                 return Err(ConvertError::Cancelled);
             }
-            let rows = slab_rows.min(job.rows - row) as usize;
+            let rows = slab_rows.min(job.rows.end - row) as usize;
             self.source.resize(rows * source_row, 0);
             read(row * source_row as u64, &mut self.source)?;
             let rows_in = Rows { first: row, bytes: &self.source, stride: source_row };
@@ -195,7 +199,9 @@ impl<'a> Rows<'a> {
 impl Job<'_> {
     /// Whether the bytes stay as they are, but for a check.
     fn copies(&self, allow_nan: bool) -> bool {
-        matches!(self.from, Numbers::Type(ty) if *ty == self.to && self.patch.is_none() && (ty.is_quantized() || !allow_nan))
+        self.patch.is_none()
+            && self.change.is_none()
+            && matches!(self.from, Numbers::Type(ty) if *ty == self.to && (ty.is_quantized() || !allow_nan))
     }
 
     /// An error about one of its rows.
@@ -203,8 +209,8 @@ impl Job<'_> {
         ConvertError::Invalid(format!("{}: {e}", self.name))
     }
 
-    /// The numbers of the row with the number `row`, after the patch.
-    fn numbers(&self, row: u64, bytes: &[u8], values: &mut [f32]) -> Result<()> {
+    /// The numbers of the row with the number `row`, after the patch and the change.
+    fn numbers(&self, row: u64, bytes: &[u8], values: &mut [f32], scratch: &mut Vec<f32>) -> Result<()> {
         match self.from {
             Numbers::Type(ty) => decode_row(*ty, bytes, values).map_err(|e| self.error(e))?,
             Numbers::Fp8(scales) => scales.decode_row(row, bytes, values),
@@ -212,6 +218,7 @@ impl Job<'_> {
         if let Some(patch) = self.patch {
             patch.apply(row, values);
         }
+        self.change.apply(values, scratch);
         Ok(())
     }
 }
@@ -240,10 +247,10 @@ fn recode(
 ) -> Result<()> {
     let (group, groups) = rows.groups(job.cols);
     groups.zip(encoded.par_chunks_mut(group * stride)).try_for_each_init(
-        || vec![0f32; job.cols],
-        |values, ((first, rows), encoded)| {
+        || (vec![0f32; job.cols], Vec::new()),
+        |(values, scratch), ((first, rows), encoded)| {
             for ((bytes, encoded), row) in rows.zip(encoded.chunks_exact_mut(stride)).zip(first..) {
-                job.numbers(row, bytes, values)?;
+                job.numbers(row, bytes, values, scratch)?;
                 if !all_finite(values) {
                     if !allow_nan {
                         return Err(not_finite(job.name, row, values));
@@ -288,7 +295,7 @@ fn not_finite(name: &str, row: u64, values: &[f32]) -> ConvertError {
 /// The importance of the columns that a row meets: those of its matrix.
 fn importance_of<'a>(job: &Job, row: u64, all: &'a [f32]) -> &'a [f32] {
     let matrices = (all.len() / job.cols).max(1) as u64;
-    let matrix = (row / (job.rows / matrices).max(1)).min(matrices - 1) as usize;
+    let matrix = (row / (job.rows.end / matrices).max(1)).min(matrices - 1) as usize;
     &all[matrix * job.cols..(matrix + 1) * job.cols]
 }
 

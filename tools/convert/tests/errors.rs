@@ -4,9 +4,8 @@ mod common;
 
 use common::{Copy, Log, fixture, named, run};
 use qwip_convert::{ConvertError, Options, convert, file_type, file_types};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::Dtype;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -17,19 +16,6 @@ fn expect(copy: &Copy, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "{part:?} is not in: {message}");
     }
-}
-
-/// Rewrites model.safetensors.
-fn edit_tensors(copy: &Copy, change: impl FnOnce(&mut BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>)) {
-    let bytes = fs::read(copy.path("model.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let mut all = tensors
-        .iter()
-        .map(|(name, t)| (name.to_string(), (t.dtype(), t.shape().to_vec(), t.data().to_vec())))
-        .collect();
-    change(&mut all);
-    let views = all.iter().map(|(n, (d, s, b))| (n.as_str(), TensorView::new(*d, s.clone(), b).unwrap()));
-    copy.write("model.safetensors", safetensors::serialize(views, None).unwrap());
 }
 
 #[test]
@@ -153,19 +139,19 @@ fn headers_that_lie() {
 fn tensors_that_disagree_with_the_configuration() {
     let up = "model.layers.1.mlp.up_proj.weight";
     let copy = Copy::of("qwen2-yarn");
-    edit_tensors(&copy, |t| drop(t.remove(up)));
+    copy.edit_tensors(|t| drop(t.remove(up)));
     expect(&copy, &["no tensor model.layers.1.mlp.up_proj.weight"]);
 
     let copy = Copy::of("qwen2-yarn");
-    edit_tensors(&copy, |t| t.retain(|name, _| !name.contains("_proj.bias")));
+    copy.edit_tensors(|t| t.retain(|name, _| !name.contains("_proj.bias")));
     expect(&copy, &["q_proj.bias", "(and 5 more)"]);
 
     let copy = Copy::of("qwen2-yarn");
-    edit_tensors(&copy, |t| t.get_mut(up).unwrap().1 = vec![64, 96]);
+    copy.edit_tensors(|t| t.get_mut(up).unwrap().1 = vec![64, 96]);
     expect(&copy, &[up, "[64, 96]", "[96, 64]"]);
 
     let copy = Copy::of("qwen2-yarn");
-    edit_tensors(&copy, |t| {
+    copy.edit_tensors(|t| {
         let (dtype, shape, bytes) = t.get_mut(up).unwrap();
         *dtype = Dtype::F8_E5M2;
         bytes.truncate(shape.iter().product());
@@ -173,7 +159,7 @@ fn tensors_that_disagree_with_the_configuration() {
     expect(&copy, &[up, "F8_E5M2", "known: F32, F16, BF16, F8_E4M3"]);
 
     let copy = Copy::of("qwen2-yarn");
-    edit_tensors(&copy, |t| {
+    copy.edit_tensors(|t| {
         t.insert("model.layers.0.mlp.experts.0.weight".into(), (Dtype::F32, vec![1], vec![0; 4]));
     });
     expect(&copy, &["model.layers.0.mlp.experts.0.weight", "no place in qwen2"]);
@@ -192,7 +178,7 @@ fn tensors_that_may_be_left_out() {
     let copy = Copy::of("qwen2-yarn");
     copy.convert(named("Q4_0")).unwrap();
     let without = fs::read(copy.out()).unwrap();
-    edit_tensors(&copy, |t| {
+    copy.edit_tensors(|t| {
         let embeddings = t["model.embed_tokens.weight"].clone();
         t.insert("lm_head.weight".into(), embeddings);
         t.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), (Dtype::F32, vec![8], vec![0; 32]));
@@ -242,10 +228,7 @@ fn configurations_that_cannot_be_kept() {
         (
             "architectures",
             json!(["LlamaForCausalLM"]),
-            &[
-                "\"LlamaForCausalLM\"",
-                "Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM",
-            ][..],
+            &["\"LlamaForCausalLM\"", "known: the classes of qwen2, qwen2moe, qwen2vl, qwen3"][..],
         ),
         ("architectures", json!([]), &["architectures"]),
         ("architectures", json!("Qwen2ForCausalLM"), &["architectures must be an array"]),

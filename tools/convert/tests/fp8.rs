@@ -12,6 +12,7 @@ use std::fs;
 
 const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
 const SCALES: &str = "model.layers.0.mlp.up_proj.weight_scale_inv";
+const UP: &str = "blk.0.ffn_up.weight";
 type Tensor = (Dtype, Vec<usize>, Vec<u8>);
 
 /// The number of a byte, by the definition of E4M3.
@@ -54,11 +55,11 @@ fn fp8_copy(scale_shape: impl Fn(&[usize]) -> Vec<usize>) -> (Copy, [usize; 2], 
     (copy, [shape[0], shape[1]], codes, scales)
 }
 
-fn arrived(copy: &Copy) -> Vec<f32> {
+fn arrived(copy: &Copy, name: &str) -> Vec<f32> {
     copy.convert(named("F32")).unwrap();
     let file = fs::read(copy.out()).unwrap();
     let gguf = Gguf::parse(&file).unwrap();
-    let t = gguf.tensor("blk.0.ffn_up.weight").unwrap();
+    let t = gguf.tensor(name).unwrap();
     let bytes = gguf.tensor_bytes(t, &file);
     let mut values = vec![0f32; bytes.len() / 4];
     decode_row(t.ty, bytes, &mut values).unwrap();
@@ -72,7 +73,7 @@ fn scales_for_tiles_rows_and_the_whole() {
     let across = cols.div_ceil(24);
     let scale = |i: usize| scales[i / cols / 40 * across + i % cols / 24];
     assert_eq!(
-        arrived(&copy),
+        arrived(&copy, UP),
         codes.iter().enumerate().map(|(i, c)| number(*c) * scale(i)).collect::<Vec<_>>()
     );
 
@@ -80,15 +81,43 @@ fn scales_for_tiles_rows_and_the_whole() {
         let (copy, [_, cols], codes, scales) = fp8_copy(shape);
         let rows = codes.chunks(cols).zip(&scales);
         assert_eq!(
-            arrived(&copy),
+            arrived(&copy, UP),
             rows.flat_map(|(row, s)| row.iter().map(|c| number(*c) * *s)).collect::<Vec<_>>()
         );
     }
 
     for shape in [|_: &[usize]| vec![1], |_: &[usize]| vec![]] {
         let (copy, _, codes, scales) = fp8_copy(shape);
-        assert_eq!(arrived(&copy), codes.iter().map(|c| number(*c) * scales[0]).collect::<Vec<_>>());
+        assert_eq!(arrived(&copy, UP), codes.iter().map(|c| number(*c) * scales[0]).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn scales_of_experts_in_one_tensor() {
+    const WEIGHT: &str = "model.layers.0.mlp.experts.gate_up_proj";
+    let copy = Copy::of("qwen35moe-packed");
+    // 5 experts of 32 + 32 rows: the second tile of rows begins within the second half.
+    let codes: Vec<u8> = (0..5 * 64 * 32).map(|i| (i * 37 % 127) as u8).collect();
+    let scales: Vec<f32> = (0..5 * 2 * 2).map(|i| 0.01 * (i + 1) as f32).collect();
+    let scale_bytes = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
+    copy.edit_tensors(|t| {
+        t.insert(WEIGHT.into(), (Dtype::F8_E4M3, vec![5, 64, 32], codes.clone()));
+        t.insert(format!("{WEIGHT}_scale_inv"), (Dtype::F32, vec![5, 2, 2], scale_bytes));
+    });
+    copy.edit("config.json", |c| {
+        c["quantization_config"] = json!({"quant_method": "fp8", "weight_block_size": [40, 24]});
+    });
+    for (name, half) in [("ffn_gate_exps", 0), ("ffn_up_exps", 32)] {
+        let found = arrived(&copy, &format!("blk.0.{name}.weight"));
+        for (i, value) in found.into_iter().enumerate() {
+            let (expert, row, col) = (i / 32 / 32, i / 32 % 32 + half, i % 32);
+            let scale = scales[(expert * 2 + row / 40) * 2 + col / 24];
+            assert_eq!(value, number(codes[(expert * 64 + row) * 32 + col]) * scale, "{name} {i}");
+        }
+    }
+    copy.edit_tensors(|t| drop(t.remove(&format!("{WEIGHT}_scale_inv"))));
+    fs::remove_file(copy.out()).unwrap();
+    assert!(copy.error().contains("there is no model.layers.0.mlp.experts.gate_up_proj_scale_inv"));
 }
 
 #[test]

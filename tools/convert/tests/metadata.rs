@@ -82,6 +82,7 @@ fn experts() {
 fn hyper_parameters() {
     for (name, arch) in FIXTURES {
         let c = read_json(fixture(name).join("config.json"));
+        let c = c.get("text_config").unwrap_or(&c);
         let file = Converted::from(&fixture(name));
         assert_eq!(file.str("general.architecture"), Some(arch));
         assert_eq!(file.str("general.type"), Some("model"));
@@ -167,13 +168,14 @@ fn the_vocabulary_in_all_its_forms() {
         .iter()
         .map(|m| format!("{} {}", m[0].as_str().unwrap(), m[1].as_str().unwrap()))
         .collect();
-    for (name, _) in FIXTURES {
+    for (name, arch) in FIXTURES {
         let file = Converted::from(&fixture(name));
         assert_eq!(file.strings("tokenizer.ggml.tokens"), tokens, "{name}");
         assert_eq!(file.ints("tokenizer.ggml.token_type"), types, "{name}");
         assert_eq!(file.strings("tokenizer.ggml.merges"), merges, "{name}");
         assert_eq!(file.str("tokenizer.ggml.model"), Some("gpt2"));
-        assert_eq!(file.str("tokenizer.ggml.pre"), Some("qwen2"));
+        let pre = if arch.starts_with("qwen35") { "qwen35" } else { "qwen2" };
+        assert_eq!(file.str("tokenizer.ggml.pre"), Some(pre));
         let ids = ["bos", "eos", "eot", "padding"].map(|k| file.u32(&format!("tokenizer.ggml.{k}_token_id")));
         assert_eq!(ids, [304, 306, 304, 304].map(Some));
         assert_eq!(file.gguf.bool("tokenizer.ggml.add_bos_token").unwrap(), Some(false));

@@ -14,6 +14,8 @@ pub struct Heads {
     pub kv_heads: usize,
     /// Dimension of a head, of keys and of values.
     pub d: usize,
+    /// Whether a token sees only what stands before it, and itself; otherwise it sees the rest of its run, too.
+    pub causal: bool,
 }
 
 /// Where the cache's tiles are: `(kv_head, tile)` gives the keys and the values of positions
@@ -26,7 +28,7 @@ const BLOCK: usize = 16;
 const SPLIT: usize = 8;
 
 /// Attention: token i of `q [n, heads, D]` stands at `first_position + i` and sees every position up to and
-/// including its own; `q` is multiplied by `scale` first. `out [n, heads, D]`. `parts` is a buffer that is kept
+/// including its own (all of the run if `shape` is not causal); `q` is multiplied by `scale` first. `out [n, heads, D]`. `parts` is a buffer that is kept
 /// from call to call.
 ///
 /// # Errors
@@ -42,13 +44,14 @@ pub fn attend(
     out: &mut [f32],
     cancel: Cancel,
 ) -> Result<(), Cancelled> {
-    let Heads { heads, kv_heads, d } = shape;
+    let Heads { heads, kv_heads, d, .. } = shape;
     assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads) && d > 0, "{shape:?}");
     let row = heads * d;
     let n = rows_of(q.len(), row);
     assert_eq!(out.len(), n * row, "output of {n} tokens");
-    let job = Job { cpu, q, shape, scale, first_position, tiles };
-    let last_tile = (first_position + n).div_ceil(TILE);
+    let end = first_position + n;
+    let job = Job { cpu, q, shape, scale, first_position, end, tiles };
+    let last_tile = end.div_ceil(TILE);
     if is_split(n, kv_heads, last_tile, cpu.pool.threads()) {
         return job.split(n, parts, out, cancel);
     }
@@ -59,7 +62,7 @@ pub fn attend(
         // see most, come first, so that no thread is left with a long item at the end.
         let (kv_head, block) = (item / blocks, blocks - 1 - item % blocks);
         let tokens = block * BLOCK..n.min((block + 1) * BLOCK);
-        let visible = first_position + tokens.end;
+        let visible = job.seen_by(tokens.end - 1);
         let state = job.run(&mut worker.scratch.driver, kv_head, tokens.clone(), 0..visible.div_ceil(TILE));
         crate::reference::attend::finish(state.l, state.o);
         let width = job.group() * d;
@@ -95,6 +98,8 @@ struct Job<'a, 't> {
     shape: Heads,
     scale: f32,
     first_position: usize,
+    /// The position behind the last token.
+    end: usize,
     tiles: &'a Tiles<'t>,
 }
 
@@ -124,6 +129,11 @@ impl Job<'_, '_> {
     /// Query heads of a kv head.
     fn group(&self) -> usize {
         self.shape.heads / self.shape.kv_heads
+    }
+
+    /// How many positions, from the first on, a token sees.
+    fn seen_by(&self, t: usize) -> usize {
+        if self.shape.causal { self.first_position + t + 1 } else { self.end }
     }
 
     /// The query rows of some tokens, `[tokens, group, D]`, merged with a range of tiles from empty states.
@@ -163,7 +173,7 @@ impl Job<'_, '_> {
             let values = rows.start * d..rows.end * d;
             (self.cpu.kernels.attend_tile)(&q[values.clone()], d, k, v, valid, m, l, &mut o[values]);
         };
-        let seen = |t: usize| (self.first_position + t + 1).saturating_sub(tile * TILE).min(TILE);
+        let seen = |t: usize| self.seen_by(t).saturating_sub(tile * TILE).min(TILE);
         if seen(tokens.start) == TILE {
             return attend(0, tokens.len(), TILE);
         }
@@ -184,19 +194,19 @@ impl Job<'_, '_> {
         out: &mut [f32],
         cancel: Cancel,
     ) -> Result<(), Cancelled> {
-        let Heads { heads, kv_heads, d } = self.shape;
+        let Heads { heads, kv_heads, d, .. } = self.shape;
         let group = self.group();
         let pool = &self.cpu.pool;
-        let tiles = (self.first_position + n).div_ceil(TILE);
+        let tiles = self.end.div_ceil(TILE);
         let runs = tiles.div_ceil(SPLIT);
         let part = group * (d + 2);
         parts.resize(n * kv_heads * tiles * part, 0.0);
         let shared = SharedOut::new(parts);
-        let seen_by = |t: usize| (self.first_position + t + 1).div_ceil(TILE);
+        let tiles_of = |t: usize| self.seen_by(t).div_ceil(TILE);
         pool.run(n * kv_heads * runs, cancel, &|worker, item| {
             let (pair, run) = (item / runs, item % runs);
             let (t, kv_head) = (pair / kv_heads, pair % kv_heads);
-            for tile in run * SPLIT..seen_by(t).min((run + 1) * SPLIT) {
+            for tile in run * SPLIT..tiles_of(t).min((run + 1) * SPLIT) {
                 let state = self.run(&mut worker.scratch.driver, kv_head, t..t + 1, tile..tile + 1);
                 let at = (pair * tiles + tile) * part;
                 // SAFETY: each token, kv head and tile has its own part and belongs to one item.
@@ -213,7 +223,7 @@ impl Job<'_, '_> {
             scratch.resize(part, 0.0);
             let mut state = State::over(scratch, group);
             state.clear();
-            for tile in 0..seen_by(t) {
+            for tile in 0..tiles_of(t) {
                 let at = (pair * tiles + tile) * part;
                 // SAFETY: nobody writes parts any more, and each is read by one item.
                 let State { m, l, o } = State::over(unsafe { shared.slice(at..at + part) }, group);

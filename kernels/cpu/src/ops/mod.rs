@@ -7,6 +7,7 @@
 //! Slices whose lengths do not fit the shapes are a mistake of the caller and panic.
 
 pub mod attend;
+pub mod delta;
 pub mod linear;
 pub mod moe;
 pub mod norm;
@@ -210,5 +211,15 @@ impl<'a, T> SharedOut<'a, T> {
         // SAFETY: inside the slice that this was made of, which is exclusively borrowed for 'a; the caller
         // keeps parts disjoint.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// The part `range`, to look at; panics if it is not inside.
+    ///
+    /// # Safety
+    /// While the part is in use, no overlapping part of [`slice`](SharedOut::slice) may be.
+    unsafe fn read(&self, range: Range<usize>) -> &[T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside the slice that this was made of; the caller keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
 }

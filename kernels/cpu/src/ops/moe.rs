@@ -23,27 +23,47 @@ pub struct Routing {
     pub scale: f32,
 }
 
+/// Which of the equal parts of each expert's rows is meant: the only one, or gate or up where they lie in one matrix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Its number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Part {
+    /// All rows.
+    pub const WHOLE: Part = Part { index: 0, of: 1 };
+}
+
 /// A matrix for each expert.
 #[derive(Clone, Copy, Debug)]
 pub struct Stack<'a> {
-    /// All of them, one below the other.
-    pub all: Matrix<'a>, // [experts * rows, cols]
-    /// The factor of each.
+    /// The experts' rows, one expert below the other.
+    pub all: Matrix<'a>, // [experts * parts * rows, cols]
+    /// Which of them are the matrix.
+    pub part: Part,
+    /// The factor of each expert.
     pub scales: &'a [f32], // [experts]
 }
 
 impl<'a> Stack<'a> {
     /// Rows of each.
     fn rows(&self) -> usize {
-        let (all, experts) = (self.all.rows, self.scales.len());
-        assert!(experts > 0 && all.is_multiple_of(experts), "{all} rows of {experts} experts");
-        all / experts
+        let (all, experts, parts) = (self.all.rows, self.scales.len(), self.part.of);
+        let matrices = experts * parts;
+        assert!(
+            matrices > 0 && all.is_multiple_of(matrices),
+            "{all} rows of {experts} experts in {parts} parts"
+        );
+        all / matrices
     }
 
     fn expert(&self, expert: usize) -> Matrix<'a> {
         let rows = self.rows();
-        let size = rows * self.all.row_bytes();
-        Matrix { rows, bytes: &self.all.bytes[expert * size..(expert + 1) * size], ..self.all }
+        let (size, at) = (rows * self.all.row_bytes(), expert * self.part.of + self.part.index);
+        Matrix { rows, bytes: &self.all.bytes[at * size..(at + 1) * size], ..self.all }
     }
 }
 

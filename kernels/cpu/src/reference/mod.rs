@@ -9,6 +9,7 @@
 //! [`CONTRACT_VERSION`](crate::CONTRACT_VERSION).
 
 pub mod attend;
+pub mod delta;
 pub mod linear;
 pub mod math;
 pub mod moe;

@@ -2,6 +2,7 @@
 //! (on AArch64, whose base instructions include the fused multiply-add, it does).
 
 pub mod attend;
+pub mod delta;
 pub mod linear;
 pub mod math;
 pub mod norm;

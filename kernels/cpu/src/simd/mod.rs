@@ -6,6 +6,7 @@
 
 mod attend;
 mod blocks;
+mod delta;
 pub(crate) mod linear_f;
 pub(crate) mod linear_q;
 mod math;
@@ -204,6 +205,18 @@ pub(crate) unsafe fn install<
     kernels.rope = |x, cos, sin| rope::rope::<S>(unsafe { S::new() }, x, cos, sin);
     // SAFETY: as above.
     kernels.silu_mul = |gate, up| silu::silu_mul::<S>(unsafe { S::new() }, gate, up);
+    kernels.conv_silu = |u, before, taps| {
+        // SAFETY: as above.
+        delta::conv_silu::<S>(unsafe { S::new() }, u, before, taps);
+    };
+    // SAFETY: as above.
+    kernels.sigmoid_mul = |x, gate| delta::sigmoid_mul::<S>(unsafe { S::new() }, x, gate);
+    // SAFETY: as above.
+    kernels.delta_read = |s, next, read| delta::read::<S, P>(unsafe { S::new() }, s, next, read);
+    kernels.delta_step = |s, q, k, delta, out, next| {
+        // SAFETY: as above.
+        delta::step::<S, P>(unsafe { S::new() }, s, q, k, delta, out, next);
+    };
     kernels.attend_tile = |q, d, k, v, valid, m, l, o| {
         // SAFETY: as above.
         attend::attend_tile::<S, P, K>(unsafe { S::new() }, q, d, k, v, valid, m, l, o);

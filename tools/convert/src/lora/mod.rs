@@ -10,7 +10,8 @@ mod scaling;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::error::{Result, invalid};
 use crate::json::{Object, quote};
-use crate::names::Expected;
+use crate::names::{EMBEDDING, Expected, HEAD, canonical};
+use crate::{sentencepiece, tiktoken};
 pub(crate) use patch::Patch;
 use scaling::Scaling;
 use serde_json::Value;
@@ -19,8 +20,6 @@ use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-pub(crate) const HEAD: &str = "lm_head.weight";
 /// Settings of adapters that change more than `W` by `B·A`.
 const DOES_NOT_MERGE: [&str; 10] = [
     "use_qalora",
@@ -51,6 +50,8 @@ pub(crate) struct Adapter {
 /// The names, in the adapter's file, of what changes a matrix.
 #[derive(Default)]
 struct Parts {
+    /// The module that the matrix belongs to, as the adapter calls it.
+    module: String,
     /// `[r, cols]`; of embeddings `[r, rows]`
     a: Option<String>,
     /// `[rows, r]`; of embeddings `[cols, r]`
@@ -157,7 +158,7 @@ impl Adapter {
         const WRAPPERS: [&str; 4] = ["default", "base_layer", "modules_to_save", "token_adapter"];
         let bare = name.strip_prefix("base_model.model.").unwrap_or(&name);
         let parts: Vec<&str> = bare.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
-        let bare = parts.join(".");
+        let bare = canonical(&parts.join("."));
         let found = KINDS.iter().find_map(|(end, kind)| Some((bare.strip_suffix(end)?, *kind)));
         let Some((module, kind)) = found else {
             if bare.contains("lora_") {
@@ -174,6 +175,7 @@ impl Adapter {
             _ => None,
         };
         let all = self.changes.entry(format!("{module}.weight")).or_default();
+        all.module = module.to_string();
         let slot = match kind {
             Kind::A | Kind::EmbeddingA => &mut all.a,
             Kind::B | Kind::EmbeddingB => &mut all.b,
@@ -227,7 +229,8 @@ impl Adapter {
 
     /// The folder with the tokenizer: the adapter's, if it has one, else the checkpoint's.
     pub(crate) fn tokenizer_dir<'a>(&'a self, checkpoint: &'a Path) -> &'a Path {
-        let here = ["tokenizer.json", "vocab.json"].iter().any(|file| self.dir.join(file).is_file());
+        let files = ["tokenizer.json", "vocab.json", tiktoken::FILE, sentencepiece::FILE];
+        let here = files.iter().any(|file| self.dir.join(file).is_file());
         if here { &self.dir } else { checkpoint }
     }
 
@@ -278,7 +281,7 @@ impl Adapter {
             invalid(format!("the adapter's {what} of {name} {found}, and should have {wanted:?}"))
         };
         if parts.a.is_some() || parts.b.is_some() {
-            let rank = self.scaling.rank(module_of(name));
+            let rank = self.scaling.rank(&parts.module);
             let (a, b) = match parts.of_embedding {
                 true => ([rank, rows], [cols, rank]),
                 false => ([rank, cols], [rows, rank]),
@@ -319,10 +322,12 @@ impl Adapter {
         let mut patch = Patch::default();
         if let Some(module) = source.strip_suffix(".bias") {
             let parts = self.changes.get(&format!("{module}.weight"));
-            let Some(bias) = parts.and_then(|parts| parts.bias.as_ref()) else { return Ok(None) };
+            let Some((bias, parts)) = parts.and_then(|parts| Some((parts.bias.as_ref()?, parts))) else {
+                return Ok(None);
+            };
             patch.rank = 1;
             patch.a = self.numbers(bias)?;
-            patch.b = vec![self.scaling.of(module)];
+            patch.b = vec![self.scaling.of(&parts.module)];
             return Ok(Some(patch));
         }
         let Some(parts) = self.changes.get(source) else { return Ok(None) };
@@ -335,7 +340,7 @@ impl Adapter {
                 true => (transposed(&b, rank), transposed(&a, shape[1] as usize)),
                 false => (a, b),
             };
-            let scale = self.scaling.of(module_of(source));
+            let scale = self.scaling.of(&parts.module);
             patch.b.iter_mut().for_each(|b| *b *= scale);
             patch.rank = rank;
         }

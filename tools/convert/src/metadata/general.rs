@@ -116,7 +116,7 @@ fn counted_size(c: &Config, parameters: u64) -> String {
 
 /// The name of the checkpoint as its place tells it. Folders are called as the model is; in a Hugging Face cache the
 /// folder is a commit, which gguf-py takes for a name, and `OWNER/NAME` stands two levels up in `models--OWNER--NAME`.
-fn repository(dir: &Path) -> Option<String> {
+pub(crate) fn repository(dir: &Path) -> Option<String> {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     let folder = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_string);
     let cached = dir.ancestors().nth(2).and_then(folder);

@@ -1,10 +1,12 @@
 //! `tokenizer.*`: the vocabulary, its special tokens, and how to talk to the model.
 
-use crate::config::{Config, token_ids};
+use crate::config::{Arch, Config, token_ids};
 use crate::error::{ConvertError, Result, invalid};
 use crate::json::{Object, kind, quote, read_text};
-use crate::vocab::Vocab;
+use crate::qwen;
+use crate::vocab::{Pieces, Vocab};
 use qwip_quant::gguf::Writer;
+use qwip_quant::pooling::{Pooling, RERANK_TEMPLATE};
 use serde_json::Value;
 use std::path::Path;
 
@@ -18,16 +20,32 @@ pub(crate) fn tokenizer(
 ) -> Result<()> {
     let config = first_with(dirs, "tokenizer_config.json")?;
     let generation = first_with(dirs, "generation_config.json")?;
+    let chat_format = generation.as_ref().map_or(Ok(None), |g| g.str("chat_format"))?;
     let special = SpecialIds::find(c, config.as_ref(), generation.as_ref(), &vocab)?;
     let mut template = templates(dirs[0], config.as_ref())?;
     if template.is_empty() && dirs[0] != dirs[1] {
         template = templates(dirs[1], Object::read(dirs[1], "tokenizer_config.json")?.as_ref())?;
     }
-    w.set("tokenizer.ggml.model", "gpt2");
-    w.set("tokenizer.ggml.pre", vocab.pre);
+    if template.is_empty() && c.arch == Arch::Qwen && chat_format == Some("chatml") {
+        template = vec![("default".into(), qwen::CHATML.into())];
+    }
+    if c.pooling == Some(Pooling::Rank) {
+        template.retain(|(name, _)| name != "rerank");
+        template.push(("rerank".into(), RERANK_TEMPLATE.into()));
+    }
+    w.set("tokenizer.ggml.model", if vocab.pieces.is_some() { "llama" } else { "gpt2" });
+    w.set("tokenizer.ggml.pre", if vocab.pieces.is_some() { "default" } else { vocab.pre });
     w.set("tokenizer.ggml.tokens", vocab.tokens);
     w.set("tokenizer.ggml.token_type", vocab.types.iter().map(|&t| t as i32).collect::<Vec<_>>());
-    w.set("tokenizer.ggml.merges", vocab.merges);
+    match vocab.pieces {
+        Some(Pieces { scores, space_prefix }) => {
+            w.set("tokenizer.ggml.scores", scores);
+            w.set("tokenizer.ggml.add_space_prefix", space_prefix);
+        }
+        None => {
+            w.set("tokenizer.ggml.merges", vocab.merges);
+        }
+    }
     for (key, id) in
         [("bos", special.bos), ("eos", special.eos), ("eot", special.eot), ("padding", special.padding)]
     {
@@ -36,6 +54,9 @@ pub(crate) fn tokenizer(
         }
     }
     w.set("tokenizer.ggml.add_bos_token", special.add_bos);
+    if special.add_eos {
+        w.set("tokenizer.ggml.add_eos_token", true);
+    }
 
     let mut names = Vec::new();
     for (name, text) in template {
@@ -71,6 +92,8 @@ struct SpecialIds {
     eot: Option<u32>,
     padding: Option<u32>,
     add_bos: bool,
+    /// Whether every text ends with `eos`: embedding models were trained so.
+    add_eos: bool,
 }
 
 impl SpecialIds {
@@ -85,17 +108,21 @@ impl SpecialIds {
         let named = |key: &str| config.map_or(Ok(None), |config| token_by_text(config, key, vocab));
         let listed = |key: &str| generation.map_or(Ok(Vec::new()), |g| token_ids(g, key));
         let first = |list: Vec<u32>| list.first().copied();
-        let mut ends: Vec<u32> = named("eos_token")?.into_iter().collect();
+        // The token that the tokenizer puts behind every text wins, as in gguf-py: Qwen3-Embedding's is not its eos.
+        let mut ends: Vec<u32> = vocab.appended.into_iter().chain(named("eos_token")?).collect();
         ends.extend(listed("eos_token_id")?);
         ends.extend(&c.eos);
+        let usual = vocab.end.and_then(|text| vocab.id(text));
+        ends.extend(usual.filter(|_| ends.is_empty()));
         let eos = ends.first().copied();
         let turn_end = vocab.id("<|im_end|>").into_iter().chain(ends).find(|&id| Some(id) != eos);
         let mut found = SpecialIds {
-            bos: named("bos_token")?.or(first(listed("bos_token_id")?)).or(c.bos),
+            bos: named("bos_token")?.or(first(listed("bos_token_id")?)).or(c.bos).or(usual),
             eos,
             eot: turn_end.filter(|_| eos.is_some()),
             padding: named("pad_token")?.or(first(listed("pad_token_id")?)).or(c.pad),
             add_bos: false,
+            add_eos: false,
         };
         for (key, id) in
             [("bos", found.bos), ("eos", found.eos), ("eot", found.eot), ("padding", found.padding)]
@@ -112,6 +139,8 @@ impl SpecialIds {
         // Qwen never begins with one; distillations of other models into Qwen's shape do.
         let wanted = config.map_or(Ok(None), |config| config.bool("add_bos_token"))?;
         found.add_bos = wanted == Some(true) && found.bos.is_some();
+        let wanted = config.map_or(Ok(None), |config| config.bool("add_eos_token"))?;
+        found.add_eos = wanted.unwrap_or(vocab.appended.is_some()) && found.eos.is_some();
         Ok(found)
     }
 }

@@ -2,12 +2,14 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use qwip_convert::{ConvertError, FileType, Options, Progress, Summary, convert};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name and architecture of every fixture.
-pub(crate) const FIXTURES: [(&str, &str); 9] = [
+/// Name and architecture of every fixture that transformers has made, but for those that embed or judge.
+pub(crate) const FIXTURES: [(&str, &str); 16] = [
     ("qwen2-gqa", "qwen2"),
     ("qwen2-outliers", "qwen2"),
     ("qwen3-wide-heads", "qwen3"),
@@ -17,11 +19,49 @@ pub(crate) const FIXTURES: [(&str, &str); 9] = [
     ("qwen2moe-shared", "qwen2moe"),
     ("qwen3moe-norm", "qwen3moe"),
     ("qwen3moe-plain", "qwen3moe"),
+    ("qwen35-tiled", "qwen35"),
+    ("qwen35-untiled", "qwen35"),
+    ("qwen35moe-packed", "qwen35moe"),
+    ("qwen3next-grouped", "qwen3next"),
+    ("qwen2vl-text", "qwen2vl"),
+    ("qwen3vl-text", "qwen3vl"),
+    ("qwen3vlmoe-transposed", "qwen3vlmoe"),
 ];
+
+/// Whether most layers of an architecture are delta nets.
+pub(crate) fn is_hybrid(arch: &str) -> bool {
+    ["qwen35", "qwen35moe", "qwen3next"].contains(&arch)
+}
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
 }
+
+/// Tensors of a checkpoint as f32, with their shapes, read by the safetensors library.
+pub(crate) fn source_tensors(dir: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let bytes = fs::read(&path).unwrap();
+            for (name, t) in SafeTensors::deserialize(&bytes).unwrap().iter() {
+                let halves = |f: fn([u8; 2]) -> f32| t.data().chunks(2).map(|b| f([b[0], b[1]])).collect();
+                let values = match t.dtype() {
+                    Dtype::F32 => {
+                        t.data().chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+                    }
+                    Dtype::F16 => halves(|b| half::f16::from_le_bytes(b).to_f32()),
+                    Dtype::BF16 => halves(|b| half::bf16::from_le_bytes(b).to_f32()),
+                    other => panic!("{other:?}"),
+                };
+                assert!(all.insert(name.to_string(), (t.shape().to_vec(), values)).is_none());
+            }
+        }
+    }
+    all
+}
+
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 /// A mix by its name.
 pub(crate) fn named(name: &str) -> FileType {
@@ -66,6 +106,18 @@ pub(crate) fn run(dir: &Path, out: &Path, ty: FileType) -> Result<(Summary, Log)
     Ok((summary, log))
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// A copy of a fixture that a test may damage.
 pub(crate) struct Copy {
     root: tempfile::TempDir,
@@ -74,11 +126,7 @@ pub(crate) struct Copy {
 impl Copy {
     pub(crate) fn of(name: &str) -> Copy {
         let copy = Copy { root: tempfile::tempdir().unwrap() };
-        fs::create_dir(copy.dir()).unwrap();
-        for entry in fs::read_dir(fixture(name)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.dir().join(entry.file_name())).unwrap();
-        }
+        copy_folder(&fixture(name), &copy.dir());
         copy
     }
 
@@ -111,6 +159,17 @@ impl Copy {
         let mut value = serde_json::from_str(&self.read(file)).unwrap();
         change(&mut value);
         self.write(file, value.to_string());
+    }
+
+    /// Changes the tensors of model.safetensors.
+    pub(crate) fn edit_tensors(&self, change: impl FnOnce(&mut Tensors)) {
+        let bytes = fs::read(self.path("model.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let own = |t: TensorView| (t.dtype(), t.shape().to_vec(), t.data().to_vec());
+        let mut all = tensors.iter().map(|(name, t)| (name.to_string(), own(t))).collect();
+        change(&mut all);
+        let views = all.iter().map(|(n, (d, s, b))| (n.as_str(), TensorView::new(*d, s.clone(), b).unwrap()));
+        self.write("model.safetensors", safetensors::serialize(views, None).unwrap());
     }
 
     pub(crate) fn convert(&self, ty: FileType) -> Result<(Summary, Log), ConvertError> {

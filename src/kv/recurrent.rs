@@ -1,0 +1,159 @@
+//! What the delta nets of a hybrid remember of a sequence. It cannot be rewound, so copies of earlier states are kept:
+//! to go back to a position, the latest copy before it is taken and the tokens in between are evaluated again.
+
+use qwip_cpu::ops::delta::{DeltaHeads, Memory};
+use qwip_cpu::table::DELTA_COLUMNS;
+
+use super::zeros;
+use crate::error::Result;
+use crate::model::Config;
+
+/// The memories of all layers after some tokens.
+#[derive(Clone, Debug)]
+pub struct Recurrent {
+    heads: DeltaHeads,
+    rows: Vec<f32>,                      // [layers, taps - 1, channels]
+    matrices: Vec<[f32; DELTA_COLUMNS]>, // [layers, values, value_dim / 32, key_dim] of 32 columns
+}
+
+impl Recurrent {
+    /// The state before the first token; `None` if the model has no delta nets.
+    pub fn new(config: &Config) -> Result<Option<Recurrent>> {
+        let Some(hybrid) = &config.hybrid else { return Ok(None) };
+        let (heads, layers) = (hybrid.heads, hybrid.attends.iter().filter(|attends| !**attends).count());
+        let what = "the memory of the delta nets";
+        Ok(Some(Recurrent {
+            heads,
+            rows: zeros(layers * heads.kept(), what)?,
+            matrices: zeros(layers * heads.memory_rows(), what)?,
+        }))
+    }
+
+    /// Bytes that the state of a model of these sizes takes, however long the sequence is.
+    pub fn bytes(config: &Config) -> u64 {
+        config.hybrid.as_ref().map_or(0, |hybrid| {
+            let layers = hybrid.attends.iter().filter(|attends| !**attends).count();
+            let floats = hybrid.heads.kept() + hybrid.heads.memory_rows() * DELTA_COLUMNS;
+            (layers * floats * size_of::<f32>()) as u64
+        })
+    }
+
+    /// The heads of every layer.
+    pub fn heads(&self) -> &DeltaHeads {
+        &self.heads
+    }
+
+    /// What the delta net number `index` remembers.
+    pub fn layer(&mut self, index: usize) -> Memory<'_> {
+        let (kept, rows) = (self.heads.kept(), self.heads.memory_rows());
+        Memory {
+            rows: &mut self.rows[index * kept..(index + 1) * kept],
+            matrices: &mut self.matrices[index * rows..(index + 1) * rows],
+        }
+    }
+
+    /// Becomes what `other`, a state of the same model, is.
+    fn copy_from(&mut self, other: &Recurrent) {
+        self.rows.copy_from_slice(&other.rows);
+        self.matrices.copy_from_slice(&other.matrices);
+    }
+
+    /// Becomes the state before the first token.
+    fn clear(&mut self) {
+        self.rows.fill(0.0);
+        self.matrices.fill([0.0; DELTA_COLUMNS]);
+    }
+}
+
+/// Copies of the state at some positions of one sequence, in ascending order.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    most: usize,
+    kept: Vec<(usize, Recurrent)>,
+}
+
+/// Evaluating so few tokens again costs less than a copy.
+const NEAR: usize = 8;
+
+impl Snapshots {
+    /// Keeps at most so many.
+    pub fn new(most: usize) -> Snapshots {
+        Snapshots { most, kept: Vec::new() }
+    }
+
+    /// The positions.
+    pub fn positions(&self) -> impl Iterator<Item = usize> {
+        self.kept.iter().map(|(position, _)| *position)
+    }
+
+    /// True if a copy at `position` would help: none is at most a few tokens before it.
+    pub fn want(&self, position: usize) -> bool {
+        self.most > 0 && position > NEAR && !self.positions().any(|p| p <= position && position - p < NEAR)
+    }
+
+    /// Room for a copy of `state`: of a copy that is given up, or new. What it holds means nothing.
+    pub fn room(&mut self, state: &Recurrent, end: usize) -> Result<Recurrent> {
+        if self.kept.len() < self.most {
+            let what = "a copy of the memory of the delta nets";
+            let (rows, matrices) = (zeros(state.rows.len(), what)?, zeros(state.matrices.len(), what)?);
+            return Ok(Recurrent { heads: state.heads, rows, matrices });
+        }
+        Ok(self.kept.remove(self.least(end)).1)
+    }
+
+    /// The one that is missed least: few tokens would have to be evaluated again, or it is far from the end, where
+    /// sequences are seldom changed.
+    fn least(&self, end: usize) -> usize {
+        let before = std::iter::once(0).chain(self.positions());
+        let worth = self.positions().zip(before).map(|(p, before)| {
+            let distance = end.saturating_sub(p) as u64 + NEAR as u64;
+            ((p - before) as u64 * 1024) / distance
+        });
+        worth.enumerate().min_by_key(|(_, worth)| *worth).map_or(0, |(i, _)| i)
+    }
+
+    /// Keeps `copy`, the state after `position` tokens.
+    pub fn keep(&mut self, position: usize, copy: Recurrent) {
+        let at = self.kept.partition_point(|(p, _)| *p < position);
+        self.kept.insert(at, (position, copy));
+    }
+
+    /// Keeps the state as it is after `position` tokens, if that helps.
+    pub fn copy(&mut self, position: usize, state: &Recurrent) -> Result<()> {
+        if self.want(position) {
+            let mut copy = self.room(state, position)?;
+            copy.copy_from(state);
+            self.keep(position, copy);
+        }
+        Ok(())
+    }
+
+    /// Takes the copies behind `position` away.
+    pub fn take_behind(&mut self, position: usize) -> Vec<(usize, Recurrent)> {
+        let at = self.kept.partition_point(|(p, _)| *p <= position);
+        self.kept.split_off(at)
+    }
+
+    /// Puts copies back that were taken away, in the place of those that came after.
+    pub fn put_back(&mut self, position: usize, taken: Vec<(usize, Recurrent)>) {
+        self.take_behind(position);
+        self.kept.extend(taken);
+        while self.kept.len() > self.most {
+            self.kept.remove(0);
+        }
+    }
+
+    /// Brings `state` to the last position at or before `position` and tells which that is.
+    pub fn restore(&self, position: usize, state: &mut Recurrent) -> usize {
+        match self.kept.iter().rfind(|(p, _)| *p <= position) {
+            Some((p, copy)) => {
+                state.copy_from(copy);
+                *p
+            }
+            None => {
+                state.clear();
+                0
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `qwen35moe` and `qwen3next`: hybrids with layers of experts. As `qwen35`; each token uses a few experts, with weights
+//! that add up to 1, and one that all tokens share. The two differ in which key head a value head belongs to and in how
+//! the projections to its rates are stored, which is the business of [`Mixer`].
+
+use super::config::Config;
+use super::delta::Mixer;
+use super::experts::Experts;
+use super::weights::{Linear, Loader, Weight};
+use crate::backend::{Backend, Batch, HeadNorms};
+use crate::error::Result;
+
+#[derive(Debug)]
+pub(super) struct Qwen35Moe {
+    token_embd: Weight, // [vocab, embedding]
+    layers: Vec<Layer>,
+    output_norm: Vec<f32>,     // [embedding]
+    pub(super) output: Linear, // [vocab, embedding]; the embedding itself where the file ties them
+}
+
+#[derive(Debug)]
+struct Layer {
+    attn_norm: Vec<f32>, // [embedding]
+    mixer: Mixer,
+    ffn_norm: Vec<f32>, // [embedding]; `post_attention_norm` in the file
+    experts: Experts,   // each [ffn, embedding] twice, [embedding, ffn]
+}
+
+impl Qwen35Moe {
+    pub(super) fn load(file: &Loader<'_>, arch: &str, c: &Config) -> Result<Qwen35Moe> {
+        let token_embd = file.matrix("token_embd.weight", c.vocab, c.embedding)?;
+        let layers = (0..c.layers)
+            .map(|i| {
+                let p = format!("blk.{i}");
+                Ok(Layer {
+                    attn_norm: file.vector(&format!("{p}.attn_norm.weight"), c.embedding)?,
+                    mixer: Mixer::load(file, arch, c, i)?,
+                    ffn_norm: file.vector(&format!("{p}.post_attention_norm.weight"), c.embedding)?,
+                    experts: Experts::load(file, arch, c, i)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let output_norm = file.vector("output_norm.weight", c.embedding)?;
+        let output = file.output(&token_embd)?;
+        Ok(Qwen35Moe { token_embd, layers, output_norm, output })
+    }
+
+    /// The key projection of each layer that has one.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().filter_map(|layer| layer.mixer.key())
+    }
+}
+
+pub(super) fn forward<B: Backend>(w: &Qwen35Moe, c: &Config, b: &mut B, batch: &Batch<'_>) -> Result<()> {
+    b.embed(&w.token_embd, batch)?;
+    for layer in &w.layers {
+        match &layer.mixer {
+            Mixer::Attention(a) => {
+                b.norm_project_gated(&layer.attn_norm, c.eps, &a.qkv)?;
+                b.rope_store(a.index, Some(HeadNorms { q: &a.q_norm, k: &a.k_norm }), c.eps)?;
+                b.attend(a.index)?;
+                b.project_add_gated(&a.output)?;
+            }
+            Mixer::Delta { index, net } => b.delta_net(*index, &layer.attn_norm, c.eps, net)?,
+        }
+        b.moe(&layer.ffn_norm, c.eps, &layer.experts)?;
+    }
+    b.logits(&w.output_norm, c.eps, &w.output, batch)
+}
