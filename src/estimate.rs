@@ -68,7 +68,9 @@ impl Estimate {
             weights = weights.saturating_add(*len);
             // Of a tensor with a matrix for each expert, a token uses those of its experts.
             used = used.saturating_add(match (&dims[..], config.experts) {
-                (&[_, _, count], Some(experts)) => len / count.max(1) * experts.routing.used as u64,
+                (&[_, _, count], Some(experts)) => {
+                    (len / count.max(1) * experts.routing.used as u64).min(*len)
+                }
                 _ => *len,
             });
             // Decoded, too, are the taps of convolutions.
@@ -88,7 +90,7 @@ impl Estimate {
             context,
             weights,
             looked_up,
-            weights_per_token: used - looked_up,
+            weights_per_token: used.saturating_sub(looked_up),
             vectors,
             cache_per_token,
             cache: cache_per_token.saturating_mul(positions),
@@ -151,10 +153,10 @@ mod tests {
             tensor("blk.0.attn_norm.weight", &[64]),
         ];
         let options = SessionOptions { context: 100, batch: 16, ..SessionOptions::default() };
-        let of = |tensors: &[TensorInfo], options: &SessionOptions| {
-            Estimate::new(&config, tensors, &types, options, 2).unwrap()
+        let of = |tensors: &[TensorInfo], options: SessionOptions| {
+            Estimate::new(&config, tensors, &types, &options, 2).unwrap()
         };
-        let tied = of(&tensors, &options);
+        let tied = of(&tensors, options);
         let (embedding, experts, norm) = (25600, 65536, 256);
         assert_eq!((tied.weights, tied.looked_up), (embedding + experts + norm, 0));
         assert_eq!(tied.weights_per_token, embedding + experts / 4 + norm);
@@ -164,12 +166,12 @@ mod tests {
         assert_eq!(tied.dirty(), tied.vectors + tied.cache + tied.buffers);
         assert_eq!(tied.total(), tied.weights + tied.dirty());
         tensors.push(tensor("output.weight", &[64, 100]));
-        let untied = of(&tensors, &options);
+        let untied = of(&tensors, options);
         assert_eq!((untied.looked_up, untied.weights_per_token), (embedding, tied.weights_per_token));
         // Without a limit the trained length counts, and a slice is no longer than the context.
-        let whole = of(&tensors, &SessionOptions { context: 0, ..options });
+        let whole = of(&tensors, SessionOptions { context: 0, ..options });
         assert_eq!((whole.context, whole.cache), (1000, 1024 * 640));
-        let short = of(&tensors, &SessionOptions { context: 8, batch: 512, ..options });
+        let short = of(&tensors, SessionOptions { context: 8, batch: 512, ..options });
         assert!(short.buffers < untied.buffers, "{} {}", short.buffers, untied.buffers);
         let wrong = SessionOptions { batch: 4097, ..options };
         assert!(Estimate::new(&config, &tensors, &types, &wrong, 2).is_err());
