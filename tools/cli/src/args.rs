@@ -6,13 +6,12 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use qwip::model::{RopeOptions, ScalingType};
-use qwip::quant::limits;
 use qwip::{KvType, Session};
 
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
 use crate::rerank::RerankArgs;
+use crate::rope::RopeArgs;
 use crate::split::SplitArgs;
 
 const AFTER_HELP: &str = "\
@@ -114,45 +113,6 @@ pub(crate) struct ComputeArgs {
     pub(crate) n_gpu_layers: Option<i64>,
     #[command(flatten)]
     pub(crate) rope: RopeArgs,
-}
-
-/// How contexts longer than the trained one are reached; fixed for all of a session.
-#[derive(Args, Debug, Clone, Default)]
-#[command(next_help_heading = "Long contexts (defaults: the model's own)")]
-pub(crate) struct RopeArgs {
-    /// How positions beyond the trained length are squeezed in: Qwen's makers publish yarn
-    #[arg(long, env = "QWIP_ROPE_SCALING", value_enum, value_name = "TYPE")]
-    pub(crate) rope_scaling: Option<RopeScaling>,
-    /// The factor by which the context grows [default: what -c needs]; alone it means linear scaling
-    #[arg(long, env = "QWIP_ROPE_SCALE", value_name = "X", allow_negative_numbers = true, value_parser = parse_rope_scale)]
-    pub(crate) rope_scale: Option<f32>,
-    /// Base of the rotary frequencies
-    #[arg(long, env = "QWIP_ROPE_FREQ_BASE", value_name = "X", allow_negative_numbers = true,
-          value_parser = parse_rope_base)]
-    pub(crate) rope_freq_base: Option<f32>,
-    /// The trained context that yarn starts from, 0: the model's (Qwen3 of 40960 tokens: 32768)
-    #[arg(long, env = "QWIP_YARN_ORIG_CTX", value_name = "N", value_parser = parse_tokens)]
-    pub(crate) yarn_orig_ctx: Option<usize>,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RopeScaling {
-    None,
-    Linear,
-    Yarn,
-}
-
-impl RopeArgs {
-    /// As settings of a session.
-    pub(crate) fn options(&self) -> RopeOptions {
-        let scaling = self.rope_scaling.map(|scaling| match scaling {
-            RopeScaling::None => ScalingType::None,
-            RopeScaling::Linear => ScalingType::Linear,
-            RopeScaling::Yarn => ScalingType::Yarn,
-        });
-        let original = self.yarn_orig_ctx.filter(|&n| n > 0);
-        RopeOptions { scaling, factor: self.rope_scale, theta: self.rope_freq_base, original }
-    }
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -526,20 +486,12 @@ fn parse_scale(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|scale: &f32| scale.is_finite()).ok_or_else(|| "expected a number".to_string())
 }
 
-fn within(text: &str, range: RangeInclusive<f32>) -> Result<f32, String> {
+pub(crate) fn within(text: &str, range: RangeInclusive<f32>) -> Result<f32, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.ok_or_else(|| format!("expected a number from {} to {}", range.start(), range.end()))
 }
 
-fn parse_rope_scale(text: &str) -> Result<f32, String> {
-    within(text, limits::ROPE_FACTOR)
-}
-
-fn parse_rope_base(text: &str) -> Result<f32, String> {
-    within(text, limits::ROPE_BASE)
-}
-
-fn parse_tokens(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_tokens(text: &str) -> Result<usize, String> {
     bounded(text, 0, Session::MAX_CONTEXT)
 }
 

@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod quantize;
 mod rerank;
+mod rope;
 mod run;
 mod show;
 mod split;

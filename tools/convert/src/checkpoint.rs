@@ -146,7 +146,7 @@ impl Checkpoint {
         for (name, t) in std::mem::take(&mut self.tensors) {
             let new = canonical(&name);
             if renamed.insert(new.clone(), t).is_some() {
-                return invalid(format!("{} is {} under another name", quote(&name), quote(&new)));
+                return invalid(format!("{} is there twice, with and without a prefix", quote(&new)));
             }
         }
         self.tensors = renamed;

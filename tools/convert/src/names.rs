@@ -187,13 +187,14 @@ pub(crate) fn packing(checkpoint: &Checkpoint, c: &Config) -> Result<Packing> {
         let Some(Stored { shape, .. }) = checkpoint.tensors.get(&name) else { continue };
         let straight = shape.ends_with(&[outputs, inputs]);
         let packing = match (straight, shape.ends_with(&[inputs, outputs])) {
-            (true, true) => {
+            // Only these were ever transposed.
+            (true, true) if c.arch == Arch::Qwen3VlMoe => {
                 return invalid(format!(
                     "{name} has shape {shape:?}: whether inputs or outputs come first cannot be told, as both are \
                      {inputs}"
                 ));
             }
-            (true, false) => Packing::Packed,
+            (true, _) => Packing::Packed,
             (false, true) => Packing::Transposed,
             (false, false) => {
                 return invalid(format!(

@@ -228,7 +228,7 @@ fn configurations_that_cannot_be_kept() {
         (
             "architectures",
             json!(["LlamaForCausalLM"]),
-            &["\"LlamaForCausalLM\"", "known: the classes of qwen2, qwen2moe, qwen2vl, qwen3"][..],
+            &["\"LlamaForCausalLM\"", "known: the classes of qwen, qwen2, qwen2moe, qwen2vl, qwen3"][..],
         ),
         ("architectures", json!([]), &["architectures"]),
         ("architectures", json!("Qwen2ForCausalLM"), &["architectures must be an array"]),

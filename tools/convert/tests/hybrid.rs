@@ -275,7 +275,8 @@ fn configurations_that_cannot_be_kept() {
         refused(name, |c| c["norm_topk_prob"] = json!(false), &["norm_topk_prob is false", "add up to 1"]);
         refused(name, |c| c["shared_expert_intermediate_size"] = Value::Null, &["is missing"]);
     }
-    let experts = ["experts.gate_up_proj has shape [5, 64, 32], but config.json gives [5, 32, 32]"];
+    let experts =
+        ["experts.gate_up_proj has shape [5, 64, 32], but config.json gives 32 outputs and 32 inputs"];
     refused("qwen35moe-packed", |c| c["moe_intermediate_size"] = json!(16), &experts);
 }
 
