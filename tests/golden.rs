@@ -28,11 +28,10 @@ fn logits_have_the_pinned_bits() {
         ("qwen2moe-shared", "q8_0", KvType::F16, 0x12c1_e0dd_a14c_6c99),
         ("qwen3moe-norm", "f32", KvType::F32, 0xe0ce_d2c7_8d62_a5de),
         ("qwen3moe-plain", "q4_0", KvType::F16, 0x672f_d23f_05fc_813c),
-        ("qwen1-fused", "q8_0", KvType::F16, 0),
-        ("qwen35-tiled", "q8_0", KvType::F16, 0),
-        ("qwen35-untiled", "f32", KvType::F32, 0),
-        ("qwen35moe-packed", "q4_0", KvType::F16, 0),
-        ("qwen3next-grouped", "q8_0", KvType::F16, 0),
+        ("qwen35-tiled", "q8_0", KvType::F16, 0x4aed_0c9d_9958_444a),
+        ("qwen35-untiled", "f32", KvType::F32, 0xc508_9772_157f_f134),
+        ("qwen35moe-packed", "q4_0", KvType::F16, 0x5bb1_9313_b7d1_27f8),
+        ("qwen3next-grouped", "q8_0", KvType::F16, 0x38a4_b50d_c7d7_4207),
     ] {
         let model = load(dir.path(), name, ty);
         for kernels in Kernels::available() {
