@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """qwip and llama.cpp on the same files, alternating in one run; appends lines to a CSV record.
 
-    benches/compare.py QWIP PEER MODEL... [-t 2] [-r 3] [-p 512] [-n 64] [--depth 0 4096] [-o FILE.csv]
+    benches/compare.py QWIP PEER MODEL... [-t 2] [-r 3] [-p 512] [-n 64] [--depth 0 4096] [--no-text] [-o FILE.csv]
 
 QWIP is the release binary, PEER a script like llama_bench.py, which takes MODEL -p -n -d -t -r and prints one JSON line
 with pp and tg (tokens/s), engine and features. Every figure is the median over the rounds. First token: the whole process of `run --raw -p Hello -n 1`, seconds; cold: after the file was dropped from the page cache.
+With --no-text both stay empty: files of `qwip bench --synthetic --save` have no tokenizer.
 """
 import argparse
 import csv
@@ -54,8 +55,10 @@ def measure(options, model, depth):
         theirs.append(json.loads(text.splitlines()[-1]))
         their_rss.append(rss)
     median = lambda rows, key: statistics.median(row[key] for row in rows)
-    cold = first_token(options.qwip, model, options.threads, True)
-    warm = statistics.median(first_token(options.qwip, model, options.threads, False) for _ in range(3))
+    cold, warm = "", ""
+    if not options.no_text:
+        cold = first_token(options.qwip, model, options.threads, True)
+        warm = statistics.median(first_token(options.qwip, model, options.threads, False) for _ in range(3))
     peer = " ".join([theirs[0]["engine"], *sorted(set(theirs[0]["features"]) & NOTEWORTHY)])
     row = dict(isa=ours[0]["isa"], cpu=ours[0]["processor"], peer=peer, qwip_pp=median(ours, "pp"), peer_pp=median(theirs, "pp"),
                qwip_tg=median(ours, "tg"), peer_tg=median(theirs, "tg"))
@@ -75,6 +78,7 @@ def main():
     parser.add_argument("-p", "--prompt", type=int, default=512)
     parser.add_argument("-n", "--gen", type=int, default=64)
     parser.add_argument("--depth", type=int, nargs="+", default=[0])
+    parser.add_argument("--no-text", action="store_true")
     parser.add_argument("-o", "--output")
     options = parser.parse_args()
     commit = subprocess.run(["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty"], capture_output=True,
