@@ -3,6 +3,7 @@
 //! Sums run in f64 over ascending positions, then over ascending elements, on one thread, and each state is the same however
 //! a text is cut into slices: so are the vectors, to the last bit.
 
+use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_quant::pooling::Pooling;
 
 use crate::backend::LogitRows;
@@ -73,6 +74,7 @@ impl Embedder {
     /// # Errors
     /// As [`Session::extend`].
     pub fn embed(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>> {
+        let _ieee = IeeeDefaults::enter();
         let width = self.session.model().config().embedding;
         let rows = if self.pooling == Pooling::Last { LogitRows::Last } else { LogitRows::All };
         let (pooling, dimensions) = (self.pooling, self.dimensions);

@@ -9,8 +9,8 @@ use qwip_quant::gguf::TensorInfo;
 use crate::backend::Buffers;
 use crate::error::Result;
 use crate::kv::{CacheTypes, Recurrent};
-use crate::model::{Config, Model};
-use crate::session::{SessionOptions, batch_of, context_of};
+use crate::model::{Config, Model, is_of_text_model};
+use crate::session::{Session, SessionOptions, batch_of, context_of};
 
 /// Bytes that a model and a session on it take; computed from sizes, nothing is loaded.
 ///
@@ -32,7 +32,8 @@ pub struct Estimate {
     pub cache_per_token: u64,
     /// Keys and values of all positions, in whole pages.
     pub cache: u64,
-    /// What the delta nets of a hybrid remember, with the copies that are kept; the same for every length.
+    /// What the delta nets of a hybrid remember, with the copies that are kept; the same for every length. (While a
+    /// prompt takes the place of another, the cache and the copies of both can be there.)
     pub recurrent: u64,
     /// Intermediate results of a slice of a prompt, and what each thread keeps.
     pub buffers: u64,
@@ -61,13 +62,16 @@ impl Estimate {
         options: &SessionOptions,
         threads: usize,
     ) -> Result<Estimate> {
-        let (context, batch) = (context_of(config, options)?, batch_of(config, options)?);
+        let context = context_of(config, options)?;
+        // Where every token sees all others, a text is one slice.
+        let batch = if config.causal { batch_of(config, options)? } else { Session::MAX_BATCH };
         let (mut weights, mut used, mut vectors) = (0u64, 0u64, 0u64);
         let (mut embedding, mut output) = (0, false);
         for TensorInfo { name, dims, len, .. } in tensors {
             weights = weights.saturating_add(*len);
             // Of a tensor with a matrix for each expert, a token uses those of its experts.
             used = used.saturating_add(match (&dims[..], config.experts) {
+                _ if !is_of_text_model(name, config) => 0,
                 (&[_, _, count], Some(experts)) => {
                     (len / count.max(1) * experts.routing.used as u64).min(*len)
                 }
@@ -94,7 +98,7 @@ impl Estimate {
             vectors,
             cache_per_token,
             cache: cache_per_token.saturating_mul(positions),
-            recurrent: Recurrent::bytes(config).saturating_mul(1 + options.snapshots as u64),
+            recurrent: Recurrent::bytes(config).saturating_mul((options.snapshots as u64).saturating_add(1)),
             buffers: Buffers::bytes(config, batch.min(context), context, threads),
         })
     }

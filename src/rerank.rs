@@ -1,5 +1,6 @@
 //! How well documents answer a query: a model that is asked and could only say "yes" or "no".
 
+use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_quant::decode_row;
 use qwip_quant::pooling::{RERANK_LABELS, RERANK_TASK, RERANK_TEMPLATE};
 
@@ -41,6 +42,7 @@ impl Reranker {
     /// [`Error::OtherTask`] if the model is for embeddings, [`Error::BadValue`] if the file's template does not have
     /// `{query}` before `{document}`, or its vocabulary no "yes" or "no" where it needs them.
     pub fn new(session: Session, tokenizer: Tokenizer, task: Option<&str>) -> Result<Reranker> {
+        let _ieee = IeeeDefaults::enter();
         let model = session.model();
         model.allows(Task::Rerank)?;
         let template = Template::of(model, task)?;
@@ -60,6 +62,7 @@ impl Reranker {
     /// # Errors
     /// As [`Session::extend`]; [`Error::Chat`] if the texts leave no character to keep them apart with.
     pub fn score(&mut self, query: &str, document: &str, cancel: &Cancel) -> Result<Score> {
+        let _ieee = IeeeDefaults::enter();
         let task = self.template.task.as_deref();
         let texts: Vec<Message> = task.into_iter().chain([query, document]).map(Message::user).collect();
         let guarded = Guarded::new(&self.tokenizer, &texts, &[])?;
@@ -79,6 +82,9 @@ impl Reranker {
             answers = [self.rows[0].of(state), self.rows[1].of(state)];
         })?;
         let [yes, no] = answers;
+        if !(yes.is_finite() && no.is_finite()) {
+            return Err(Error::NonFiniteLogits { position: tokens.len() - 1 });
+        }
         Ok(Score { score: 1.0 / (1.0 + libm::exp(no - yes)), tokens: tokens.len() })
     }
 }

@@ -33,7 +33,7 @@ pub struct SessionOptions {
     /// Changes to the rotary position embedding: how a context longer than the trained one is reached.
     pub rope: RopeOptions,
     /// Of a hybrid, whose memory cannot be rewound: copies that are kept, so that a changed prompt is not evaluated from
-    /// the beginning. Each takes [`Recurrent::bytes`](crate::kv::Recurrent::bytes).
+    /// the beginning. Each takes [`Recurrent::bytes`](crate::kv::Recurrent::bytes). At most [`Session::MAX_SNAPSHOTS`].
     pub snapshots: usize,
 }
 
@@ -104,6 +104,8 @@ pub struct Session {
 impl Session {
     /// The largest [`SessionOptions::context`].
     pub const MAX_CONTEXT: usize = limits::MAX_CONTEXT;
+    /// The largest [`SessionOptions::snapshots`].
+    pub const MAX_SNAPSHOTS: usize = 64;
     /// The largest [`SessionOptions::batch`].
     pub const MAX_BATCH: usize = 4096;
 
@@ -114,6 +116,10 @@ impl Session {
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
         let _ieee = IeeeDefaults::enter();
         let config = model.config();
+        if options.snapshots > Self::MAX_SNAPSHOTS {
+            let (found, want) = (options.snapshots.to_string(), format!("0 to {}", Self::MAX_SNAPSHOTS));
+            return Err(Error::BadOption { what: "snapshots", found, want });
+        }
         let (context, batch) = (context_of(config, options)?, batch_of(config, options)?);
         let rope = config.rope.with(&options.rope, config.context, options.context)?;
         Ok(Session {
@@ -229,7 +235,8 @@ impl Session {
         let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         self.fits(0, prompt)?;
         // At least one token is evaluated, so that there are logits.
-        let keep = self.sequence.reachable(same.min(prompt.len().saturating_sub(1)));
+        let same = if self.model.config().causal { same.min(prompt.len().saturating_sub(1)) } else { 0 };
+        let keep = self.sequence.reachable(same);
         let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
             .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
         self.buffers.clear_logits();
@@ -334,16 +341,23 @@ impl Session {
 
     /// Evaluates the tokens that a hybrid holds but went back behind.
     fn catch_up(&mut self, cancel: &Cancel) -> Result<()> {
+        if self.sequence.spoilt {
+            // Something unwound out of a slice.
+            self.sequence.truncate(self.sequence.len());
+        }
         let from = self.sequence.len();
         if from == self.tokens.len() {
             return Ok(());
         }
+        // It is not what the caller measures.
+        let (times, importance) = (self.verb_times.take(), self.importance.take());
         let behind = self.tokens.split_off(from);
         let mut parts = behind.chunks(self.batch);
         let result = parts.try_for_each(|part| {
             let batch = Batch { tokens: part, logits: LogitRows::None, output: Output::Logits };
             self.slice(&batch, None, cancel, &mut |_| {})
         });
+        (self.verb_times, self.importance) = (times, importance);
         if result.is_err() {
             self.truncate(from);
             self.tokens.extend(behind);

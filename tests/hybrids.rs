@@ -120,6 +120,37 @@ fn only_layers_with_attention_take_room_in_the_cache() {
     assert_eq!(session.kv_bytes(), (64 * 2 * config.kv_heads * config.head_dim * 4) as u64);
 }
 
+#[test]
+fn a_call_that_unwinds_leaves_no_wrong_memory() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let name = "qwen35-tiled";
+    let model = load(dir.path(), name, "q8_0");
+    let first = tokens(name);
+    let mut session = session(&model, 16, 4);
+    let cancel = Cancel::new();
+    session.extend(&first[..20], &cancel, &mut |_| {}).expect("a prompt");
+    let panicking = std::panic::AssertUnwindSafe(|| {
+        session.extend_with_logits(&first[20..30], &cancel, &mut |_| panic!("the caller's"))
+    });
+    assert!(std::panic::catch_unwind(panicking).is_err());
+    let held = session.tokens().to_vec();
+    session.extend(&[4], &cancel, &mut |_| {}).expect("a token");
+    assert_eq!(session.logits(), fresh(&model, &[&held[..], &[4]].concat()));
+}
+
+#[test]
+fn a_call_that_is_cancelled_gives_its_pages_back() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for name in ["qwen35-tiled", "qwen3-wide-heads"] {
+        let model = load(dir.path(), name, "q8_0");
+        let mut session = session(&model, 64, 4);
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert!(session.extend(&tokens(name), &cancel, &mut |_| {}).is_err());
+        assert_eq!((session.tokens().len(), session.kv_bytes()), (0, 0), "{name}");
+    }
+}
+
 /// The model with other values of some keys, and with further F32 vectors.
 fn with(model: &Model, keys: &[(&str, Set)], extra: &[&str]) -> Result<Model, Error> {
     let (file, mut writer) = (model.file(), Writer::new());
@@ -178,6 +209,7 @@ fn numbers_that_contradict_each_other_or_the_tensors_are_named() {
         ("ssm.time_step_rank", Set::from(7u32), "is 7, expected a multiple of ssm.group_count = 3"),
         ("ssm.group_count", Set::from(0u32), "is 0, expected 1 to 1024"),
         ("ssm.inner_size", Set::from(100u32), "is 100, expected 32 to 1024, in steps of 32, for each of"),
+        ("ssm.inner_size", Set::from(6 * 1024u32), "'blk.0.ssm_conv1d.weight' has shape"),
         ("ssm.conv_kernel", Set::from(9u32), "is 9, expected 1 to 8"),
         (
             "ssm.conv_kernel",

@@ -19,6 +19,8 @@ pub const MAX_HEAD_DIM: usize = 1 << 10;
 pub const MAX_CONVOLUTION: usize = 1 << 3;
 /// A value head of a delta net has a multiple of so many elements.
 pub const VALUE_HEAD_STEP: usize = 32;
+/// Numbers that the delta nets of all layers remember: some ten times those of the largest released model.
+pub const MAX_DELTA_NUMBERS: u64 = 1 << 29;
 /// Positions of a sequence.
 pub const MAX_CONTEXT: usize = 1 << 24;
 /// Rows of the embedding, and tokens: two ids and the rank of a merge share 64 bits in the tokenizer.

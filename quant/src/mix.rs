@@ -22,10 +22,18 @@ pub struct Facts {
     pub imatrix: bool,
 }
 
-/// Whether a tensor holds weights that may be quantized: a matrix that is no norm, no router and no convolution.
+/// Whether a tensor holds weights that may be quantized: a matrix that is no norm, no router, no convolution and no judge.
 pub fn is_quantizable(name: &str, dims: &[u64]) -> bool {
-    const KEPT: [&str; 6] =
-        ["_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv", ".position_embd", ".patch_"];
+    const KEPT: [&str; 7] = [
+        "_norm.weight",
+        "ffn_gate_inp.weight",
+        "ssm_conv1d",
+        "shortconv.conv",
+        ".position_embd",
+        ".patch_",
+        // The two rows that judge documents.
+        "cls.output.weight",
+    ];
     dims.iter().skip(1).any(|&n| n > 1)
         && name.ends_with("weight")
         && !KEPT.iter().any(|part| name.contains(part))

@@ -46,7 +46,8 @@ impl Sequence {
     /// Goes back to the last [`reachable`](Sequence::reachable) position, if it is behind `position` or spoilt.
     pub(crate) fn truncate(&mut self, position: usize) {
         if self.len() <= position && !self.spoilt {
-            return;
+            // Pages may have been reserved for what did not come.
+            return self.kv.truncate(self.len());
         }
         let mut to = position;
         if let Some(memory) = &mut self.memory {

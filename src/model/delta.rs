@@ -47,7 +47,18 @@ impl Hybrid {
             taps: keys.required("ssm.conv_kernel", MAX_TAPS)?,
             tiled,
         };
-        Ok(Hybrid { heads, attends: layer_kinds(keys, file, layers)? })
+        let attends = layer_kinds(keys, file, layers)?;
+        let nets = attends.iter().filter(|attends| !**attends).count();
+        let remembered = nets as u64 * inner as u64 * heads.key_dim as u64;
+        if remembered > limits::MAX_DELTA_NUMBERS {
+            let most = limits::MAX_DELTA_NUMBERS;
+            let want = format!(
+                "so much that {nets} layers with ssm.state_size = {} remember at most {most} numbers, not {remembered}",
+                heads.key_dim
+            );
+            return Err(bad("ssm.inner_size", inner, want));
+        }
+        Ok(Hybrid { heads, attends })
     }
 }
 
@@ -170,7 +181,8 @@ impl DeltaNet {
     fn load(file: &Loader<'_>, heads: &DeltaHeads, embedding: usize, p: &str) -> Result<DeltaNet> {
         let (channels, width, values) = (heads.channels(), heads.value_width(), heads.values);
         let linear = |name: &str, rows| file.linear(&format!("{p}.{name}"), rows, embedding);
-        let rates = match file.has(&format!("{p}.ssm_ba.weight")) {
+        // In one matrix they are grouped by key head, as the value heads are where these are not tiled.
+        let rates = match !heads.tiled && file.has(&format!("{p}.ssm_ba.weight")) {
             true => RateInputs::Grouped(linear("ssm_ba", 2 * values)?),
             false => {
                 RateInputs::Apart { beta: linear("ssm_beta", values)?, alpha: linear("ssm_alpha", values)? }

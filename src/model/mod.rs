@@ -192,7 +192,7 @@ impl Model {
 
 /// Whether a tensor of that name takes part in the computation of text: then ignoring it would give a model that
 /// answers differently. Other modalities have prefixes of their own (`mm.`, `v.`, `a.`).
-fn is_of_text_model(name: &str, config: &Config) -> bool {
+pub(crate) fn is_of_text_model(name: &str, config: &Config) -> bool {
     let layer = || name.strip_prefix("blk.")?.split('.').next()?.parse().ok();
     if layer().is_some_and(|i: usize| (config.layers..config.layers + config.mtp_layers).contains(&i)) {
         return false;

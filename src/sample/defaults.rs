@@ -32,8 +32,10 @@ pub struct SamplingChoice {
 
 impl SamplingParams {
     /// What `choice` says, over the file's `general.sampling.*` keys, over the published values of its family:
-    /// first-generation Qwen (temperature 1, top-p 0.8, no top-k, repetition 1.1), Qwen2 and Qwen2.5 (temperature 0.7, top-p 0.8, top-k 20, repetition 1.05, or 1.1 up to 1.5B), Qwen3 while thinking
-    /// (0.6, 0.95, 20) and otherwise (0.7, 0.8, 20). The seed is 0.
+    /// first-generation Qwen (temperature 1, top-p 0.8, no top-k, repetition 1.1), Qwen2 and Qwen2.5 (temperature 0.7,
+    /// top-p 0.8, top-k 20, repetition 1.05, or 1.1 up to 1.5B), Qwen3 with its vision models and Qwen3-Next while thinking
+    /// (0.6, 0.95, 20) and otherwise (0.7, 0.8, 20), Qwen3.5 while thinking (1.0, 0.95, 20) and otherwise (0.7, 0.8, 20),
+    /// with a presence penalty of 1.5. The seed is 0.
     ///
     /// # Errors
     /// [`Error::BadValue`] if a key that counts is out of range, [`Error::Metadata`] if it has the wrong type,
@@ -49,7 +51,15 @@ impl SamplingParams {
                 let small = gguf.u64("qwen2.embedding_length")?.is_some_and(|width| width <= 1536);
                 p.repeat_penalty = if small { 1.1 } else { 1.05 };
             }
-            "qwen3" | "qwen3moe" if thinking => (p.temperature, p.top_p) = (0.6, 0.95),
+            "qwen3" | "qwen3moe" | "qwen3vl" | "qwen3vlmoe" | "qwen3next" if thinking => {
+                (p.temperature, p.top_p) = (0.6, 0.95);
+            }
+            "qwen35" | "qwen35moe" => {
+                p.presence_penalty = 1.5;
+                if thinking {
+                    (p.temperature, p.top_p) = (1.0, 0.95);
+                }
+            }
             _ => {}
         }
         let float =
@@ -112,6 +122,10 @@ mod tests {
         let thinking = |on| SamplingParams::for_model(&file("qwen3", &[]), on, &SamplingChoice::default());
         assert_eq!(thinking(true).unwrap().temperature, 0.6);
         assert_eq!(thinking(false).unwrap().temperature, 0.7);
+        let newer =
+            |on| SamplingParams::for_model(&file("qwen35", &[]), on, &SamplingChoice::default()).unwrap();
+        assert_eq!((newer(true).temperature, newer(true).presence_penalty), (1.0, 1.5));
+        assert_eq!((newer(false).temperature, newer(false).presence_penalty), (0.7, 1.5));
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl Change {
         match self.values {
             Values::Same => {}
             Values::PlusOne => row.iter_mut().for_each(|x| *x += 1.0),
-            Values::MinusExp => row.iter_mut().for_each(|x| *x = -libm::exp(f64::from(*x)) as f32),
+            // What is not finite must not look as if it were.
+            Values::MinusExp => row.iter_mut().for_each(|x| {
+                *x = if x.is_finite() { -libm::exp(f64::from(*x)) as f32 } else { f32::NAN };
+            }),
         }
     }
 }
@@ -67,6 +70,9 @@ mod tests {
         assert_eq!(applied(both), [5.0, 6.0, 1.0, 2.0, 3.0, 4.0]);
         let decay = applied(Change { columns: None, values: Values::MinusExp });
         assert_eq!(decay[..2], [-1.0, -std::f32::consts::E]);
+        let mut lost = [f32::NEG_INFINITY, f32::INFINITY];
+        Change { columns: None, values: Values::MinusExp }.apply(&mut lost, &mut Vec::new());
+        assert!(lost.iter().all(|x| x.is_nan()));
         assert!(Change::default().is_none());
     }
 }

@@ -270,7 +270,7 @@ impl Config {
             None if arch.is_hybrid() && arch.has_experts() => None,
             _ => Some(size("intermediate_size", limits::MAX_FFN)?),
         };
-        let (rope_theta, scaling) = rope(&c, context, &mut notes)?;
+        let (rope_theta, scaling) = rope(&c, arch, context, &mut notes)?;
         let vision = arch.of_vision_model().then(|| vision(&c, head_dim, layers)).transpose()?;
         if c.bool("use_sliding_window")? == Some(true) {
             notes.push("use_sliding_window is ignored: GGUF has no key for it in this architecture".into());
@@ -278,7 +278,8 @@ impl Config {
         if c.get("dual_chunk_attention_config").is_some() {
             notes.push("dual_chunk_attention_config is ignored: the model runs with plain attention".into());
         }
-        let eps = c.f32("rms_norm_eps")?.unwrap_or(1e-6);
+        // What is left out is as in transformers.
+        let eps = c.f32("rms_norm_eps")?.unwrap_or(if arch == Arch::Qwen2Vl { 1e-5 } else { 1e-6 });
         if !(eps > 0.0 && eps < 1.0) {
             return invalid(format!("{FILE}: rms_norm_eps {eps} is not between 0 and 1"));
         }
@@ -486,7 +487,7 @@ pub(crate) fn token_ids(c: &Object, key: &str) -> Result<Vec<u32>> {
 
 /// The base and the scaling of rotary embedding, in the spelling of transformers 5 (`rope_parameters`) or the older
 /// one (`rope_theta` and `rope_scaling`).
-fn rope(c: &Object, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeScaling)> {
+fn rope(c: &Object, arch: Arch, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeScaling)> {
     let parameters = c.object("rope_parameters")?;
     let scaling = c.object("rope_scaling")?;
     let theta = match &parameters {
@@ -496,8 +497,13 @@ fn rope(c: &Object, context: u32, notes: &mut Vec<String>) -> Result<(f32, RopeS
     let theta = match theta {
         Some(theta) => theta,
         None => c.f32("rope_theta")?.unwrap_or_else(|| {
-            notes.push("config.json has no rope_theta: 10000 is used".into());
-            10000.0
+            let usual = match arch {
+                Arch::Qwen2Vl => 1e6,
+                Arch::Qwen3Vl | Arch::Qwen3VlMoe => 5e5,
+                _ => 1e4,
+            };
+            notes.push(format!("config.json has no rope_theta: {usual} is used"));
+            usual
         }),
     };
     within(c, "rope_theta", theta, limits::ROPE_BASE)?;

@@ -7,7 +7,7 @@ use crate::fp8::{self, Scales};
 use crate::json::quote;
 use crate::layout::Layout;
 use crate::lora::Adapter;
-use crate::names::{EMBEDDING, Expected, HEAD, JUDGE, canonical, expected, packing, reason_to_skip};
+use crate::names::{EMBEDDING, Expected, HEAD, canonical, expected, packing, reason_to_skip};
 use crate::output::OutputFile;
 use crate::pooling::pooling;
 use crate::stream::{Encoder, Job, Numbers, Stream};
@@ -65,6 +65,9 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     let adapter = options.lora.as_ref().map(|lora| Adapter::open(&lora.dir, lora.scale)).transpose()?;
     let mut notes = std::mem::take(&mut config.notes);
     let packing = packing(&checkpoint, &config)?;
+    if let Some(experts) = &mut config.experts {
+        experts.packing = packing;
+    }
     config.pooling = pooling(dir, &config, &mut notes)?;
     config.headless |= config.pooling.is_some_and(|pooling| pooling != Pooling::Rank);
     if config.headless && !config.tied && !checkpoint.tensors.contains_key(HEAD) {
@@ -73,9 +76,6 @@ pub(crate) fn run(dir: &Path, out: &Path, options: &Options, progress: &mut dyn 
     }
     let origin = Origin { checkpoint: &checkpoint, adapter: adapter.as_ref(), tied: config.tied };
     origin.fit(&mut config, &mut notes)?;
-    if let Some(experts) = &mut config.experts {
-        experts.packing = packing;
-    }
     let tokenizer_dir = adapter.as_ref().map_or(dir, |adapter| adapter.tokenizer_dir(dir));
     let mut vocab = Vocab::read(tokenizer_dir, config.vocab, config.arch.pre())?;
     if config.pooling == Some(Pooling::Rank) {
@@ -174,7 +174,8 @@ impl<'a> Origin<'a> {
     fn fit(&self, config: &mut Config, notes: &mut Vec<String>) -> Result<()> {
         let Some(adapter) = self.adapter else { return Ok(()) };
         let rows = u64::from(config.vocab);
-        if config.tied && !adapter.stays_tied(rows)? {
+        // A model without an output matrix needs none for an adapter.
+        if config.tied && !config.headless && !adapter.stays_tied(rows)? {
             config.tied = false;
             notes.push(
                 "the adapter changes only one of embeddings and output: they are no longer tied".into(),
@@ -263,9 +264,7 @@ fn types(expected: &[Expected], config: &Config, file_type: FileType) -> Vec<Ten
     let mut types = vec![TensorType::F32; expected.len()];
     for i in order {
         let dims: Vec<u64> = expected[i].shape.iter().rev().copied().collect();
-        // Rows that decide stay as they are.
-        let judges = expected[i].name == JUDGE;
-        if !judges && mix::is_quantizable(&expected[i].name, &dims) {
+        if mix::is_quantizable(&expected[i].name, &dims) {
             types[i] = mix::fallback(mix.choose(&expected[i].name, &dims), dims[0]);
         }
     }

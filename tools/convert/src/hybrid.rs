@@ -70,10 +70,21 @@ impl Hybrid {
                 limits::VALUE_HEAD_STEP
             ));
         }
+        let full_attention = kinds(c, layers)?;
+        let nets = full_attention.iter().filter(|full| !**full).count() as u64;
+        let remembered = nets * u64::from(values.len()) * u64::from(keys.dim);
+        if remembered > limits::MAX_DELTA_NUMBERS {
+            return invalid(format!(
+                "{}: linear_num_value_heads {}: {nets} layers remember {remembered} numbers, more than {}",
+                c.place,
+                values.count,
+                limits::MAX_DELTA_NUMBERS
+            ));
+        }
         let rotated = rotated(c, head_dim)?;
         let knows_images = arch != Arch::Qwen3Next;
         Ok(Hybrid {
-            full_attention: kinds(c, layers)?,
+            full_attention,
             kernel: c.size("linear_conv_kernel_dim", limits::MAX_CONVOLUTION)?,
             keys,
             values,

@@ -90,7 +90,8 @@ pub(crate) fn expected(c: &Config) -> Vec<Expected> {
         }
     }
     all.push(norm("model.norm.weight", "output_norm.weight", c.hidden));
-    let head = Expected::plain(HEAD, "output.weight", &[c.vocab, c.hidden]);
+    // What an adapter does to tied embeddings it does to the output.
+    let head = Expected::plain(if c.tied { EMBEDDING } else { HEAD }, "output.weight", &[c.vocab, c.hidden]);
     match c.labels {
         Some(labels) => all.push(Expected {
             runs: labels.map(|id| id.into()..u64::from(id) + 1).to_vec(),

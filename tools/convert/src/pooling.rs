@@ -55,7 +55,8 @@ fn reranker(dir: &Path, c: &Config) -> Option<&'static str> {
     };
     // A damaged model card is no reason to stop, and the metadata notes it.
     let card = read_text(dir, "README.md").ok().flatten();
-    if named(card, "# ") {
+    let title = card.and_then(|card| card.lines().find(|line| line.starts_with('#')).map(str::to_owned));
+    if named(title, "# ") {
         Some("the model in README.md")
     } else if named(repository(dir), "") {
         Some("the folder")

@@ -374,8 +374,9 @@ fn adapters_are_merged_before_heads_change_places() {
             let (rows, cols) = (shape[0], shape[1]);
             let a: Vec<f32> = (0..cols).map(|i| (i % 7) as f32 - 3.0).collect();
             let b: Vec<f32> = (0..rows).map(|i| (i % 11) as f32 * 0.125 - 0.5).collect();
+            let strength = if *module == "out_proj" { 6.0 } else { 2.0 };
             for (row, b) in values.chunks_mut(cols).zip(&b) {
-                row.iter_mut().zip(&a).for_each(|(value, a)| *value += 2.0 * b * a);
+                row.iter_mut().zip(&a).for_each(|(value, a)| *value += strength * b * a);
             }
             let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
             let stem = format!("base_model.model.{prefix}.layers.1.linear_attn.{module}");
@@ -385,7 +386,7 @@ fn adapters_are_merged_before_heads_change_places() {
         }
         // The name of the module decides the strength, as the adapter spells it.
         let pattern = format!("{prefix}.layers.1.linear_attn.out_proj");
-        let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 2, "alpha_pattern": {pattern: 2}});
+        let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 2, "alpha_pattern": {pattern: 6}});
         fs::write(adapter.path().join("adapter_config.json"), config.to_string()).unwrap();
         let views = parts.iter().map(|(n, s, b)| (n, TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
         let bytes = safetensors::serialize(views, None).unwrap();

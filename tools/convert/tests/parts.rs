@@ -298,6 +298,22 @@ fn adapters_of_such_models_merge_under_either_name_and_into_two_rows() {
 }
 
 #[test]
+fn an_adapter_of_single_experts_does_not_merge_where_one_tensor_has_them_all() {
+    let copy = Copy::of("qwen3vlmoe-transposed");
+    let error = merged(&copy, adapter(&copy, "model.layers.0.mlp.experts.1.down_proj", 32, 64)).unwrap_err();
+    assert!(error.to_string().contains("model.layers.0.mlp.experts.1.down_proj"), "{error}");
+    assert_eq!(copy.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_title_of_a_model_card_makes_a_reranker() {
+    let copy = Copy::of("qwen3-wide-heads");
+    copy.write("README.md", "# My model\n\n```python\n# Qwen3-Reranker is loaded like this\n```\n");
+    let (file, _) = converted(&copy);
+    assert_eq!(Gguf::parse(&file).unwrap().u64("qwen3.pooling_type").unwrap(), None);
+}
+
+#[test]
 fn embedding_models_say_how_and_with_which_end() {
     let (file, notes) = converted(&Copy::of("qwen3-embedding-last"));
     let gguf = Gguf::parse(&file).unwrap();

@@ -74,9 +74,10 @@ pub fn attend(
     })
 }
 
-/// Whether threads share the tiles of a token: there are fewer tokens and heads than they want.
+/// Whether threads share the tiles of a token: it is the only one, and there are fewer heads than they want. (Parts of
+/// several tokens with long contexts would take much memory.)
 fn is_split(n: usize, kv_heads: usize, tiles: usize, threads: usize) -> bool {
-    n * kv_heads < 2 * threads && tiles > SPLIT
+    n == 1 && kv_heads < 2 * threads && tiles > SPLIT
 }
 
 /// Floats of `parts` for a single token that sees `positions`.

@@ -33,6 +33,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let mut opened: Vec<Opened> = Vec::new();
     for name in names {
         let mut model = Opened::new(name, &args.compute)?;
+        model.check_answers()?;
         if let Some(first) = opened.first() {
             // One pool of threads for all.
             model.cpu = first.cpu.clone();

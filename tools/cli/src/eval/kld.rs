@@ -17,6 +17,7 @@ pub(super) fn run(args: &KldArgs) -> anyhow::Result<()> {
     let armed = interrupt::arm();
     let mut base = BaseReader::open(&args.base).with_context(named)?;
     let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
+    opened.check_answers()?;
     let length = base.chunks().length();
     if args.compute.ctx_size.is_some() {
         let asked = text::chunk_length(&args.compute, &opened);

@@ -19,6 +19,7 @@ pub(super) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
     let mut compute = args.compute.clone();
     compute.ctx_size = compute.ctx_size.or(Some(tokens.len()));
     let opened = model_arg::Opened::new(&model, &compute)?;
+    opened.check_answers()?;
     let mut session = opened.session(None)?;
     let vocab = opened.model.config().vocab;
     let armed = interrupt::arm();

@@ -21,6 +21,7 @@ pub(super) fn run(args: &PerplexityArgs) -> anyhow::Result<()> {
     }
     let armed = interrupt::arm();
     let opened = Opened::new(&model, &args.compute)?;
+    opened.check_answers()?;
     let chunks = text::chunks(source.tokens(&opened)?, &args.text, &args.compute, &opened)?;
     let mut evaluator = text::evaluator(&opened, chunks.length())?;
     let mut out = args.save_base.as_deref().map(OutputFile::create).transpose()?;

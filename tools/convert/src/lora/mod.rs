@@ -158,12 +158,13 @@ impl Adapter {
         const WRAPPERS: [&str; 4] = ["default", "base_layer", "modules_to_save", "token_adapter"];
         let bare = name.strip_prefix("base_model.model.").unwrap_or(&name);
         let parts: Vec<&str> = bare.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
-        let bare = canonical(&parts.join("."));
+        let bare = parts.join(".");
         let found = KINDS.iter().find_map(|(end, kind)| Some((bare.strip_suffix(end)?, *kind)));
         let Some((module, kind)) = found else {
             if bare.contains("lora_") {
                 return invalid(format!("{WEIGHTS}: {} is of an unknown kind", quote(&name)));
             }
+            let bare = canonical(&bare);
             if let Some(other) = self.replaced.get(&bare) {
                 return invalid(format!("{WEIGHTS} holds both {} and {}", quote(other), quote(&name)));
             }
@@ -174,7 +175,7 @@ impl Adapter {
             Kind::Rows => Some(trained_tokens(config, module)?),
             _ => None,
         };
-        let all = self.changes.entry(format!("{module}.weight")).or_default();
+        let all = self.changes.entry(canonical(&format!("{module}.weight"))).or_default();
         all.module = module.to_string();
         let slot = match kind {
             Kind::A | Kind::EmbeddingA => &mut all.a,
