@@ -42,6 +42,7 @@ pub mod tq2_0;
 
 use block::{Block, Encode, Spread};
 pub use file_type::{FILE_TYPES, FileType};
+pub use grids::codebook;
 pub use tensor_type::{REMOVED_IDS, TensorType};
 
 /// Why a row cannot be read or written.

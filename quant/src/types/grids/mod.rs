@@ -5,6 +5,8 @@
 //! repeats. They are ggml's (MIT, see LICENSE beside this file), packed two or four bits to a code in files that
 //! `make.py` writes, and spread out when this crate is compiled.
 
+use super::TensorType;
+
 /// Eight codes to an entry, each a pair of bits that says which of `values` it is, lowest bits first.
 const fn eights<const N: usize>(packed: &[u8], values: [u8; 3]) -> [u64; N] {
     assert!(packed.len() == 2 * N);
@@ -74,6 +76,21 @@ pub(crate) fn iq3_xxs(low: u8, high: u8) -> u64 {
 /// Two entries of IQ3_S, by indices below 512.
 pub(crate) fn iq3_s(low: usize, high: usize) -> u64 {
     u64::from(IQ3_S[low & 511]) | u64::from(IQ3_S[high & 511]) << 32
+}
+
+/// The words of the codebook of `ty`, four codes each: magnitudes of the IQ2 and IQ3 types; of the IQ1 types eight times
+/// -1, 0 or 1, plus 8. An entry of eight codes is two words. `None` if the type has none.
+pub fn codebook(ty: TensorType) -> Option<Vec<u32>> {
+    let halves = |entries: &[u64]| entries.iter().flat_map(|&e| [e as u32, (e >> 32) as u32]).collect();
+    Some(match ty {
+        TensorType::Iq2Xxs => halves(&IQ2_XXS),
+        TensorType::Iq2Xs => halves(&IQ2_XS),
+        TensorType::Iq2S => halves(&IQ2_S),
+        TensorType::Iq3Xxs => IQ3_XXS.to_vec(),
+        TensorType::Iq3S => IQ3_S.to_vec(),
+        TensorType::Iq1S | TensorType::Iq1M => halves(&IQ1),
+        _ => return None,
+    })
 }
 
 /// Gives eight magnitudes their signs.

@@ -1,0 +1,117 @@
+//! What a GPU is to do, as plain data: it can be counted and looked at before anything runs.
+
+use crate::buffer::{Buffer, Span};
+use crate::preprocess::Define;
+use crate::shaders::Kernel;
+
+/// One kernel over a grid of workgroups.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Which.
+    pub kernel: Kernel,
+    /// Its options, which choose a permutation.
+    pub options: Vec<Define>,
+    /// What it works on, in the order of its bindings.
+    pub spans: Vec<Span>,
+    /// Its parameters, words; floats by their bits.
+    pub params: Vec<u32>,
+    /// Workgroups. The first number may be larger than a device's limit: it is folded.
+    pub groups: [u32; 3],
+}
+
+/// Something to do.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A kernel.
+    Dispatch(Dispatch),
+    /// Bytes from one place to another.
+    Copy {
+        /// From here.
+        from: Span,
+        /// To here, as many bytes.
+        to: Span,
+    },
+}
+
+/// Steps that are submitted together, each after the one before.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    lanes: u32,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) read: Option<Span>,
+    pub(crate) writes: Vec<(Span, Vec<u8>)>,
+}
+
+impl Recording {
+    /// Nothing to do yet, for a device with so many threads to a row of a matrix.
+    pub(crate) fn new(lanes: u32) -> Recording {
+        Recording { lanes, steps: Vec::new(), read: None, writes: Vec::new() }
+    }
+
+    /// Workgroups of `linear.wgsl` for so many rows, of which each thread works on `each`.
+    pub(crate) fn teams(&self, rows: usize, each: usize) -> u32 {
+        rows.div_ceil(128 / self.lanes as usize * each) as u32
+    }
+
+    /// Adds a kernel. Without workgroups nothing is added.
+    pub fn dispatch(
+        &mut self,
+        kernel: Kernel,
+        options: &[Define],
+        spans: &[&Span],
+        params: &[u32],
+        groups: [u32; 3],
+    ) {
+        if groups.contains(&0) {
+            return;
+        }
+        let spans = spans.iter().map(|&span| span.clone()).collect();
+        let (options, params) = (options.to_vec(), params.to_vec());
+        self.steps.push(Step::Dispatch(Dispatch { kernel, options, spans, params, groups }));
+    }
+
+    /// Adds a copy of all of `from` to the beginning of `to`.
+    pub fn copy(&mut self, from: &Span, to: &Span) {
+        debug_assert!(from.bytes <= to.bytes);
+        self.steps.push(Step::Copy { from: from.clone(), to: to.clone() });
+    }
+
+    /// Puts `data`, whole words, at the beginning of `span` before the first step.
+    pub fn write(&mut self, span: &Span, data: Vec<u8>) {
+        debug_assert!(data.len() as u64 <= span.bytes && data.len().is_multiple_of(4));
+        self.writes.push((span.clone(), data));
+    }
+
+    /// Makes `span` what [`Gpu::run`](crate::Gpu::run) returns.
+    pub fn read(&mut self, span: &Span) {
+        self.read = Some(span.clone());
+    }
+
+    /// The kernels, in order.
+    pub fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Dispatch(dispatch) => Some(dispatch),
+            Step::Copy { .. } => None,
+        })
+    }
+
+    /// Bytes that come back to the host.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.as_ref().map_or(0, |span| span.bytes)
+    }
+
+    /// Bytes that go to the device.
+    pub fn bytes_written(&self) -> u64 {
+        self.writes.iter().map(|(_, data)| data.len() as u64).sum()
+    }
+
+    /// Bytes of all that the kernels are given, each part counted once for each kernel.
+    pub fn bytes_bound(&self) -> u64 {
+        self.dispatches().flat_map(|d| &d.spans).map(|span| span.bytes).sum()
+    }
+
+    /// Buffers that take part.
+    pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        self.dispatches().flat_map(|d| &d.spans).map(|span| &span.buffer)
+    }
+}

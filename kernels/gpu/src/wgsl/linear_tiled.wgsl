@@ -1,0 +1,178 @@
+// Many tokens: y = W x in tiles of 64 rows and TOKENS tokens, 32 columns at a time.
+//
+// Both tiles are brought to workgroup memory, in half precision where the device computes in it: a token is divided by its
+// largest magnitude first, so nothing overflows. Sums are f32.
+// With EXPERTS a tile's tokens are slots that are sent to the same expert.
+
+struct Params {
+    rows: u32,       // of this slice of the matrix (of an expert: of its result)
+    units: u32,      // of 32 columns in a row
+    tokens: u32,
+    x_at: u32,       // first number of the first token
+    x_stride: u32,   // numbers from token to token
+    out_at: u32,
+    out_stride: u32,
+    scale: f32,
+    cols: u32,
+    used: u32,         // slots of a token that is the input of all of them; 1 where each has its own
+    expert_rows: u32,  // from expert to expert
+    expert_at: u32,    // first row of the part of an expert
+    first_expert: u32, // of this slice
+    experts: u32,      // in this slice
+    factor_at: u32,
+    pad: u32,
+}
+
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read> codes: array<u32>;  // [rows, units] of the type's words
+@group(0) @binding(1) var<storage, read> scales: array<u32>; // as many
+@group(0) @binding(2) var<storage, read> x: array<f32>;      // [tokens, cols]
+@group(0) @binding(3) var<storage, read> largest: array<f32>; // [tokens] magnitudes in x
+@group(0) @binding(4) var<storage, read_write> out: array<f32>; // [tokens, rows]
+#if BIAS
+@group(0) @binding({B_BIAS}) var<storage, read> bias: array<f32>; // [rows]
+#endif
+#if EXPERTS
+@group(0) @binding({B_EXPERTS}) var<storage, read> order: array<u32>; // [blocks * 3] and then [slots], see expert_sort.wgsl
+@group(0) @binding({B_FACTORS}) var<storage, read> factors: array<f32>; // [2, experts]
+#endif
+#if GRID
+@group(0) @binding({B_GRID}) var<storage, read> grid: array<u32>;
+#endif
+
+#include "unit.wgsl"
+
+const ROWS = 64u;
+const TOKENS = {TOKENS}u;
+const EACH = TOKENS / 16u; // tokens of a thread
+
+#if F16
+alias Part = vec4<f16>;
+#else
+alias Part = vec4<f32>;
+#endif
+
+var<workgroup> w_tile: array<Part, 512>;         // [8, ROWS] of 4 columns
+var<workgroup> x_tile: array<Part, 8u * TOKENS>; // [8, TOKENS] of 4 columns
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = id.x * ROWS;
+#if EXPERTS
+    let expert_id = order[id.y * 3u];
+    let first = order[id.y * 3u + 1u];
+    let tokens = order[id.y * 3u + 2u];
+    let expert = expert_id - p.first_expert; // wraps where it is in an earlier slice
+    if tokens == 0u || expert >= p.experts {
+        return;
+    }
+    let row_at = expert * p.expert_rows + p.expert_at;
+    let scale = factors[p.factor_at + expert_id];
+#else
+    let first = id.y * TOKENS;
+    let tokens = min(p.tokens - first, TOKENS);
+    let row_at = 0u;
+    let scale = p.scale;
+#endif
+    // Threads 0 to 63 bring a unit of a row each, the others four columns of tokens at a time.
+    let column = thread % 16u;
+    let line = thread / 16u;
+    var sums: array<array<f32, EACH>, 4>;
+    for (var i = 0u; i < 4u; i++) {
+        for (var j = 0u; j < EACH; j++) {
+            sums[i][j] = 0.0;
+        }
+    }
+    for (var u = 0u; u < p.units; u++) {
+        if thread < 64u {
+            let w = unit((row_at + min(row + thread, p.rows - 1u)) * p.units + u);
+            for (var i = 0u; i < 8u; i++) {
+                let half = i / 4u;
+                let scale = select(w.scale.x, w.scale.y, half == 1u);
+                let low = select(w.min.x, w.min.y, half == 1u);
+                w_tile[i * ROWS + thread] = Part(w.codes[i] * scale - low);
+            }
+        }
+        for (var i = thread; i < 8u * TOKENS; i += 256u) {
+            let t = i / 8u;
+            let part = i % 8u;
+            var v = vec4<f32>(0.0);
+            if t < tokens {
+#if EXPERTS
+                let token = order[first + t] / p.used;
+#else
+                let token = first + t;
+#endif
+                let c = u * 32u + part * 4u;
+                let at = p.x_at + token * p.x_stride + c;
+                let end = arrayLength(&x) - 1u;
+#if RAGGED
+                v = vec4<f32>(
+                    select(0.0, x[min(at, end)], c < p.cols),
+                    select(0.0, x[min(at + 1u, end)], c + 1u < p.cols),
+                    select(0.0, x[min(at + 2u, end)], c + 2u < p.cols),
+                    select(0.0, x[min(at + 3u, end)], c + 3u < p.cols),
+                );
+#else
+                v = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+#endif
+#if F16
+                let most = largest[token];
+                v = select(v / most, vec4<f32>(0.0), most == 0.0);
+#endif
+            }
+            x_tile[part * TOKENS + t] = Part(v);
+        }
+        workgroupBarrier();
+        for (var part = 0u; part < 8u; part++) {
+            var w: array<vec4<f32>, 4>;
+            for (var i = 0u; i < 4u; i++) {
+                w[i] = vec4<f32>(w_tile[part * ROWS + i * 16u + column]);
+            }
+            for (var j = 0u; j < EACH; j++) {
+                let v = vec4<f32>(x_tile[part * TOKENS + j * 16u + line]);
+                for (var i = 0u; i < 4u; i++) {
+                    sums[i][j] += dot(w[i], v);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var j = 0u; j < EACH; j++) {
+        let t = j * 16u + line;
+        if t >= tokens {
+            continue;
+        }
+#if EXPERTS
+        let slot = order[first + t];
+        let token = slot / p.used;
+#else
+        let slot = first + t;
+        let token = slot;
+#endif
+#if F16
+        let back = scale * largest[token];
+#else
+        let back = scale;
+#endif
+        for (var i = 0u; i < 4u; i++) {
+            let r = row + i * 16u + column;
+            if r < p.rows {
+                var y = sums[i][j] * back;
+#if BIAS
+                y += bias[r];
+#endif
+                let at = p.out_at + slot * p.out_stride + r;
+#if ADD
+                out[at] += y;
+#else
+                out[at] = y;
+#endif
+            }
+        }
+    }
+}

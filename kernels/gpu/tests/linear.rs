@@ -1,0 +1,286 @@
+//! Matrix products against f64 sums over the decoded weights, within 2e-5 of the largest result where sums are f32
+//! throughout, and 3e-3 where tiles are in half precision.
+
+mod common;
+
+use common::{Random, assert_close, download, gpus, upload, upload_words, zeros};
+use qwip_gpu::ops::linear::{self, Chosen, Input, Output, Preparation, Rows};
+use qwip_gpu::{Gpu, GpuMatrix, Uploader};
+use qwip_quant::{TensorType, decode_row, encode_row};
+
+/// A matrix as a file has it.
+struct Weights {
+    ty: TensorType,
+    rows: usize,
+    cols: usize,
+    bytes: Vec<u8>,
+}
+
+impl Weights {
+    fn random(ty: TensorType, rows: usize, cols: usize, random: &mut Random) -> Weights {
+        let row = ty.row_bytes(cols).expect("whole blocks");
+        let mut bytes = vec![0; rows * row];
+        for out in bytes.chunks_exact_mut(row) {
+            if ty.is_encodable() {
+                encode_row(ty, &random.floats(cols), out).expect("finite numbers");
+            } else {
+                // Codes of codebooks are any bits; scales are made tame.
+                out.iter_mut().for_each(|b| *b = random.word() as u8);
+                for block in out.chunks_exact_mut(ty.block_bytes()) {
+                    if ty == TensorType::Iq1M {
+                        // The four upper bits of four words are a half float.
+                        for (i, nibble) in [0x0u8, 0x0, 0x0, 0x2].into_iter().enumerate() {
+                            let at = 48 + 2 * i + 1;
+                            block[at] = (block[at] & 0x0f) | nibble << 4;
+                        }
+                    } else {
+                        block[..2].copy_from_slice(&half::f16::from_f32(0.01).to_le_bytes());
+                    }
+                }
+            }
+        }
+        Weights { ty, rows, cols, bytes }
+    }
+
+    fn row(&self, r: usize) -> Vec<f32> {
+        let row = self.ty.row_bytes(self.cols).expect("whole blocks");
+        let mut out = vec![0.0; self.cols];
+        decode_row(self.ty, &self.bytes[r * row..][..row], &mut out).expect("decodable");
+        out
+    }
+
+    fn times(&self, x: &[f32]) -> Vec<f32> {
+        (0..self.rows).map(|r| dot(&self.row(r), x)).collect()
+    }
+
+    fn upload(&self, gpu: &Gpu, together: usize) -> GpuMatrix {
+        let matrix = gpu.matrix(self.ty, self.rows, self.cols, together).expect("memory");
+        let mut uploader = Uploader::new(gpu);
+        uploader.rows(&matrix, 0, &self.bytes).expect("an upload");
+        uploader.finish().expect("an upload");
+        matrix
+    }
+}
+
+fn dot(w: &[f32], x: &[f32]) -> f32 {
+    w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>() as f32
+}
+
+fn silu(x: f32) -> f32 {
+    x / (1.0 + (-x).exp())
+}
+
+fn rms_norm(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
+    let mean = x.iter().map(|x| f64::from(x * x)).sum::<f64>() / x.len() as f64;
+    let r = 1.0 / (mean as f32 + eps).sqrt();
+    x.iter().zip(w).map(|(x, w)| x * r * w).collect()
+}
+
+fn bound(gpu: &Gpu, tokens: usize) -> f32 {
+    if gpu.report().f16 && tokens > linear::FEW { 3e-3 } else { 2e-5 }
+}
+
+fn rows(span: &qwip_gpu::Span, stride: usize) -> Rows<'_> {
+    Rows { span, at: 0, stride }
+}
+
+/// y = w x + bias, added to ones, for so many tokens.
+fn check(gpu: &Gpu, weights: &Weights, tokens: usize, random: &mut Random) {
+    let (n, cols) = (weights.rows, weights.cols);
+    let what = format!("{} {n} x {cols}, {tokens} tokens", weights.ty);
+    let matrix = weights.upload(gpu, 1);
+    let x = random.floats(tokens * cols);
+    let bias = random.floats(n);
+    let (x_span, bias_span) = (upload(gpu, &x), upload(gpu, &bias));
+    let (out, copy, largest) = (upload(gpu, &vec![1.0; tokens * n]), zeros(gpu, x.len()), zeros(gpu, tokens));
+    let mut rec = gpu.recording();
+    linear::prepare(&mut rec, rows(&x_span, cols), Preparation::Copy, &copy, &largest, cols, tokens);
+    let input = Input { x: rows(&copy, cols), largest: Some(&largest), norm: None };
+    let output = Output { y: rows(&out, n), scale: 0.5, bias: Some(&bias_span), add: true };
+    linear::linear(&mut rec, &matrix, input, output, tokens);
+    gpu.run(&rec).expect(&what);
+    let wanted: Vec<f32> = x
+        .chunks_exact(cols)
+        .flat_map(|x| {
+            weights.times(x).into_iter().zip(&bias).map(|(y, b)| y * 0.5 + b + 1.0).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_close(&download(gpu, &out), &wanted, bound(gpu, tokens), &what);
+}
+
+#[test]
+fn every_type_with_one_and_with_many_tokens() {
+    for gpu in gpus() {
+        let mut random = Random(1);
+        for ty in TensorType::ALL.into_iter().filter(|ty| ty.is_decodable()) {
+            let weights = Weights::random(ty, 37, 512, &mut random);
+            check(&gpu, &weights, 1, &mut random);
+            check(&gpu, &weights, 11, &mut random);
+        }
+    }
+}
+
+#[test]
+fn every_number_of_tokens_and_odd_shapes() {
+    for gpu in gpus() {
+        let mut random = Random(2);
+        for tokens in [2, 3, 4, 5, 7, 8, 9, 32, 33, 64, 65, 130] {
+            let weights = Weights::random(TensorType::Q4K, 70, 256, &mut random);
+            check(&gpu, &weights, tokens, &mut random);
+        }
+        for (rows, cols) in [(1, 32), (3, 96), (129, 864), (64, 4864)] {
+            for tokens in [1, 6, 40] {
+                let weights = Weights::random(TensorType::Q8_0, rows, cols, &mut random);
+                check(&gpu, &weights, tokens, &mut random);
+            }
+        }
+        for ty in [TensorType::F32, TensorType::F16, TensorType::Bf16] {
+            for (rows, cols) in [(5, 1), (66, 45), (64, 100)] {
+                for tokens in [1, 3, 12] {
+                    let weights = Weights::random(ty, rows, cols, &mut random);
+                    check(&gpu, &weights, tokens, &mut random);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn large_numbers_do_not_overflow_in_half_precision() {
+    for gpu in gpus() {
+        let mut random = Random(3);
+        let weights = Weights::random(TensorType::Q6K, 64, 256, &mut random);
+        let matrix = weights.upload(&gpu, 1);
+        let mut x = random.floats(16 * 256);
+        x.iter_mut().step_by(17).for_each(|x| *x *= 1e6);
+        x[256..512].fill(0.0);
+        let (x_span, out) = (upload(&gpu, &x), zeros(&gpu, 16 * 64));
+        let (copy, largest) = (zeros(&gpu, x.len()), zeros(&gpu, 16));
+        let mut rec = gpu.recording();
+        linear::prepare(&mut rec, rows(&x_span, 256), Preparation::Copy, &copy, &largest, 256, 16);
+        let input = Input { x: rows(&copy, 256), largest: Some(&largest), norm: None };
+        let output = Output { y: rows(&out, 64), scale: 1.0, bias: None, add: false };
+        linear::linear(&mut rec, &matrix, input, output, 16);
+        gpu.run(&rec).expect("a product");
+        let wanted: Vec<f32> = x.chunks_exact(256).flat_map(|x| weights.times(x)).collect();
+        assert_close(&download(&gpu, &out), &wanted, bound(&gpu, 16), "large numbers");
+    }
+}
+
+#[test]
+fn a_norm_before_and_a_gate_after_are_part_of_a_product() {
+    for gpu in gpus() {
+        let mut random = Random(4);
+        for (ty, ffn, cols) in
+            [(TensorType::Q4K, 100, 512), (TensorType::F16, 33, 100), (TensorType::Q5_0, 9000, 96)]
+        {
+            let weights = Weights::random(ty, 2 * ffn, cols, &mut random);
+            let matrix = weights.upload(&gpu, 1);
+            let (x, g) = (random.floats(cols), random.floats(cols));
+            let (x_span, g_span, out) = (upload(&gpu, &x), upload(&gpu, &g), zeros(&gpu, ffn));
+            let mut rec = gpu.recording();
+            let input = Input { x: rows(&x_span, cols), largest: None, norm: Some((&g_span, 1e-5)) };
+            linear::gated(&mut rec, &matrix, input, rows(&out, ffn), [1.5, 0.5], 1);
+            assert_eq!(rec.dispatches().count(), 1);
+            gpu.run(&rec).expect("a product");
+            let y = weights.times(&rms_norm(&x, &g, 1e-5));
+            let wanted: Vec<f32> = (0..ffn).map(|i| silu(1.5 * y[i]) * (0.5 * y[ffn + i])).collect();
+            assert_close(&download(&gpu, &out), &wanted, 5e-5, &format!("{ty}"));
+            // The same in two steps.
+            let (both, out, largest) = (zeros(&gpu, 2 * ffn), zeros(&gpu, ffn), zeros(&gpu, 1));
+            let mut rec = gpu.recording();
+            let output = Output { y: rows(&both, 2 * ffn), scale: 1.0, bias: None, add: false };
+            linear::linear(&mut rec, &matrix, input, output, 1);
+            linear::prepare(&mut rec, rows(&both, 2 * ffn), Preparation::Silu, &out, &largest, ffn, 1);
+            gpu.run(&rec).expect("a product");
+            let wanted: Vec<f32> = (0..ffn).map(|i| silu(y[i]) * y[ffn + i]).collect();
+            assert_close(&download(&gpu, &out), &wanted, 5e-5, &format!("{ty} in two steps"));
+        }
+    }
+}
+
+#[test]
+fn matrices_are_cut_to_fit_the_bindings() {
+    let options = qwip_gpu::GpuOptions { binding_bytes: Some(64 << 10), ..Default::default() };
+    let Some(gpu) = common::gpu_with(&options) else { return };
+    let mut random = Random(5);
+    for (ty, rows, cols) in
+        [(TensorType::Q4K, 900, 512), (TensorType::Q6K, 900, 512), (TensorType::F32, 500, 160)]
+    {
+        let weights = Weights::random(ty, rows, cols, &mut random);
+        assert!(weights.upload(&gpu, 1).slices.len() > 2, "{ty}");
+        check(&gpu, &weights, 1, &mut random);
+        check(&gpu, &weights, 10, &mut random);
+    }
+    let error = gpu.matrix(TensorType::F32, 64, 4096, 1).expect_err("a row is larger than a binding");
+    assert!(error.to_string().contains(gpu.name()) && error.to_string().contains("65536"), "{error}");
+}
+
+#[test]
+fn slots_meet_the_matrices_of_their_experts() {
+    let small = qwip_gpu::GpuOptions { binding_bytes: Some(64 << 10), ..Default::default() };
+    for gpu in gpus().into_iter().chain(common::gpu_with(&small)) {
+        let mut random = Random(6);
+        let (experts, ffn, cols, used, tokens) = (7, 48, 256, 3, 5);
+        let weights = Weights::random(TensorType::Q4K, experts * 2 * ffn, cols, &mut random);
+        let matrix = weights.upload(&gpu, 2 * ffn);
+        let x = random.floats(tokens * cols);
+        let ids: Vec<u32> = (0..tokens * used).map(|_| random.below(experts) as u32).collect();
+        let factors = random.floats(2 * experts);
+        let (x_span, ids_span, factors_span) =
+            (upload(&gpu, &x), upload_words(&gpu, &ids), upload(&gpu, &factors));
+        let out = zeros(&gpu, tokens * used * ffn);
+        let mut rec = gpu.recording();
+        let input = Input { x: rows(&x_span, cols), largest: None, norm: None };
+        let chosen = Chosen {
+            ids: &ids_span,
+            factors: &factors_span,
+            count: tokens * used,
+            used,
+            experts,
+            rows: (0, 2 * ffn),
+            part: 0,
+        };
+        linear::experts(&mut rec, &matrix, input, rows(&out, ffn), chosen, true);
+        gpu.run(&rec).expect("products");
+        let mut wanted = Vec::new();
+        for (slot, &e) in ids.iter().enumerate() {
+            let (e, x) = (e as usize, &x[slot / used * cols..][..cols]);
+            let y = |r: usize| dot(&weights.row(e * 2 * ffn + r), x);
+            wanted.extend((0..ffn).map(|i| silu(y(i) * factors[e]) * (y(ffn + i) * factors[experts + e])));
+        }
+        assert_close(&download(&gpu, &out), &wanted, 5e-5, "few slots");
+
+        // The same slots in blocks: of each expert, the number of its block, where its slots begin, and how many.
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by_key(|&slot| ids[slot]);
+        let mut blocks = Vec::new();
+        let count = experts;
+        let mut at = 3 * count;
+        for e in 0..experts {
+            let n = ids.iter().filter(|id| **id as usize == e).count();
+            blocks.extend([e as u32, at as u32, n as u32]);
+            at += n;
+        }
+        blocks.extend(order.iter().map(|&slot| slot as u32));
+        let blocks = upload_words(&gpu, &blocks);
+        let (copy, largest, both) =
+            (zeros(&gpu, x.len()), zeros(&gpu, tokens), zeros(&gpu, tokens * used * 2 * ffn));
+        let mut rec = gpu.recording();
+        linear::prepare(&mut rec, rows(&x_span, cols), Preparation::Copy, &copy, &largest, cols, tokens);
+        let input = Input { x: rows(&copy, cols), largest: Some(&largest), norm: None };
+        for part in [0, 1] {
+            let y = Rows { span: &both, at: part * ffn, stride: 2 * ffn };
+            let chosen = Chosen { ids: &blocks, count, rows: (part * ffn, ffn), part, ..chosen };
+            linear::experts_tiled(&mut rec, &matrix, input, y, chosen);
+        }
+        gpu.run(&rec).expect("products");
+        let mut wanted = Vec::new();
+        for (slot, &e) in ids.iter().enumerate() {
+            let (e, x) = (e as usize, &x[slot / used * cols..][..cols]);
+            let factor = |i: usize| factors[if i < ffn { e } else { experts + e }];
+            wanted.extend((0..2 * ffn).map(|i| dot(&weights.row(e * 2 * ffn + i), x) * factor(i)));
+        }
+        assert_close(&download(&gpu, &both), &wanted, bound(&gpu, 99), "blocks of slots");
+    }
+}
