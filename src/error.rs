@@ -219,6 +219,9 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// The GPU cannot do it.
+    #[error(transparent)]
+    Gpu(#[from] crate::backend::gpu::GpuError),
     /// The system refused to start threads.
     #[error("could not start {threads} threads: {source}")]
     Threads {

@@ -11,6 +11,7 @@ use qwip_cpu::ops::Cpu;
 
 use qwip_quant::limits;
 
+use crate::backend::gpu::DevicePart;
 use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Output, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
@@ -95,6 +96,7 @@ pub struct Session {
     context: usize,
     batch: usize,
     sequence: Sequence,
+    device: Option<DevicePart>,
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
@@ -114,6 +116,30 @@ impl Session {
     /// # Errors
     /// [`Error::BadOption`] if a setting is out of range.
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
+        Self::with_device(model, cpu, options, None)
+    }
+
+    /// An empty session with the layers of `device` on a GPU. The same sequence gives the same logits on the same adapter
+    /// and driver, cut in the same way; they are near those of the CPU.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; [`Error::Gpu`] if the device cannot do it.
+    #[cfg(feature = "gpu")]
+    pub fn on_gpu(
+        device: Arc<crate::backend::gpu::GpuModel>,
+        cpu: Cpu,
+        options: &SessionOptions,
+    ) -> Result<Session> {
+        let model = device.model().clone();
+        Self::with_device(model, cpu, options, Some(DevicePart::new(device)))
+    }
+
+    fn with_device(
+        model: Arc<Model>,
+        cpu: Cpu,
+        options: &SessionOptions,
+        device: Option<DevicePart>,
+    ) -> Result<Session> {
         let _ieee = IeeeDefaults::enter();
         let config = model.config();
         if options.snapshots > Self::MAX_SNAPSHOTS {
@@ -127,7 +153,9 @@ impl Session {
                 config,
                 CacheTypes::for_model(&model, options.k_type, options.v_type),
                 options.snapshots,
+                device.as_ref().map(|part| &**part.model()),
             )?,
+            device,
             rope: RopeFrequencies::new(&rope.within(context)),
             reach: match rope.scaling {
                 // It stretches as far as it has to.
@@ -210,6 +238,12 @@ impl Session {
     /// The logits after the last token, `[vocab]`; empty before the first call.
     pub fn logits(&self) -> &[f32] {
         self.buffers.logits()
+    }
+
+    /// The layers of this session that are on a GPU.
+    #[cfg(feature = "gpu")]
+    pub fn device(&self) -> Option<&crate::backend::gpu::GpuModel> {
+        self.device.as_ref().map(|part| &**part.model())
     }
 
     /// Forgets everything from position `len` on. The logits are gone until the next call. A hybrid goes back to its
@@ -428,10 +462,13 @@ impl Session {
             cancel,
             &mut check_and_hand_out,
         );
-        match (&mut self.verb_times, &mut self.importance) {
-            (None, None) => self.model.forward(&mut backend, batch)?,
-            (Some(times), _) => self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?,
-            (None, Some(importance)) => {
+        match (&mut self.device, &mut self.verb_times, &mut self.importance) {
+            (Some(device), ..) => device.forward(&self.model, backend, batch)?,
+            (None, None, None) => self.model.forward(&mut backend, batch)?,
+            (None, Some(times), _) => {
+                self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?
+            }
+            (None, None, Some(importance)) => {
                 let mut seen = Importance::default();
                 self.model.forward(&mut Observed { backend: &mut backend, seen: &mut seen }, batch)?;
                 importance.add(seen);

@@ -17,13 +17,13 @@ use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencie
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    x: Vec<f32>,         // [n, embedding], the residual stream
-    input: Activations,  // [n, cols] of the projection at hand, quantized
-    q: Vec<f32>,         // [n, heads * head_dim]
-    k: Vec<f32>,         // [n, kv_heads * head_dim]
-    v: Vec<f32>,         // [n, kv_heads * head_dim]
-    parts: Vec<f32>,     // attention of single tiles, where they are shared out to threads
-    gate: Vec<f32>,      // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
+    pub(super) x: Vec<f32>,      // [n, embedding], the residual stream
+    input: Activations,          // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,                 // [n, heads * head_dim]
+    k: Vec<f32>,                 // [n, kv_heads * head_dim]
+    v: Vec<f32>,                 // [n, kv_heads * head_dim]
+    parts: Vec<f32>,             // attention of single tiles, where they are shared out to threads
+    gate: Vec<f32>, // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
     up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates
     beta: Vec<f32>, // [n, values] or, with what belongs to forgetting, [n, 2 * values]
     alpha: Vec<f32>, // [n, values]
@@ -31,9 +31,9 @@ pub struct Buffers {
     routed: Routed, // the experts of each token, and what they compute
     shared: Activations, // [n, ffn], what goes into the shared expert's down projection
     share: Vec<f32>, // [n, 1], how much the shared expert counts
-    cos: Vec<f32>, // [n, rotated / 2]
-    sin: Vec<f32>, // [n, rotated / 2]
-    growth: Vec<f32>, // [n], by what queries are multiplied; empty where none grows
+    pub(super) cos: Vec<f32>, // [n, rotated / 2]
+    pub(super) sin: Vec<f32>, // [n, rotated / 2]
+    pub(super) growth: Vec<f32>, // [n], by what queries are multiplied; empty where none grows
     logits: Vec<f32>, // [rows, vocab], at most LOGIT_ROWS of them
 }
 
@@ -70,6 +70,13 @@ impl Buffers {
     /// The last rows of logits that were computed, [rows, vocab].
     pub fn logits(&self) -> &[f32] {
         &self.logits
+    }
+
+    /// Takes logits that were computed elsewhere.
+    pub(super) fn set_logits(&mut self, logits: &[f32]) -> Result<()> {
+        resize(&mut self.logits, logits.len())?;
+        self.logits.copy_from_slice(logits);
+        Ok(())
     }
 
     /// Forgets the logits.
@@ -115,15 +122,15 @@ pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 pub struct CpuBackend<'a> {
     cpu: &'a Cpu,
     file: &'a ModelFile,
-    config: &'a Config,
-    kv: &'a mut KvCache,
-    memory: Option<&'a mut Recurrent>,
-    snapshot: Option<(usize, &'a mut Recurrent)>,
-    b: &'a mut Buffers,
-    start: usize,
-    n: usize,
-    cancel: &'a AtomicBool,
-    sink: &'a mut LogitSink<'a>,
+    pub(super) config: &'a Config,
+    pub(super) kv: &'a mut KvCache,
+    pub(super) memory: Option<&'a mut Recurrent>,
+    pub(super) snapshot: Option<(usize, &'a mut Recurrent)>,
+    pub(super) b: &'a mut Buffers,
+    pub(super) start: usize,
+    pub(super) n: usize,
+    pub(super) cancel: &'a AtomicBool,
+    pub(super) sink: &'a mut LogitSink<'a>,
 }
 
 impl<'a> CpuBackend<'a> {

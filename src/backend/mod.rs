@@ -4,6 +4,11 @@
 //! the verbs work on them in order; a model file only says which weights take part.
 
 mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+pub mod gpu;
 mod observed;
 mod timed;
 

@@ -16,6 +16,7 @@ use qwip_cpu::{KvMut, KvRef, TILE};
 pub use recurrent::{Recurrent, Snapshots};
 pub(crate) use sequence::Sequence;
 
+use crate::backend::gpu;
 use crate::error::{Error, Result};
 use crate::model::{Config, Model};
 
@@ -78,7 +79,12 @@ struct LayerPage {
     v: Store,
 }
 
-type Page = Vec<LayerPage>;
+/// 64 positions of all layers.
+#[derive(Debug)]
+struct Page {
+    layers: Vec<LayerPage>,    // those that the CPU has
+    device: Option<gpu::Page>, // the others
+}
 
 /// The cache of one sequence.
 #[derive(Clone, Debug)]
@@ -86,6 +92,7 @@ pub struct KvCache {
     kv_heads: usize,
     head_dim: usize,
     types: CacheTypes,
+    device: Option<Arc<gpu::PagePool>>,
     pages: Vec<Arc<Page>>,
     len: usize,
 }
@@ -126,8 +133,13 @@ impl CacheTypes {
 }
 
 impl KvCache {
-    /// An empty cache for a model. `q8_0` needs heads of a multiple of 32 elements.
-    pub fn new(config: &Config, types: CacheTypes) -> Result<KvCache> {
+    /// An empty cache for the layers of a model that `types` has keys of, beside those of `device`. `q8_0` needs heads of a
+    /// multiple of 32 elements.
+    pub(crate) fn new(
+        config: &Config,
+        types: CacheTypes,
+        device: Option<Arc<gpu::PagePool>>,
+    ) -> Result<KvCache> {
         let &Config { kv_heads, head_dim, .. } = config;
         if !types.k.iter().chain([&types.v]).all(|ty| ty.fits(head_dim)) {
             return Err(Error::BadOption {
@@ -136,7 +148,7 @@ impl KvCache {
                 want: format!("f16 or f32, because the heads have {head_dim} elements"),
             });
         }
-        Ok(KvCache { kv_heads, head_dim, types, pages: Vec::new(), len: 0 })
+        Ok(KvCache { kv_heads, head_dim, types, device, pages: Vec::new(), len: 0 })
     }
 
     /// Positions held.
@@ -151,7 +163,8 @@ impl KvCache {
 
     /// Bytes of the pages held (shared ones count in every cache that holds them).
     pub fn bytes(&self) -> u64 {
-        self.pages.len() as u64 * self.types.page_bytes(self.kv_heads, self.head_dim)
+        let device = self.device.as_ref().map_or(0, |pool| pool.page_bytes());
+        self.pages.len() as u64 * (self.types.page_bytes(self.kv_heads, self.head_dim) + device)
     }
 
     /// Forgets everything from position `len` on and gives pages that are no longer reached back.
@@ -167,25 +180,39 @@ impl KvCache {
         }
         if !self.len.is_multiple_of(TILE)
             && let Some(last) = self.pages.last_mut()
+            && Arc::get_mut(last).is_none()
         {
-            Arc::make_mut(last);
+            let copy =
+                |pool: &Arc<gpu::PagePool>| last.device.as_ref().map(|page| pool.copy(page)).transpose();
+            let device = self.device.as_ref().map(copy).transpose()?.flatten();
+            *last = Arc::new(Page { layers: last.layers.clone(), device });
         }
         while self.pages.len() * TILE < self.len + n {
             let elements = self.kv_heads * self.tile_elements();
             let layer = |&k: &KvType| {
                 Ok(LayerPage { k: Store::new(k, elements)?, v: Store::new(self.types.v, elements)? })
             };
-            let page: Page = self.types.k.iter().map(layer).collect::<Result<_>>()?;
-            self.pages.push(Arc::new(page));
+            let layers = self.types.k.iter().map(layer).collect::<Result<_>>()?;
+            let device = self.device.as_ref().map(|pool| pool.allocate()).transpose()?;
+            self.pages.push(Arc::new(Page { layers, device }));
         }
         Ok(())
+    }
+
+    /// The pool of the layers on a device, and of each page there the slot.
+    pub(crate) fn device(&self) -> Option<(&gpu::PagePool, impl Iterator<Item = u32>)> {
+        let slots = self.pages.iter().filter_map(|page| page.device.as_ref()).map(|page| page.slot());
+        self.device.as_deref().map(|pool| (pool, slots))
     }
 
     /// Stores key and value (`[head_dim]` each) of one head at `position`, which must have been reserved.
     pub fn store(&mut self, layer: usize, head: usize, position: usize, k: &[f32], v: &[f32]) {
         let len = self.tile_elements();
         let start = head * len;
-        let page = &mut Arc::make_mut(&mut self.pages[position / TILE])[layer];
+        let Some(page) = Arc::get_mut(&mut self.pages[position / TILE]) else {
+            unreachable!("a page that is written into has been reserved");
+        };
+        let page = &mut page.layers[layer];
         store_key(k, position % TILE, page.k.tile_mut(start, len));
         store_value(v, position % TILE, page.v.tile_mut(start, len));
     }
@@ -194,7 +221,7 @@ impl KvCache {
     pub fn tile(&self, layer: usize, head: usize, tile: usize) -> (KvRef<'_>, KvRef<'_>) {
         let len = self.tile_elements();
         let start = head * len;
-        let page = &self.pages[tile][layer];
+        let page = &self.pages[tile].layers[layer];
         (page.k.tile(start, len), page.v.tile(start, len))
     }
 
@@ -241,7 +268,7 @@ mod tests {
 
     #[test]
     fn pages_come_when_reached_and_go_when_truncated() {
-        let mut kv = KvCache::new(&config(), types([KvType::F16, KvType::F32], KvType::Q8_0)).unwrap();
+        let mut kv = KvCache::new(&config(), types([KvType::F16, KvType::F32], KvType::Q8_0), None).unwrap();
         assert_eq!(kv.bytes(), 0);
         kv.reserve(64).unwrap();
         kv.advance(64);
@@ -258,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_shared_page_is_copied_when_written() {
-        let mut a = KvCache::new(&config(), types([KvType::F32; 2], KvType::F32)).unwrap();
+        let mut a = KvCache::new(&config(), types([KvType::F32; 2], KvType::F32), None).unwrap();
         a.reserve(3).unwrap();
         let (one, two) = (vec![1.0; 32], vec![2.0; 32]);
         a.store(1, 1, 2, &one, &one);
@@ -276,7 +303,8 @@ mod tests {
     #[test]
     fn q8_0_needs_whole_blocks() {
         let config = Config { head_dim: 16, ..config() };
-        let error = KvCache::new(&config, types([KvType::Q8_0; 2], KvType::F16)).unwrap_err().to_string();
+        let error =
+            KvCache::new(&config, types([KvType::Q8_0; 2], KvType::F16), None).unwrap_err().to_string();
         assert!(error.contains("16"), "{error}");
     }
 }

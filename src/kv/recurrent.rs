@@ -5,27 +5,36 @@ use qwip_cpu::ops::delta::{DeltaHeads, Memory};
 use qwip_cpu::table::DELTA_COLUMNS;
 
 use super::zeros;
+use crate::backend::gpu;
 use crate::error::Result;
 use crate::model::Config;
 
 /// The memories of all layers after some tokens.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recurrent {
     heads: DeltaHeads,
     rows: Vec<f32>,                      // [layers, taps - 1, channels]
     matrices: Vec<[f32; DELTA_COLUMNS]>, // [layers, values, value_dim / 32, key_dim] of 32 columns
+    device: Option<gpu::DeltaMemories>,  // of the layers that are not the CPU's
 }
 
 impl Recurrent {
-    /// The state before the first token; `None` if the model has no delta nets.
-    pub fn new(config: &Config) -> Result<Option<Recurrent>> {
+    /// The state before the first token, for the delta nets in the first `layers` layers on the CPU, beside those of
+    /// `device`; `None` if the model has no delta nets.
+    pub(crate) fn new(
+        config: &Config,
+        layers: usize,
+        device: Option<gpu::DeltaMemories>,
+    ) -> Result<Option<Recurrent>> {
         let Some(hybrid) = &config.hybrid else { return Ok(None) };
-        let (heads, layers) = (hybrid.heads, hybrid.attends.iter().filter(|attends| !**attends).count());
+        let (heads, layers) =
+            (hybrid.heads, hybrid.attends[..layers].iter().filter(|attends| !**attends).count());
         let what = "the memory of the delta nets";
         Ok(Some(Recurrent {
             heads,
             rows: zeros(layers * heads.kept(), what)?,
             matrices: zeros(layers * heads.memory_rows(), what)?,
+            device,
         }))
     }
 
@@ -52,21 +61,32 @@ impl Recurrent {
         }
     }
 
+    /// The memories on a device.
+    pub(crate) fn device(&self) -> Option<&gpu::DeltaMemories> {
+        self.device.as_ref()
+    }
+
     /// Becomes what `other`, a state of the same model, is.
     fn copy_from(&mut self, other: &Recurrent) {
         self.rows.copy_from_slice(&other.rows);
         self.matrices.copy_from_slice(&other.matrices);
+        if let (Some(device), Some(other)) = (&mut self.device, &other.device) {
+            device.copy_from(other);
+        }
     }
 
     /// Becomes the state before the first token.
     fn clear(&mut self) {
         self.rows.fill(0.0);
         self.matrices.fill([0.0; DELTA_COLUMNS]);
+        if let Some(device) = &mut self.device {
+            device.clear();
+        }
     }
 }
 
 /// Copies of the state at some positions of one sequence, in ascending order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Snapshots {
     most: usize,
     kept: Vec<(usize, Recurrent)>,
@@ -96,7 +116,8 @@ impl Snapshots {
         if self.kept.len() < self.most {
             let what = "a copy of the memory of the delta nets";
             let (rows, matrices) = (zeros(state.rows.len(), what)?, zeros(state.matrices.len(), what)?);
-            return Ok(Recurrent { heads: state.heads, rows, matrices });
+            let device = state.device.as_ref().map(gpu::DeltaMemories::another).transpose()?;
+            return Ok(Recurrent { heads: state.heads, rows, matrices, device });
         }
         Ok(self.kept.remove(self.least(end)).1)
     }

@@ -1,6 +1,7 @@
 //! All that a sequence leaves behind in a session: keys and values and, of a hybrid, the memory of its delta nets.
 
 use super::{CacheTypes, KvCache, Recurrent, Snapshots};
+use crate::backend::gpu;
 use crate::error::Result;
 use crate::model::Config;
 
@@ -22,9 +23,19 @@ pub(crate) struct Forgotten {
 }
 
 impl Sequence {
-    /// Nothing yet; keeps at most `snapshots` copies of the memory.
-    pub(crate) fn new(config: &Config, types: CacheTypes, snapshots: usize) -> Result<Sequence> {
-        let (kv, memory) = (KvCache::new(config, types)?, Recurrent::new(config)?);
+    /// Nothing yet; keeps at most `snapshots` copies of the memory. `device` has the layers from some one on.
+    pub(crate) fn new(
+        config: &Config,
+        mut types: CacheTypes,
+        snapshots: usize,
+        device: Option<&gpu::GpuModel>,
+    ) -> Result<Sequence> {
+        let (layers, pool, memories) = match device {
+            None => (config.layers, None, None),
+            Some(device) => (device.first_layer(), Some(device.pages(&types)?), device.delta_memories()?),
+        };
+        types.k.truncate(config.attention_layers_before(layers));
+        let (kv, memory) = (KvCache::new(config, types, pool)?, Recurrent::new(config, layers, memories)?);
         Ok(Sequence { kv, memory, snapshots: Snapshots::new(snapshots), spoilt: false })
     }
 

@@ -88,9 +88,14 @@ impl Keys<'_> {
 impl Config {
     /// Layers with keys and values.
     pub fn attention_layers(&self) -> usize {
+        self.attention_layers_before(self.layers)
+    }
+
+    /// Layers with keys and values among the first so many.
+    pub fn attention_layers_before(&self, layers: usize) -> usize {
         match &self.hybrid {
-            None => self.layers,
-            Some(hybrid) => hybrid.attends.iter().filter(|attends| **attends).count(),
+            None => layers,
+            Some(hybrid) => hybrid.attends[..layers].iter().filter(|attends| **attends).count(),
         }
     }
 

@@ -82,6 +82,9 @@ impl Gpu {
                     to.offset,
                     from.bytes,
                 ),
+                Step::Clear(span) => {
+                    encoder.clear_buffer(&span.buffer.raw, span.offset, Some(span.bytes));
+                }
                 Step::Dispatch(first) => {
                     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                     self.dispatch(&mut pass, first)?;

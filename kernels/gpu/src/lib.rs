@@ -8,6 +8,7 @@ mod buffer;
 mod device;
 mod error;
 mod execute;
+pub mod kv;
 pub mod layout;
 mod matrix;
 pub mod ops;

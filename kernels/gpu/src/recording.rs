@@ -31,6 +31,8 @@ pub enum Step {
         /// To here, as many bytes.
         to: Span,
     },
+    /// Zeros.
+    Clear(Span),
 }
 
 /// Steps that are submitted together, each after the one before.
@@ -76,6 +78,11 @@ impl Recording {
         self.steps.push(Step::Copy { from: from.clone(), to: to.clone() });
     }
 
+    /// Adds zeros in all of `span`.
+    pub fn clear(&mut self, span: &Span) {
+        self.steps.push(Step::Clear(span.clone()));
+    }
+
     /// Puts `data`, whole words, at the beginning of `span` before the first step.
     pub fn write(&mut self, span: &Span, data: Vec<u8>) {
         debug_assert!(data.len() as u64 <= span.bytes && data.len().is_multiple_of(4));
@@ -91,7 +98,7 @@ impl Recording {
     pub fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
         self.steps.iter().filter_map(|step| match step {
             Step::Dispatch(dispatch) => Some(dispatch),
-            Step::Copy { .. } => None,
+            Step::Copy { .. } | Step::Clear(_) => None,
         })
     }
 

@@ -5,8 +5,8 @@ mod common;
 
 use common::*;
 use qwip_cpu::reference;
+use qwip_gpu::Gpu;
 use qwip_gpu::ops::delta::{DeltaHeads, Memory, Rates, gated_norm, remember};
-use qwip_gpu::{Gpu, Recording};
 
 /// Columns of a matrix that lie beside each other.
 const COLUMNS: usize = 32;
@@ -28,7 +28,7 @@ struct Layer {
 type State = [Vec<f32>; 2];
 
 impl Layer {
-    fn new(rng: &mut Rng, heads: DeltaHeads, n: usize) -> Layer {
+    fn new(rng: &mut Random, heads: DeltaHeads, n: usize) -> Layer {
         let channels = heads.channels();
         Layer {
             heads,
@@ -87,12 +87,12 @@ impl Layer {
         let (heads, channels, values) = (&self.heads, self.heads.channels(), self.heads.values);
         let group = values / heads.keys;
         let memory = || Memory {
-            rows: zeros(gpu, heads.rows_bytes()),
-            matrices: zeros(gpu, heads.matrices_bytes()),
+            rows: zeros(gpu, heads.rows_bytes() as usize / 4),
+            matrices: zeros(gpu, heads.matrices_bytes() as usize / 4),
         };
         let (state, copy) = (memory(), memory());
-        let taps = floats(gpu, &self.taps);
-        let forget = floats(gpu, &[&self.rate[..], &self.bias].concat());
+        let taps = upload(gpu, &self.taps);
+        let forget = upload(gpu, &[&self.rate[..], &self.bias].concat());
         // One row for both numbers: those of a key head for learning, then those for forgetting.
         let both: Vec<f32> = self
             .beta
@@ -102,10 +102,10 @@ impl Layer {
             .collect();
         let (mut out, mut first) = (Vec::new(), 0);
         for &n in split {
-            let u = floats(gpu, &self.u[first * channels..(first + n) * channels]);
-            let y = zeros(gpu, u.bytes);
-            let factors = zeros(gpu, heads.factors_bytes(n));
-            let (beta, alpha, both) = (floats(gpu, &self.beta), floats(gpu, &self.alpha), floats(gpu, &both));
+            let u = upload(gpu, &self.u[first * channels..(first + n) * channels]);
+            let y = zeros(gpu, n * channels);
+            let factors = zeros(gpu, heads.factors_bytes(n) as usize / 4);
+            let (beta, alpha, both) = (upload(gpu, &self.beta), upload(gpu, &self.alpha), upload(gpu, &both));
             let rates = match grouped {
                 true => Rates {
                     beta: &both,
@@ -127,18 +127,18 @@ impl Layer {
                 },
             };
             let taken = (first < snapshot && snapshot <= first + n).then(|| (snapshot - first, &copy));
-            let mut rec = Recording::new();
+            let mut rec = gpu.recording();
             remember(&mut rec, heads, n, [&u, &taps], &rates, [&y, &factors], &state, taken);
             gpu.run(&rec).unwrap();
-            for y in read_floats(gpu, &y).chunks_exact(channels) {
+            for y in download(gpu, &y).chunks_exact(channels) {
                 out.extend_from_slice(&y[2 * heads.key_width()..]);
             }
             first += n;
         }
         let read = |memory: &Memory| {
-            let mut rows = read_floats(gpu, &memory.rows);
+            let mut rows = download(gpu, &memory.rows);
             rows.truncate((heads.taps - 1) * channels);
-            [rows, read_floats(gpu, &memory.matrices)]
+            [rows, download(gpu, &memory.matrices)]
         };
         (out, read(&copy), read(&state))
     }
@@ -147,29 +147,32 @@ impl Layer {
 #[test]
 fn a_memory_is_carried_on_and_copied() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(61);
+    let mut rng = Random(61);
     for (keys, values, key_dim, value_dim, taps, tiled) in [
         (2, 4, 128, 128, 4, true),
         (2, 4, 32, 64, 4, false),
         (1, 3, 20, 32, 3, true),
         (1, 2, 200, 64, 4, false),
         (1, 1, 256, 256, 8, true),
+        (1, 2, 500, 32, 2, false),
+        (1, 1, 1024, 32, 2, true),
         (2, 2, 66, 32, 1, true),
     ] {
         let heads = DeltaHeads { keys, values, key_dim, value_dim, taps, tiled };
         let layer = Layer::new(&mut rng, heads, 70);
-        for snapshot in [1, 41, 70] {
+        for (snapshot, split, grouped) in [
+            (41, &[70][..], false),
+            (1, &[33, 37], true),
+            (41, &[1, 1, 1, 2, 1, 64], false),
+            (70, &[2, 68], true),
+        ] {
             let expected = layer.expected(snapshot);
-            for (split, grouped) in
-                [(vec![70], false), (vec![33, 37], true), (vec![1, 1, 1, 2, 1, 64], false), (vec![2, 68], true)]
-            {
-                let found = layer.found(&gpu, &split, snapshot, grouped);
-                let what = format!("{heads:?} split {split:?} snapshot {snapshot}");
-                assert_near(&found.0, &expected.0, BOUND, &what);
-                for (found, expected) in [(&found.1, &expected.1), (&found.2, &expected.2)] {
-                    assert_eq!(found[0], expected[0], "{what}");
-                    assert_near(&found[1], &expected[1], BOUND, &what);
-                }
+            let found = layer.found(&gpu, split, snapshot, grouped);
+            let what = format!("{heads:?} split {split:?} snapshot {snapshot}");
+            assert_close(&found.0, &expected.0, BOUND, &what);
+            for (found, expected) in [(&found.1, &expected.1), (&found.2, &expected.2)] {
+                assert_eq!(found[0], expected[0], "{what}");
+                assert_close(&found[1], &expected[1], BOUND, &what);
             }
         }
     }
@@ -179,7 +182,7 @@ fn a_memory_is_carried_on_and_copied() {
 fn what_is_hardly_forgotten_is_not_lost() {
     let Some(gpu) = gpu() else { return };
     let heads = DeltaHeads { keys: 1, values: 1, key_dim: 32, value_dim: 32, taps: 2, tiled: true };
-    let mut layer = Layer::new(&mut Rng(62), heads, 300);
+    let mut layer = Layer::new(&mut Random(62), heads, 300);
     // 1 - decay is some 6e-6 for each token: 1 + exp(x) in single precision would be off by per cents.
     layer.rate.fill(-16.0);
     layer.alpha.fill(-15.0);
@@ -187,13 +190,13 @@ fn what_is_hardly_forgotten_is_not_lost() {
     // Nothing is learnt after the first tokens.
     layer.beta[4..].fill(-100.0);
     let (expected, found) = (layer.expected(300), layer.found(&gpu, &[300], 300, false));
-    assert_near(&found.2[1], &expected.2[1], 5e-5, "300 tokens");
+    assert_close(&found.2[1], &expected.2[1], 5e-5, "300 tokens");
 }
 
 #[test]
 fn gates_equal_the_reference() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(63);
+    let mut rng = Random(63);
     for (n, values, value_dim) in [(5, 2, 32), (3, 4, 128), (1, 1, 256)] {
         let heads = DeltaHeads { keys: 1, values, key_dim: 20, value_dim, taps: 2, tiled: true };
         let y = rng.floats(n * heads.channels());
@@ -202,17 +205,18 @@ fn gates_equal_the_reference() {
         z[3] = -1e4;
         let norm = rng.floats(value_dim);
         let mut expected = z.clone();
-        let answers = y.chunks_exact(heads.channels()).flat_map(|y| y[2 * heads.key_width()..].chunks_exact(value_dim));
+        let answers =
+            y.chunks_exact(heads.channels()).flat_map(|y| y[2 * heads.key_width()..].chunks_exact(value_dim));
         for (expected, answer) in expected.chunks_exact_mut(value_dim).zip(answers) {
             let mut normed = vec![0.0; value_dim];
             reference::norm::rms_norm(answer, &norm, 1e-5, &mut normed);
             reference::silu::silu_mul(expected, &normed);
         }
-        let spans = [&y, &z, &norm].map(|x| floats(&gpu, x));
-        let out = zeros(&gpu, spans[1].bytes);
-        let mut rec = Recording::new();
+        let spans = [&y, &z, &norm].map(|x| upload(&gpu, x));
+        let out = zeros(&gpu, z.len());
+        let mut rec = gpu.recording();
         gated_norm(&mut rec, &heads, n, spans.each_ref(), 1e-5, &out);
         gpu.run(&rec).unwrap();
-        assert_near(&read_floats(&gpu, &out), &expected, 1e-5, &format!("{heads:?}"));
+        assert_close(&download(&gpu, &out), &expected, 1e-5, &format!("{heads:?}"));
     }
 }

@@ -234,6 +234,7 @@ fn slots_meet_the_matrices_of_their_experts() {
         let input = Input { x: rows(&x_span, cols), largest: None, norm: None };
         let chosen = Chosen {
             ids: &ids_span,
+            order_at: 0,
             factors: &factors_span,
             count: tokens * used,
             used,
@@ -256,7 +257,7 @@ fn slots_meet_the_matrices_of_their_experts() {
         order.sort_by_key(|&slot| ids[slot]);
         let mut blocks = Vec::new();
         let count = experts;
-        let mut at = 3 * count;
+        let mut at = 0;
         for e in 0..experts {
             let n = ids.iter().filter(|id| **id as usize == e).count();
             blocks.extend([e as u32, at as u32, n as u32]);
@@ -271,7 +272,8 @@ fn slots_meet_the_matrices_of_their_experts() {
         let input = Input { x: rows(&copy, cols), largest: Some(&largest), norm: None };
         for part in [0, 1] {
             let y = Rows { span: &both, at: part * ffn, stride: 2 * ffn };
-            let chosen = Chosen { ids: &blocks, count, rows: (part * ffn, ffn), part, ..chosen };
+            let chosen =
+                Chosen { ids: &blocks, order_at: 3 * count, count, rows: (part * ffn, ffn), part, ..chosen };
             linear::experts_tiled(&mut rec, &matrix, input, y, chosen);
         }
         gpu.run(&rec).expect("products");

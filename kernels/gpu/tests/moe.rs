@@ -5,23 +5,23 @@ mod common;
 
 use common::*;
 use qwip_cpu::reference;
+use qwip_gpu::Gpu;
 use qwip_gpu::ops::moe::{Routing, Shared, TILE_TOKENS, mix, route, sort};
-use qwip_gpu::{Gpu, Recording};
 
 /// Ids and weights of n tokens.
 fn routed(gpu: &Gpu, routing: &Routing, n: usize, logits: &[f32]) -> (Vec<u32>, Vec<f32>) {
-    let logits = floats(gpu, logits);
-    let (ids, weights) = (zeros(gpu, 4 * routing.slots(n) as u64), zeros(gpu, 4 * routing.slots(n) as u64));
-    let mut rec = Recording::new();
+    let logits = upload(gpu, logits);
+    let (ids, weights) = (zeros(gpu, routing.slots(n)), zeros(gpu, routing.slots(n)));
+    let mut rec = gpu.recording();
     route(&mut rec, routing, n, &logits, [&ids, &weights]);
     gpu.run(&rec).unwrap();
-    (read_words(gpu, &ids), read_floats(gpu, &weights))
+    (words(gpu, &ids), download(gpu, &weights))
 }
 
 #[test]
 fn experts_are_chosen_and_weighed_as_the_reference_does() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(71);
+    let mut rng = Random(71);
     for (experts, used) in
         [(1, 1), (5, 2), (60, 4), (64, 64), (128, 8), (130, 9), (512, 10), (1024, 64), (2048, 3)]
     {
@@ -36,8 +36,10 @@ fn experts_are_chosen_and_weighed_as_the_reference_does() {
                 })
                 .collect();
             // Zeros of both signs are equal; negative infinity is a logit.
-            let zeros = &mut logits[experts..2 * experts];
-            zeros.iter_mut().enumerate().for_each(|(e, logit)| *logit = if e % 3 == 0 { -0.0 } else { 0.0 });
+            logits[experts..2 * experts]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(e, logit)| *logit = if e % 3 == 0 { -0.0 } else { 0.0 });
             logits[2 * experts + rng.below(experts.max(2) - 1)] = f32::NEG_INFINITY;
             let (ids, weights) = routed(&gpu, &routing, n, &logits);
             for (t, logits) in logits.chunks_exact(experts).enumerate() {
@@ -61,7 +63,7 @@ fn experts_are_chosen_and_weighed_as_the_reference_does() {
 #[test]
 fn logits_that_are_no_numbers_choose_experts_that_exist_and_weigh_nothing() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(72);
+    let mut rng = Random(72);
     for normalise in [false, true] {
         for odd in [f32::NAN, -f32::NAN, f32::INFINITY, f32::from_bits(0x7f80_0001)] {
             let routing = Routing { experts: 100, used: 8, normalise, scale: 1.0 };
@@ -81,8 +83,9 @@ fn logits_that_are_no_numbers_choose_experts_that_exist_and_weigh_nothing() {
 #[test]
 fn slots_are_grouped_by_expert_in_blocks() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(73);
-    for (experts, used, n) in [(1, 1, 1), (1, 1, 97), (4, 2, 200), (60, 4, 33), (128, 8, 64), (512, 10, 100)] {
+    let mut rng = Random(73);
+    for (experts, used, n) in [(1, 1, 1), (1, 1, 97), (4, 2, 200), (60, 4, 33), (128, 8, 64), (512, 10, 100)]
+    {
         let routing = Routing { experts, used, normalise: true, scale: 1.0 };
         // Some experts are favourites, many have nothing.
         let mut ids: Vec<u32> = Vec::new();
@@ -101,15 +104,15 @@ fn slots_are_grouped_by_expert_in_blocks() {
         let mut want: Vec<u32> = (0..ids.len() as u32).collect();
         want.sort_by_key(|slot| ids[*slot as usize]);
 
-        let spans = (words(&gpu, &ids), zeros(&gpu, 4 * ids.len() as u64));
+        let spans = (upload_words(&gpu, &ids), zeros(&gpu, ids.len()));
         // Whatever was there before is overwritten.
-        let blocks = words(&gpu, &vec![u32::MAX; 3 * routing.blocks(n)]);
-        let mut rec = Recording::new();
+        let blocks = upload_words(&gpu, &vec![u32::MAX; 3 * routing.blocks(n)]);
+        let mut rec = gpu.recording();
         sort(&mut rec, &routing, n, &spans.0, [&spans.1, &blocks]);
         gpu.run(&rec).unwrap();
-        let order = read_words(&gpu, &spans.1);
+        let order = words(&gpu, &spans.1);
         assert_eq!(order, want, "{routing:?}");
-        let blocks = read_words(&gpu, &blocks);
+        let blocks = words(&gpu, &blocks);
         let (mut next, mut last) = (0, 0);
         for block in blocks.as_chunks().0 {
             let [expert, first, count] = *block;
@@ -128,7 +131,7 @@ fn slots_are_grouped_by_expert_in_blocks() {
 #[test]
 fn answers_are_added_up() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Rng(74);
+    let mut rng = Random(74);
     for (n, used, width) in [(1, 8, 256), (7, 3, 100), (40, 1, 1000)] {
         let (answers, weights) = (rng.floats(n * used * width), rng.floats(n * used));
         let (common, gates) = (rng.floats(n * width), rng.floats(n));
@@ -146,12 +149,12 @@ fn answers_are_added_up() {
                 reference::moe::mix(x, all.iter().map(|(weight, answer)| (*weight, &answer[..])));
             }
             let [answers, weights, common, gates, x] =
-                [&answers, &weights, &common, &gates, &x].map(|x| floats(&gpu, x));
+                [&answers, &weights, &common, &gates, &x].map(|x| upload(&gpu, x));
             let shared = Shared { answers: &common, gates: &gates, scale: 0.5 };
-            let mut rec = Recording::new();
+            let mut rec = gpu.recording();
             mix(&mut rec, [n, used, width], [&answers, &weights], with_shared.then_some(&shared), &x);
             gpu.run(&rec).unwrap();
-            assert_near(&read_floats(&gpu, &x), &expected, 1e-5, &format!("{n} {used} {width}"));
+            assert_close(&download(&gpu, &x), &expected, 1e-5, &format!("{n} {used} {width}"));
         }
     }
 }

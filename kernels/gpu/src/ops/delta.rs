@@ -67,7 +67,9 @@ impl DeltaHeads {
     /// What the first kernels' parameters begin with.
     fn params(&self, n: usize) -> [u32; 7] {
         let DeltaHeads { keys, values, key_dim, value_dim, taps, tiled } = *self;
-        debug_assert!(key_dim <= MAX_KEY_DIM && value_dim.is_multiple_of(COLUMNS) && values.is_multiple_of(keys));
+        debug_assert!(
+            key_dim <= MAX_KEY_DIM && value_dim.is_multiple_of(COLUMNS) && values.is_multiple_of(keys)
+        );
         [n, keys, values, key_dim, value_dim, taps, usize::from(tiled)].map(|size| size as u32)
     }
 }
@@ -115,7 +117,10 @@ pub fn remember(
     snapshot: Option<(usize, &Memory)>,
 ) {
     let bytes = 4 * (n * heads.channels()) as u64;
-    debug_assert!(u.bytes >= bytes && y.bytes >= bytes && factors.bytes >= heads.factors_bytes(n), "{heads:?}");
+    debug_assert!(
+        u.bytes >= bytes && y.bytes >= bytes && factors.bytes >= heads.factors_bytes(n),
+        "{heads:?}"
+    );
     debug_assert!(memory.rows.bytes >= heads.rows_bytes(), "{heads:?}");
     debug_assert!(memory.matrices.bytes >= heads.matrices_bytes(), "{heads:?}");
     let mut params = heads.params(n).to_vec();

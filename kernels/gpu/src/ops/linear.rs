@@ -3,6 +3,7 @@
 use qwip_quant::TensorType;
 
 use super::bits;
+use super::moe::TILE_TOKENS;
 use crate::buffer::Span;
 use crate::matrix::{GpuMatrix, MatrixSlice};
 use crate::preprocess::Define;
@@ -11,8 +12,6 @@ use crate::shaders::Kernel;
 
 /// Up to so many tokens each row is read by a team of threads; more are multiplied in tiles.
 pub const FEW: usize = 8;
-/// Slots of an expert in a tile; `expert_sort` makes blocks of at most as many.
-pub const EXPERT_TILE: usize = 32;
 
 /// Numbers of some tokens in a buffer.
 #[derive(Clone, Copy, Debug)]
@@ -200,9 +199,11 @@ fn many_options(tile: usize, add: bool, ragged: bool) -> Vec<Define> {
 /// Which experts' matrices a product is with.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen<'a> {
-    /// For few tokens the expert of each slot, `[tokens, used]`; for many the blocks and the order that `expert_sort`
-    /// makes of them.
+    /// For few tokens the expert of each slot, `[tokens, used]`; for many the blocks that [`sort`](super::moe::sort) makes
+    /// of them, and behind them the order of the slots.
     pub ids: &'a Span,
+    /// Words before the order of the slots.
+    pub order_at: usize,
     /// A factor for each expert and each of two parts of its rows, `[2, experts]`.
     pub factors: &'a Span,
     /// Slots, or blocks of them.
@@ -282,7 +283,7 @@ pub fn experts_tiled(
         bindings.add("EXPERTS", "B_FACTORS", Some(chosen.factors));
         bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
         let mut options = bindings.options;
-        options.extend(many_options(EXPERT_TILE, false, matrix.ragged()));
+        options.extend(many_options(TILE_TOKENS, false, matrix.ragged()));
         let params = [
             rows as u32,
             matrix.units() as u32,
@@ -299,6 +300,7 @@ pub fn experts_tiled(
             (slice.first_row / expert_rows) as u32,
             (slice.rows / expert_rows) as u32,
             (chosen.part * chosen.experts) as u32,
+            chosen.order_at as u32,
         ];
         let groups = [rows.div_ceil(64) as u32, chosen.count as u32, 1];
         rec.dispatch(Kernel::LinearTiled(matrix.ty), &options, &bindings.spans, &params, groups);
@@ -396,7 +398,7 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
             }
             all.push((
                 Kernel::LinearTiled(ty),
-                [experts(5), many_options(EXPERT_TILE, false, ragged)].concat(),
+                [experts(5), many_options(TILE_TOKENS, false, ragged)].concat(),
             ));
         }
     }

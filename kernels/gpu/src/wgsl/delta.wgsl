@@ -57,6 +57,14 @@ fn four(first: u32, row: u32) -> vec4<f32> {
     );
 }
 
+// A number of the column that starts at `first`.
+fn remembered(first: u32, row: u32) -> f32 {
+    if row < p.key_dim {
+        return matrices[first + row * COLUMNS];
+    }
+    return 0.0;
+}
+
 // A channel of row i of the kept rows followed by the tokens.
 fn input(i: u32, c: u32, channels: u32) -> f32 {
     if i + 1u < p.taps {
@@ -90,12 +98,13 @@ fn main(
 
     var s: array<vec4<f32>, FOURS>;
     for (var i = 0u; i < FOURS; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            let row = part * ROWS + 4u * i + j;
-            if row < p.key_dim {
-                s[i][j] = matrices[memory + row * COLUMNS];
-            }
-        }
+        let row = part * ROWS + 4u * i;
+        s[i] = vec4<f32>(
+            remembered(memory, row),
+            remembered(memory, row + 1u),
+            remembered(memory, row + 2u),
+            remembered(memory, row + 3u),
+        );
     }
 
     for (var first = 0u; first < p.n; first += TOKENS) {

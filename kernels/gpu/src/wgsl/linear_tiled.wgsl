@@ -20,7 +20,7 @@ struct Params {
     first_expert: u32, // of this slice
     experts: u32,      // in this slice
     factor_at: u32,
-    pad: u32,
+    order_at: u32,     // where the slots begin behind the blocks, in words
 }
 
 var<immediate> p: Params;
@@ -34,7 +34,7 @@ var<immediate> p: Params;
 @group(0) @binding({B_BIAS}) var<storage, read> bias: array<f32>; // [rows]
 #endif
 #if EXPERTS
-@group(0) @binding({B_EXPERTS}) var<storage, read> order: array<u32>; // [blocks * 3] and then [slots], see expert_sort.wgsl
+@group(0) @binding({B_EXPERTS}) var<storage, read> order: array<u32>; // [blocks, 3] and then [slots], see expert_sort.wgsl
 @group(0) @binding({B_FACTORS}) var<storage, read> factors: array<f32>; // [2, experts]
 #endif
 #if GRID
@@ -64,7 +64,7 @@ fn main(
     let row = id.x * ROWS;
 #if EXPERTS
     let expert_id = order[id.y * 3u];
-    let first = order[id.y * 3u + 1u];
+    let first = p.order_at + order[id.y * 3u + 1u];
     let tokens = order[id.y * 3u + 2u];
     let expert = expert_id - p.first_expert; // wraps where it is in an earlier slice
     if tokens == 0u || expert >= p.experts {

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;  // [n, used]
 var<immediate> p: Params;
 
-const THREADS = 128u;
+const THREADS = 256u;
 const INFINITE = 0x7f800000u;
 var<workgroup> order: array<vec4<u32>, 512>;      // a larger logit has a larger number
 var<workgroup> chosen: array<atomic<u32>, 64>;    // a bit for each expert

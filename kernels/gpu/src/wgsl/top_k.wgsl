@@ -14,9 +14,9 @@ struct Params {
     sharpness: f32,     // 1 / temperature
 }
 
-@group(0) @binding(0) var<storage, read> logits: array<u32>;      // [vocab], the bits of f32
-@group(0) @binding(1) var<storage, read> allowed: array<u32>;     // [vocab / 32], bit set: allowed
-@group(0) @binding(2) var<storage, read> seen: array<vec2<u32>>;  // [seen]: id, ascending, and how often
+@group(0) @binding(0) var<storage, read> logits: array<u32>;  // [vocab], the bits of f32
+@group(0) @binding(1) var<storage, read> allowed: array<u32>; // [vocab / 32], bit set: allowed
+@group(0) @binding(2) var<storage, read> seen: array<u32>;    // [seen, 2]: id, ascending, and how often
 // For each part, k + 2 pairs: the sum of exp((logit - largest) * sharpness) as bits of f32 and how many could have been
 // chosen; how many logits of all were not finite, and 0; then places and ids of the best.
 @group(0) @binding(3) var<storage, read_write> parts: array<vec2<u32>>;
@@ -32,7 +32,7 @@ fn first_seen(token: u32, begin: u32, end: u32) -> u32 {
     var high = end;
     while low < high {
         let middle = (low + high) / 2u;
-        if seen[middle].x < token {
+        if seen[2u * middle] < token {
             low = middle + 1u;
         } else {
             high = middle;
@@ -47,12 +47,12 @@ fn penalised(token: u32, bits: u32, begin: u32, end: u32) -> u32 {
     if at == end || (bits & INFINITE) == INFINITE {
         return bits;
     }
-    if seen[at].x != token {
+    if seen[2u * at] != token {
         return bits;
     }
     let x = bitcast<f32>(bits);
     let scaled = select(x * p.repeat, x / p.repeat, x > 0.0);
-    return bitcast<u32>(scaled - (p.presence + p.frequency * f32(seen[at].y)));
+    return bitcast<u32>(scaled - (p.presence + p.frequency * f32(seen[2u * at + 1u])));
 }
 
 // A thread's best.

@@ -1,0 +1,167 @@
+//! The verbs on a GPU: the layers from some one on, whose weights have been uploaded.
+//!
+//! A forward pass is the same sequence of verbs for every batch. So the weights of each verb are kept in that order: loading
+//! runs the pass once with a backend that uploads what each verb is given ([`load`]), and computing takes them one after
+//! the other ([`forward`]). Verbs are recorded, and run in one submission when logits are wanted.
+
+mod forward;
+mod load;
+mod room;
+
+use std::sync::{Arc, Mutex};
+
+pub use qwip_gpu::ops::top_k::{Found, TopK};
+pub use qwip_gpu::{AdapterReport, Gpu, GpuError, GpuOptions, adapters};
+
+pub(crate) use forward::Wanted;
+pub(crate) use qwip_gpu::kv::{Page, PagePool};
+pub(crate) use room::DeltaMemories;
+
+use qwip_gpu::kv::KvTypes;
+
+use super::{Batch, CpuBackend};
+use crate::error::{Error, Result};
+use crate::kv::{CacheTypes, KvType};
+use crate::model::Model;
+use forward::GpuBackend;
+use load::Verb;
+use room::Room;
+
+/// A model whose last layers are on a GPU.
+pub struct GpuModel {
+    gpu: Arc<Gpu>,
+    model: Arc<Model>,
+    first_layer: usize,
+    output: bool,
+    verbs: Vec<Verb>,
+    weight_bytes: u64,
+    pools: Mutex<Vec<(CacheTypes, Arc<PagePool>)>>,
+}
+
+impl std::fmt::Debug for GpuModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GpuModel")
+            .field("gpu", &self.gpu)
+            .field("first_layer", &self.first_layer)
+            .field("output", &self.output)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GpuModel {
+    /// Uploads the last `layers` layers, and the output projection if that is more than there are. `progress` hears bytes
+    /// that have been read of the file, and may stop it by false.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if something does not fit; [`Error::Cancelled`].
+    pub fn load(
+        gpu: Arc<Gpu>,
+        model: Arc<Model>,
+        layers: usize,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<GpuModel> {
+        let all = model.config().layers;
+        let (first_layer, output) = (all - layers.min(all), layers > all);
+        let held = gpu.held_bytes();
+        let verbs = load::upload(&gpu, &model, first_layer, output, progress)?;
+        let weight_bytes = gpu.held_bytes() - held;
+        Ok(GpuModel { gpu, model, first_layer, output, verbs, weight_bytes, pools: Mutex::default() })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// The model that it has layers of.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The first layer that is here; those before are the CPU's.
+    pub fn first_layer(&self) -> usize {
+        self.first_layer
+    }
+
+    /// Layers that are here.
+    pub fn layers(&self) -> usize {
+        self.model.config().layers - self.first_layer
+    }
+
+    /// Whether the output projection is here, too.
+    pub fn has_output(&self) -> bool {
+        self.output
+    }
+
+    /// Device memory that the weights take.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// The pool of pages for sessions that store keys and values so; `types` has the keys of all layers.
+    pub(crate) fn pages(&self, types: &CacheTypes) -> Result<Arc<PagePool>> {
+        let mut pools = self.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, pool)) = pools.iter().find(|(of, _)| of == types) {
+            return Ok(pool.clone());
+        }
+        let config = self.model.config();
+        let of = |ty: KvType| match ty {
+            KvType::F32 => Ok(qwip_gpu::kv::KvType::F32),
+            KvType::F16 => Ok(qwip_gpu::kv::KvType::F16),
+            KvType::Q8_0 => Err(Error::BadOption {
+                what: "cache type",
+                found: "q8_0".into(),
+                want: "f16 or f32, with layers on the GPU".into(),
+            }),
+        };
+        let v = of(types.v)?;
+        let here = types.k.iter().skip(config.attention_layers_before(self.first_layer));
+        let layers = here.map(|&k| Ok(KvTypes { k: of(k)?, v })).collect::<Result<_>>()?;
+        let pool = Arc::new(PagePool::new(self.gpu.clone(), config.kv_heads, config.head_dim, layers)?);
+        pools.push((types.clone(), pool.clone()));
+        Ok(pool)
+    }
+
+    /// What the delta nets here remember before the first token.
+    pub(crate) fn delta_memories(&self) -> Result<Option<DeltaMemories>> {
+        let config = self.model.config();
+        let Some(hybrid) = &config.hybrid else { return Ok(None) };
+        let layers = hybrid.attends[self.first_layer..].iter().filter(|attends| !**attends).count();
+        DeltaMemories::new(self.gpu.clone(), forward::delta_heads(&hybrid.heads), layers).map(Some)
+    }
+}
+
+/// What a session has of its own on a device.
+#[derive(Debug)]
+pub(crate) struct DevicePart {
+    model: Arc<GpuModel>,
+    room: Room,
+    /// What is wanted of the next logits, in place of all.
+    pub(crate) wanted: Option<Wanted>,
+    /// What came of it.
+    pub(crate) found: Option<Found>,
+}
+
+impl DevicePart {
+    /// For a session with these layers on the device.
+    pub(crate) fn new(model: Arc<GpuModel>) -> DevicePart {
+        DevicePart { model, room: Room::default(), wanted: None, found: None }
+    }
+
+    /// The layers on the device.
+    pub(crate) fn model(&self) -> &Arc<GpuModel> {
+        &self.model
+    }
+
+    /// Device memory of the session, without its pages.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.room.bytes()
+    }
+
+    /// Runs a batch, which `cpu` begins.
+    pub(crate) fn forward(&mut self, model: &Model, cpu: CpuBackend<'_>, batch: &Batch<'_>) -> Result<()> {
+        let wanted = self.wanted.as_ref();
+        let mut backend = GpuBackend::new(cpu, &self.model, &mut self.room, wanted, &mut self.found);
+        model.forward(&mut backend, batch)
+    }
+}
