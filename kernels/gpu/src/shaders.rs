@@ -139,6 +139,9 @@ pub fn source(kernel: Kernel, options: &[Define]) -> Result<String, String> {
     if ty.is_some_and(TensorType::has_min) {
         defines.push(("MIN", 1));
     }
+    if ty.is_some_and(TensorType::is_quantized) {
+        defines.push(("QUANTIZED", 1));
+    }
     let text = preprocess(kernel.file(), &load, &defines)?;
     let f16 = options.iter().any(|(name, _)| *name == "F16");
     Ok(if f16 { format!("enable f16;\n{text}") } else { text })

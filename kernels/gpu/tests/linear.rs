@@ -4,8 +4,8 @@
 mod common;
 
 use common::{Random, assert_close, download, gpus, upload, upload_words, zeros};
-use qwip_gpu::ops::linear::{self, Chosen, Input, Output, Preparation, Rows};
-use qwip_gpu::{Gpu, GpuMatrix, Uploader};
+use qwip_gpu::ops::linear::{self, Chosen, Input, Output, Preparation, Prepared, Rows};
+use qwip_gpu::{Gpu, GpuMatrix, Span, Uploader};
 use qwip_quant::{TensorType, decode_row, encode_row};
 
 /// A matrix as a file has it.
@@ -50,7 +50,8 @@ impl Weights {
     }
 
     fn times(&self, x: &[f32]) -> Vec<f32> {
-        (0..self.rows).map(|r| dot(&self.row(r), x)).collect()
+        let x = given(self.ty, x);
+        (0..self.rows).map(|r| dot(&self.row(r), &x)).collect()
     }
 
     fn upload(&self, gpu: &Gpu, together: usize) -> GpuMatrix {
@@ -60,6 +61,35 @@ impl Weights {
         uploader.finish().expect("an upload");
         matrix
     }
+}
+
+/// Buffers for what is prepared.
+struct Buffers {
+    plain: Span,
+    stepped: Span,
+    largest: Span,
+}
+
+impl Buffers {
+    fn new(gpu: &Gpu, tokens: usize, cols: usize) -> Buffers {
+        let numbers = || zeros(gpu, tokens * cols);
+        Buffers { plain: numbers(), stepped: numbers(), largest: zeros(gpu, tokens) }
+    }
+
+    fn spans(&self) -> Prepared<'_> {
+        Prepared { plain: &self.plain, stepped: &self.stepped, largest: &self.largest }
+    }
+}
+
+/// What a matrix of type `ty` is given of some tokens.
+fn given(ty: TensorType, x: &[f32]) -> Vec<f32> {
+    let mut out = x.to_vec();
+    for block in out.chunks_mut(32).filter(|_| ty.is_quantized()) {
+        let largest = block.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        block.iter_mut().for_each(|x| *x = (*x * inverse).round_ties_even() * (largest / 127.0));
+    }
+    out
 }
 
 fn dot(w: &[f32], x: &[f32]) -> f32 {
@@ -80,7 +110,7 @@ fn bound(gpu: &Gpu, tokens: usize) -> f32 {
     if gpu.report().f16 && tokens > linear::FEW { 3e-3 } else { 2e-5 }
 }
 
-fn rows(span: &qwip_gpu::Span, stride: usize) -> Rows<'_> {
+fn rows(span: &Span, stride: usize) -> Rows<'_> {
     Rows { span, at: 0, stride }
 }
 

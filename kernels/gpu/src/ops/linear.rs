@@ -24,13 +24,41 @@ pub struct Rows<'a> {
     pub stride: usize,
 }
 
+/// Buffers of what [`prepare`] finds.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<'a> {
+    /// `[tokens, cols]`: each number.
+    pub plain: &'a Span,
+    /// `[tokens, cols]`: in 127 steps of the largest of each 32, as quantized matrices are given them.
+    pub stepped: &'a Span,
+    /// The largest magnitude of each token, `[tokens]`.
+    pub largest: &'a Span,
+}
+
+impl<'a> Prepared<'a> {
+    /// The input of products with tokens of `cols` numbers.
+    pub fn input(self, cols: usize) -> Input<'a> {
+        Input { x: Rows { span: self.plain, at: 0, stride: cols }, prepared: Some(self), norm: None }
+    }
+}
+
+impl<'a> Input<'a> {
+    /// What a matrix is given of several tokens.
+    fn of_several(self, matrix: &GpuMatrix) -> Rows<'a> {
+        match self.prepared {
+            Some(prepared) if matrix.ty.is_quantized() => Rows { span: prepared.stepped, at: 0, stride: matrix.cols },
+            _ => self.x,
+        }
+    }
+}
+
 /// What a product is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// `[tokens, cols]`; for few tokens at multiples of four numbers, unless the matrix is ragged.
     pub x: Rows<'a>,
-    /// The largest magnitude of each token, `[tokens]`, which [`prepare`] finds; needed for more than [`FEW`].
-    pub largest: Option<&'a Span>,
+    /// What [`prepare`] makes of it; needed for more than one token.
+    pub prepared: Option<Prepared<'a>>,
     /// For a single token: the weights `[cols]` and epsilon of an RMS norm that it goes through first.
     pub norm: Option<(&'a Span, f32)>,
 }
@@ -116,9 +144,10 @@ fn few<'a>(
     tokens: usize,
     up_scale: Option<f32>,
 ) {
+    let x = if tokens > 1 { input.of_several(matrix) } else { input.x };
     let rows = if up_scale.is_some() { slice.rows / 2 } else { slice.rows };
     let (shared, each) = (shared_tokens(tokens), thread_rows(rows, tokens, up_scale.is_some()));
-    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, input.x.span, output.y.span]);
+    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, output.y.span]);
     bindings.add("NORM", "B_NORM", input.norm.map(|(weights, _)| weights));
     let bias = output
         .bias
@@ -131,8 +160,8 @@ fn few<'a>(
         rows as u32,
         matrix.units() as u32,
         tokens as u32,
-        input.x.at as u32,
-        input.x.stride as u32,
+        x.at as u32,
+        x.stride as u32,
         (output.y.at + slice.first_row) as u32,
         output.y.stride as u32,
         rows as u32,
@@ -160,11 +189,12 @@ fn many<'a>(
     output: Output<'a>,
     tokens: usize,
 ) {
-    let Some(largest) = input.largest else {
+    let Some(Prepared { largest, .. }) = input.prepared else {
         debug_assert!(false, "the input of many tokens is prepared");
         return;
     };
-    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, input.x.span, largest, output.y.span]);
+    let x = input.of_several(matrix);
+    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, largest, output.y.span]);
     let bias = output
         .bias
         .map(|bias| bias.buffer.span(bias.offset + (slice.first_row * 4) as u64, (slice.rows * 4) as u64));
@@ -177,8 +207,8 @@ fn many<'a>(
         slice.rows as u32,
         matrix.units() as u32,
         tokens as u32,
-        input.x.at as u32,
-        input.x.stride as u32,
+        x.at as u32,
+        x.stride as u32,
         (output.y.at + slice.first_row) as u32,
         output.y.stride as u32,
         bits(output.scale),
@@ -271,14 +301,15 @@ pub fn experts_tiled(
     y: Rows<'_>,
     chosen: Chosen<'_>,
 ) {
-    let Some(largest) = input.largest else {
+    let Some(Prepared { largest, .. }) = input.prepared else {
         debug_assert!(false, "the input of many tokens is prepared");
         return;
     };
+    let x = input.of_several(matrix);
     let expert_rows = matrix.rows / chosen.experts;
     let (first, rows) = chosen.rows;
     for slice in &matrix.slices {
-        let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, input.x.span, largest, y.span]);
+        let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, largest, y.span]);
         bindings.add("EXPERTS", "B_EXPERTS", Some(chosen.ids));
         bindings.add("EXPERTS", "B_FACTORS", Some(chosen.factors));
         bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
@@ -288,8 +319,8 @@ pub fn experts_tiled(
             rows as u32,
             matrix.units() as u32,
             0,
-            input.x.at as u32,
-            input.x.stride as u32,
+            x.at as u32,
+            x.stride as u32,
             y.at as u32,
             y.stride as u32,
             bits(1.0),
@@ -318,17 +349,16 @@ pub enum Preparation<'a> {
     Silu,
 }
 
-/// Adds: `out [tokens, cols]` is what becomes of `x`, and `largest [tokens]` the largest magnitude of each token.
+/// Adds: `out` has what becomes of `x [tokens, cols]`.
 pub fn prepare(
     rec: &mut Recording,
     x: Rows<'_>,
     preparation: Preparation<'_>,
-    out: &Span,
-    largest: &Span,
+    out: Prepared<'_>,
     cols: usize,
     tokens: usize,
 ) {
-    let mut bindings = vec![x.span, out, largest];
+    let mut bindings = vec![x.span, out.plain, out.stepped, out.largest];
     let (options, eps) = match preparation {
         Preparation::Copy => (vec![], 0.0),
         Preparation::Norm(weights, eps) => {

@@ -1,5 +1,8 @@
 // Few tokens: y = W x, each row by LANES threads that go through its units in turn.
 //
+// Where weights are quantized, so are the activations, as on the CPU: to 127 steps of the largest of each 32. For a single
+// token that is done here, on the way; more tokens come as prepare.wgsl has rounded them.
+//
 // With NORM the token is normalised on the way: y = W (x * g) / rms, and the threads of each row find the rms themselves.
 // With SILU the rows from up_rows on are a second matrix, and the result is silu(gate) * up.
 // With EXPERTS the rows are those of the expert that a slot of a token is sent to.
@@ -99,6 +102,27 @@ fn load_norm(c: u32) -> vec4<f32> {
 }
 #endif
 
+#if ONE
+#if QUANTIZED
+fn rounded(v: array<vec4<f32>, 8>) -> array<vec4<f32>, 8> {
+    var four = abs(v[0]);
+    for (var i = 1u; i < 8u; i++) {
+        four = max(four, abs(v[i]));
+    }
+    let largest = max(max(four.x, four.y), max(four.z, four.w));
+    var out: array<vec4<f32>, 8>;
+    if largest >= 1e-30 {
+        let inverse = 127.0 / largest;
+        let step = largest / 127.0;
+        for (var i = 0u; i < 8u; i++) {
+            out[i] = round(v[i] * inverse) * step;
+        }
+    }
+    return out;
+}
+#endif
+#endif
+
 fn multiply(w: Unit, v: array<vec4<f32>, 8>) -> f32 {
     var low = 0.0;
     var high = 0.0;
@@ -162,6 +186,9 @@ fn main(
             squares += dot(v[i], v[i]);
             v[i] *= load_norm(u * 32u + i * 4u);
         }
+#endif
+#if QUANTIZED
+        v = rounded(v);
 #endif
 #endif
         for (var r = 0u; r < ROWS; r++) {
