@@ -27,6 +27,28 @@ fn nibbles(x: u64) -> u32 {
     (x | x >> 16) as u32
 }
 
+/// The plane of single bits of 32 elements, which are given in order.
+pub(super) fn put_ones(bits: &Word, out: &mut Word) {
+    let word = bits.iter().enumerate().fold(0, |word, (w, byte)| {
+        let x = u32::from(*byte);
+        let x = (x | x << 12) & 0x000f_000f;
+        let x = (x | x << 6) & 0x0303_0303;
+        word | ((x | x << 3) & 0x1111_1111) << w
+    });
+    *out = word.to_le_bytes();
+}
+
+/// The plane of two bits of 16 elements, which are given in order.
+pub(super) fn put_twos(bits: &Word, out: &mut Word) {
+    let eight = |low, high| {
+        let x = u32::from(u16::from_le_bytes([low, high]));
+        let x = (x | x << 8) & 0x00ff_00ff;
+        let x = (x | x << 4) & 0x0f0f_0f0f;
+        (x | x << 2) & 0x3333_3333
+    };
+    *out = (eight(bits[0], bits[1]) | eight(bits[2], bits[3]) << 2).to_le_bytes();
+}
+
 /// The codes of `2 N` elements whose first half is the low nibbles of `qs` and whose second half the high ones.
 pub(super) fn halves<const N: usize>(qs: &[u8], out: &mut [u8]) {
     let (low, high) = out.split_at_mut(N);

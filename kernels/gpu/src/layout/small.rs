@@ -42,8 +42,9 @@ fn tq2_0(blocks: &[u8], codes: &mut [Word], scales: &mut [Word]) {
 fn q1_0(blocks: &[u8], codes: &mut [Word], scales: &mut [Word]) {
     let blocks = blocks.as_chunks::<18>().0.iter();
     for (i, (block, codes)) in blocks.zip(codes.as_chunks_mut::<4>().0).enumerate() {
-        let q: [u8; 128] = std::array::from_fn(|j| (block[2 + j / 8] >> (j % 8)) & 1);
-        planes::put::<1>(&q, 0, codes);
+        for (bits, word) in block[2..].as_chunks::<4>().0.iter().zip(codes) {
+            planes::put_ones(bits, word);
+        }
         put_bytes(scales, 2 * i, &block[..2]);
     }
 }
@@ -52,8 +53,9 @@ fn q1_0(blocks: &[u8], codes: &mut [Word], scales: &mut [Word]) {
 fn q2_0(blocks: &[u8], codes: &mut [Word], scales: &mut [Word]) {
     let blocks = blocks.as_chunks::<18>().0.iter();
     for (i, (block, codes)) in blocks.zip(codes.as_chunks_mut::<4>().0).enumerate() {
-        let q: [u8; 64] = std::array::from_fn(|j| (block[2 + j / 4] >> (2 * (j % 4))) & 3);
-        planes::put::<2>(&q, 0, codes);
+        for (bits, word) in block[2..].as_chunks::<4>().0.iter().zip(codes) {
+            planes::put_twos(bits, word);
+        }
         put_bytes(scales, 2 * i, &block[..2]);
     }
 }

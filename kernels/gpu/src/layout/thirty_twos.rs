@@ -38,9 +38,7 @@ fn fives<const BYTES: usize, const SCALES: usize>(blocks: &[u8], codes: &mut [Wo
         let mut q = [0; 32];
         planes::halves::<16>(&block[SCALES + 4..], &mut q);
         planes::put::<4>(&q, 0, low);
-        let fifths = &block[SCALES..SCALES + 4];
-        let fifths: [u8; 32] = std::array::from_fn(|j| (fifths[j / 8] >> (j % 8)) & 1);
-        planes::put::<1>(&fifths, 0, std::slice::from_mut(high));
+        planes::put_ones(planes::at(block, SCALES), high);
         put_bytes(scales, SCALES * i, &block[..SCALES]);
     }
 }

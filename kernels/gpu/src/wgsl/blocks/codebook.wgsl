@@ -33,8 +33,3 @@ fn even_signs(seven: vec4<u32>) -> u32 {
     let eight = low | ((countOneBits(low) & vec4<u32>(1u)) << vec4<u32>(7u));
     return eight.x | (eight.y << 8u) | (eight.z << 16u) | (eight.w << 24u);
 }
-
-// The bytes of a word.
-fn spread(word: u32) -> vec4<u32> {
-    return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
-}

@@ -29,6 +29,11 @@ fn bytes(word: u32, zero: f32) -> vec4<f32> {
     return bitcast<vec4<f32>>(bits | base) - (vec4<f32>(8388608.0, 32768.0, 8388608.0, 32768.0) + zero);
 }
 
+// The bytes of a word.
+fn spread(word: u32) -> vec4<u32> {
+    return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
+}
+
 // Two signed bytes of a word, from bit `shift` up.
 fn signed2(word: u32, shift: u32) -> vec2<f32> {
     let low = bitcast<vec2<i32>>(vec2<u32>(word) << (vec2<u32>(24u, 16u) - shift));

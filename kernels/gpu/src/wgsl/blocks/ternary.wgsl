@@ -4,12 +4,9 @@ fn ternary(index: vec4<u32>, minus: vec4<bool>) -> array<vec4<f32>, 8> {
     let i = 2u * index;
     let zero = select(vec4<f32>(7.0), vec4<f32>(9.0), minus);
     return array<vec4<f32>, 8>(
-        bytes(grid[i.x], zero.x), bytes(grid[i.x + 1u], zero.x), bytes(grid[i.y], zero.y), bytes(grid[i.y + 1u], zero.y),
-        bytes(grid[i.z], zero.z), bytes(grid[i.z + 1u], zero.z), bytes(grid[i.w], zero.w), bytes(grid[i.w + 1u], zero.w),
+        bytes(grid[i.x], zero.x), bytes(grid[i.x + 1u], zero.x),
+        bytes(grid[i.y], zero.y), bytes(grid[i.y + 1u], zero.y),
+        bytes(grid[i.z], zero.z), bytes(grid[i.z + 1u], zero.z),
+        bytes(grid[i.w], zero.w), bytes(grid[i.w + 1u], zero.w),
     );
-}
-
-// The bytes of a word.
-fn spread(word: u32) -> vec4<u32> {
-    return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
 }

@@ -14,7 +14,7 @@ fn digits(first: u32, u: u32, v: u32) -> vec4<f32> {
         place = v - 4u;
     }
     let power = select((0x1b090301u >> (8u * (place % 4u))) & 255u, 81u, place == 4u);
-    let fractions = (vec4<u32>(codes[first + word]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
+    let fractions = spread(codes[first + word]);
     // What is left of the fraction after the digits before, times three: the whole part is the digit.
     let digit = (((fractions * power) & vec4<u32>(255u)) * 3u) >> vec4<u32>(8u);
     return vec4<f32>(digit) - 1.0;
