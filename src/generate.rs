@@ -77,14 +77,19 @@ pub fn generate(
     if options.max_tokens == Some(0) {
         return Ok(Generated { reason: FinishReason::Length, tokens });
     }
+    // On a device few numbers are enough to go on with, and all logits would take long to get here.
+    let allowed = session.chooses().then(|| tokenizer.sampleable(session.model().config().vocab));
+    let (mut candidates, mut recent) = (None, Vec::new());
     let reason = loop {
         if cancel.is_cancelled() {
             break FinishReason::Cancelled;
         }
         let position = session.tokens().len();
-        let token = sampler
-            .pick(session.logits(), session.tokens(), |id| tokenizer.is_sampleable(id))
-            .ok_or(Error::NonFiniteLogits { position })?;
+        let picked = match candidates.take() {
+            Some(candidates) => sampler.pick_among(&candidates),
+            None => sampler.pick(session.logits(), session.tokens(), |id| tokenizer.is_sampleable(id)),
+        };
+        let token = picked.ok_or(Error::NonFiniteLogits { position })?;
         if tokenizer.is_end_of_generation(token) && !options.ignore_eos {
             break FinishReason::Stop;
         }
@@ -100,9 +105,15 @@ pub fn generate(
         if session.room() == 0 {
             break FinishReason::ContextFull;
         }
-        match session.extend(&[token], cancel, &mut |_| {}) {
+        let wanted = allowed.as_ref().and_then(|allowed| {
+            recent.clear();
+            recent.extend_from_slice(session.tokens());
+            recent.push(token);
+            sampler.wanted(&recent, allowed)
+        });
+        match session.extend_choosing(token, wanted, cancel) {
             Err(Error::Cancelled) => break FinishReason::Cancelled,
-            other => other?,
+            other => candidates = other?,
         }
     };
     text.clear();

@@ -8,6 +8,7 @@ use super::{Batch, CpuBackend};
 use crate::error::Result;
 use crate::kv::CacheTypes;
 use crate::model::Model;
+use crate::sample::{Candidates, Wanted};
 
 /// There are no layers on a GPU.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub(crate) struct DevicePart(Infallible);
 
 impl GpuModel {
     pub(crate) fn first_layer(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
         match *self {}
     }
 
@@ -73,7 +78,15 @@ impl DeltaMemories {
 }
 
 impl DevicePart {
-    pub(crate) fn model(&self) -> &GpuModel {
+    pub(crate) fn model(&self) -> &Arc<GpuModel> {
+        match self.0 {}
+    }
+
+    pub(crate) fn want(&mut self, _: Option<Wanted>) {
+        match self.0 {}
+    }
+
+    pub(crate) fn found(&mut self) -> Option<Candidates> {
         match self.0 {}
     }
 

@@ -9,6 +9,7 @@ mod defaults;
 mod rng;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_cpu::reference::math::exp;
@@ -85,6 +86,28 @@ impl SamplingParams {
     }
 }
 
+/// What a device is to find among the logits in place of handing out all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    /// How many of the largest, after the penalties.
+    pub(crate) k: usize,
+    /// As in [`SamplingParams`], as are the next two.
+    pub(crate) repeat_penalty: f32,
+    pub(crate) presence_penalty: f32,
+    pub(crate) frequency_penalty: f32,
+    /// Tokens that are penalised, in ascending order, and how often each was seen.
+    pub(crate) seen: Vec<(u32, u32)>,
+    /// A bit for each token that may come out, `[vocab / 32]`.
+    pub(crate) allowed: Arc<[u32]>,
+}
+
+/// The largest logits that were wanted, best first, with their tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Candidates(pub(crate) Vec<(f32, u32)>);
+
+/// As many candidates a device finds at most.
+const MOST_CANDIDATES: usize = 64;
+
 /// A sampler: settings, the random state, and scratch space that is kept between tokens.
 #[derive(Clone, Debug)]
 pub struct Sampler {
@@ -124,6 +147,38 @@ impl Sampler {
             return greedy(&self.adjusted, allowed);
         }
         self.keep_top_k(allowed)?;
+        self.draw()
+    }
+
+    /// What suffices to pick the token after `recent`, where that is less than all logits.
+    pub(crate) fn wanted(&mut self, recent: &[u32], allowed: &Arc<[u32]>) -> Option<Wanted> {
+        let SamplingParams {
+            temperature, top_k, repeat_penalty, presence_penalty, frequency_penalty, ..
+        } = self.params;
+        let k = match temperature == 0.0 {
+            true => 1,
+            false if (1..=MOST_CANDIDATES).contains(&top_k) => top_k,
+            false => return None,
+        };
+        self.count(recent);
+        let (seen, allowed) = (self.counts.clone(), allowed.clone());
+        Some(Wanted { k, repeat_penalty, presence_penalty, frequency_penalty, seen, allowed })
+    }
+
+    /// As [`pick`](Sampler::pick), from what was [wanted](Sampler::wanted).
+    pub(crate) fn pick_among(&mut self, candidates: &Candidates) -> Option<u32> {
+        let _ieee = IeeeDefaults::enter();
+        let &(best, id) = candidates.0.first()?;
+        if self.params.temperature == 0.0 || self.params.top_k == 1 {
+            return Some(id);
+        }
+        self.kept.clear();
+        self.kept.extend_from_slice(&candidates.0);
+        best.is_finite().then(|| self.draw())?
+    }
+
+    /// Draws one of the candidates.
+    fn draw(&mut self) -> Option<u32> {
         let top = self.kept[0].0;
         let mut sum = 0.0f32;
         for (value, _) in &mut self.kept {
@@ -145,12 +200,23 @@ impl Sampler {
     }
 
     fn penalise(&mut self, recent: &[u32]) {
+        self.count(recent);
         let p = &self.params;
+        for &(id, count) in &self.counts {
+            let Some(logit) = self.adjusted.get_mut(id as usize) else { continue };
+            *logit = if *logit > 0.0 { *logit / p.repeat_penalty } else { *logit * p.repeat_penalty };
+            *logit -= p.presence_penalty + p.frequency_penalty * count as f32;
+        }
+    }
+
+    /// Counts the tokens that are penalised.
+    fn count(&mut self, recent: &[u32]) {
+        let p = &self.params;
+        self.counts.clear();
         if p.repeat_penalty == 1.0 && p.presence_penalty == 0.0 && p.frequency_penalty == 0.0 {
             return;
         }
         let window = &recent[recent.len().saturating_sub(p.penalty_last_n)..];
-        self.counts.clear();
         self.counts.extend(window.iter().map(|&id| (id, 1)));
         self.counts.sort_unstable();
         self.counts.dedup_by(|next, first| {
@@ -158,11 +224,6 @@ impl Sampler {
             first.1 += if same { next.1 } else { 0 };
             same
         });
-        for &(id, count) in &self.counts {
-            let Some(logit) = self.adjusted.get_mut(id as usize) else { continue };
-            *logit = if *logit > 0.0 { *logit / p.repeat_penalty } else { *logit * p.repeat_penalty };
-            *logit -= p.presence_penalty + p.frequency_penalty * count as f32;
-        }
     }
 
     /// Fills `kept` with the candidates, best first. `None` if there is none.

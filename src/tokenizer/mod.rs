@@ -314,6 +314,16 @@ impl Tokenizer {
         self.kind(id).is_some_and(|kind| kind != TokenKind::Unused)
     }
 
+    /// A bit for each of so many tokens, set where it [may be sampled](Self::is_sampleable).
+    pub(crate) fn sampleable(&self, vocab: usize) -> std::sync::Arc<[u32]> {
+        let word = |first: usize| {
+            (0..32)
+                .filter(|bit| self.is_sampleable((first + bit) as u32))
+                .fold(0, |word, bit| word | 1 << bit)
+        };
+        (0..vocab.div_ceil(32)).map(|i| word(32 * i)).collect()
+    }
+
     /// The end-of-sequence token that the file names.
     pub fn eos(&self) -> Option<u32> {
         self.eos

@@ -10,9 +10,12 @@ use crate::recording::{Dispatch, Recording, Step};
 /// Bind groups by the layout they are for and what they bind; those that have not been used lately go.
 #[derive(Debug, Default)]
 pub(crate) struct BindGroups {
-    kept: HashMap<Vec<(u64, u64, u64)>, (wgpu::BindGroup, u64)>,
+    kept: HashMap<Key, (wgpu::BindGroup, u64)>,
     runs: u64,
 }
+
+/// The kernel's number; then of each part of a buffer that number, offset and size.
+type Key = Vec<(u64, u64, u64)>;
 
 /// A bind group that so many runs did without is dropped, and with it its hold on the buffers.
 const FORGOTTEN_AFTER: u64 = 64;
@@ -54,7 +57,7 @@ impl BindGroups {
 impl Gpu {
     /// An empty recording for this device.
     pub fn recording(&self) -> Recording {
-        Recording::new(self.lanes())
+        Recording::new(self.lanes(), self.f16())
     }
 
     /// Submits everything at once and gives back what the recording reads, if anything; then it has waited for it.

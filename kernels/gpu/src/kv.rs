@@ -25,6 +25,8 @@ pub enum KvType {
     F32,
     /// Half precision; what is larger than 65504 becomes that.
     F16,
+    /// 8-bit codes with a scale (here in single precision) for 32 dimensions of a position.
+    Q8_0,
 }
 
 impl KvType {
@@ -33,6 +35,7 @@ impl KvType {
         match self {
             KvType::F32 => d * TILE * 4,
             KvType::F16 => d * TILE * 2,
+            KvType::Q8_0 => d * TILE + d / 32 * TILE * 4,
         }
     }
 }
@@ -110,6 +113,11 @@ impl PagePool {
             let want = "multiples of 8, up to 256";
             return Err(GpuError::Shape { what: "the dimension of a head", found: head_dim, want });
         }
+        let coded = types.iter().any(|types| [types.k, types.v].contains(&KvType::Q8_0));
+        if coded && !head_dim.is_multiple_of(32) {
+            let want = "multiples of 32 in a q8_0 cache";
+            return Err(GpuError::Shape { what: "the dimension of a head", found: head_dim, want });
+        }
         if kv_heads == 0 {
             let want = "1 or more";
             return Err(GpuError::Shape { what: "the number of key/value heads", found: kv_heads, want });
@@ -169,22 +177,21 @@ impl PagePool {
         let copy = self.allocate()?;
         // A copy within a buffer has to go through another one.
         let between = self.gpu.buffer("a page on its way", self.page_bytes())?;
-        let (mut recording, mut back, mut at) = (self.gpu.recording(), self.gpu.recording(), 0);
+        let (mut recording, mut at) = (self.gpu.recording(), 0);
         for ((k, v), types) in lock(&self.slots).layers.iter().zip(&self.types) {
             for (buffer, ty) in [(k, types.k), (v, types.v)] {
                 let bytes = self.slot_bytes(ty);
                 let place = |page: &Page| buffer.span(u64::from(page.slot) * bytes, bytes);
                 recording.copy(&place(page), &between.span(at, bytes));
-                back.copy(&between.span(at, bytes), &place(&copy));
+                recording.copy(&between.span(at, bytes), &place(&copy));
                 at += bytes;
             }
         }
         self.gpu.run(&recording)?;
-        self.gpu.run(&back)?;
         Ok(copy)
     }
 
-    /// Bytes of one page in a buffer of one layer: a multiple of 1024, so that every slot can be a span.
+    /// Bytes of one page in a buffer of one layer: a multiple of 256, so that every slot can be a span.
     fn slot_bytes(&self, ty: KvType) -> u64 {
         (self.kv_heads * ty.tile_bytes(self.head_dim)) as u64
     }

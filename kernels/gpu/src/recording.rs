@@ -1,5 +1,7 @@
 //! What a GPU is to do, as plain data: it can be counted and looked at before anything runs.
 
+use qwip_quant::TensorType;
+
 use crate::buffer::{Buffer, Span};
 use crate::preprocess::Define;
 use crate::shaders::Kernel;
@@ -39,20 +41,27 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Recording {
     lanes: u32,
+    f16: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) read: Option<Span>,
     pub(crate) writes: Vec<(Span, Vec<u8>)>,
 }
 
 impl Recording {
-    /// Nothing to do yet, for a device with so many threads to a row of a matrix.
-    pub(crate) fn new(lanes: u32) -> Recording {
-        Recording { lanes, steps: Vec::new(), read: None, writes: Vec::new() }
+    /// Nothing to do yet, for a device with so many threads to a row of a matrix, and perhaps half precision.
+    pub(crate) fn new(lanes: u32, f16: bool) -> Recording {
+        Recording { lanes, f16, steps: Vec::new(), read: None, writes: Vec::new() }
     }
 
     /// Workgroups of `linear.wgsl` for so many rows, of which each thread works on `each`.
     pub(crate) fn teams(&self, rows: usize, each: usize) -> u32 {
         rows.div_ceil(128 / self.lanes as usize * each) as u32
+    }
+
+    /// Tokens in a tile of `linear_tiled.wgsl`: those of quantized matrices fit the memory of a workgroup with scales beside
+    /// them if their codes are in half precision.
+    pub(crate) fn tile(&self, ty: TensorType, tokens: usize) -> usize {
+        if tokens <= 32 || ty.is_quantized() && !self.f16 { 32 } else { 64 }
     }
 
     /// Adds a kernel. Without workgroups nothing is added.

@@ -141,6 +141,9 @@ pub fn source(kernel: Kernel, options: &[Define]) -> Result<String, String> {
     }
     if ty.is_some_and(TensorType::is_quantized) {
         defines.push(("QUANTIZED", 1));
+        if !options.iter().any(|(name, _)| *name == "ONE") {
+            defines.push(("STEPPED", 1));
+        }
     }
     let text = preprocess(kernel.file(), &load, &defines)?;
     let f16 = options.iter().any(|(name, _)| *name == "F16");

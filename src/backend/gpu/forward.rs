@@ -1,32 +1,22 @@
 //! Computing: each verb appends what the device has to do, and logits make it do that.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use qwip_gpu::ops::attend::{self, Attend};
 use qwip_gpu::ops::delta::{self, DeltaHeads};
-use qwip_gpu::ops::linear::{self, Chosen, FEW, Input, Preparation, Rows};
+use qwip_gpu::ops::linear::{self, Chosen, FEW, Input, Preparation, Prepared, Rows};
 use qwip_gpu::ops::moe::{self, Routing};
 use qwip_gpu::ops::rope::{self, Cache, Heads, RopeStore};
 use qwip_gpu::ops::top_k::{self, Found, TopK};
 use qwip_gpu::{ALIGNMENT, Gpu, Recording, Span};
 
 use super::load::{DeltaWeights, ExpertGateUp, GateUp, MoeWeights, Projection, Verb};
-use super::{GpuModel, Room};
+use super::room::Room;
+use super::{GpuModel, Work};
 use crate::backend::{Backend, Batch, CpuBackend, HeadNorms, LogitRows, Output};
 use crate::error::{Error, Result};
 use crate::model::{DeltaNet, Experts, Linear, Weight};
-
-/// What is wanted of the logits in place of all of them.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    /// How many of the largest, after which penalties.
-    pub(crate) top: TopK,
-    /// A bit for each token that may come out.
-    pub(crate) allowed: Arc<[u32]>,
-    /// Tokens that were seen lately, ascending, and how often.
-    pub(crate) seen: Vec<(u32, u32)>,
-}
+use crate::sample::{Candidates, Wanted};
 
 /// One batch of tokens, on the CPU up to some layer and then on a GPU.
 pub(crate) struct GpuBackend<'a, 'c> {
@@ -36,11 +26,26 @@ pub(crate) struct GpuBackend<'a, 'c> {
     room: &'a mut Room,
     rec: Recording,
     verbs: std::slice::Iter<'a, Verb>,
-    layer: usize,
     x: Option<Stream>,
     wanted: Option<&'a Wanted>,
-    found: &'a mut Option<Found>,
+    found: &'a mut Option<Candidates>,
+    work: &'a mut Work,
 }
+
+/// The parts of a session that a batch works with.
+pub(super) struct Part<'a> {
+    pub(super) device: &'a GpuModel,
+    pub(super) room: &'a mut Room,
+    pub(super) wanted: Option<&'a Wanted>,
+    pub(super) found: &'a mut Option<Candidates>,
+    pub(super) work: &'a mut Work,
+}
+
+/// Numbers of buffers of prepared tokens: the input of a layer's parts, what is inside a feed-forward part, and inside
+/// experts.
+const TOKENS: usize = 0;
+const HIDDEN: usize = 1;
+const SLOTS: usize = 2;
 
 /// What is on the device from the first of its layers on.
 #[derive(Clone)]
@@ -48,6 +53,18 @@ struct Stream {
     x: Span,      // [n, embedding], the residual stream
     tables: Span, // cos and sin [n, rotated / 2] each, growth [n]
     pages: Span,  // the slot of each page
+}
+
+/// Tokens that have been prepared.
+struct Made {
+    plain: Span,
+    units: Span,
+}
+
+impl Made {
+    fn spans(&self) -> Prepared<'_> {
+        Prepared { plain: &self.plain, units: &self.units }
+    }
 }
 
 /// The heads of a delta net, as the kernels call them.
@@ -62,24 +79,12 @@ fn rows(span: &Span, width: usize) -> Rows<'_> {
 }
 
 impl<'a, 'c> GpuBackend<'a, 'c> {
-    /// A batch that `cpu` begins. With `wanted`, `found` gets that in place of logits.
-    pub(crate) fn new(
-        cpu: CpuBackend<'c>,
-        device: &'a GpuModel,
-        room: &'a mut Room,
-        wanted: Option<&'a Wanted>,
-        found: &'a mut Option<Found>,
-    ) -> GpuBackend<'a, 'c> {
+    /// A batch that `cpu` begins. What is wanted of the logits is found in place of them.
+    pub(super) fn new(cpu: CpuBackend<'c>, part: Part<'a>) -> GpuBackend<'a, 'c> {
+        let Part { device, room, wanted, found, work } = part;
         let gpu = &*device.gpu;
-        let rec = gpu.recording();
-        let verbs = device.verbs.iter();
-        GpuBackend { cpu, device, gpu, room, rec, verbs, layer: 0, x: None, wanted, found }
-    }
-
-    /// What has been recorded and not yet run.
-    #[cfg(test)]
-    pub(crate) fn recording(&self) -> &Recording {
-        &self.rec
+        let (rec, verbs) = (gpu.recording(), device.verbs.iter());
+        GpuBackend { cpu, device, gpu, room, rec, verbs, x: None, wanted, found, work }
     }
 
     /// The weights of the next verb.
@@ -119,20 +124,30 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         if let Some(span) = read {
             rec.read(span);
         }
+        self.work.dispatches += rec.dispatches().count();
+        self.work.submissions += 1;
+        self.work.bytes_bound += rec.bytes_bound();
+        self.work.bytes_written += rec.bytes_written();
+        self.work.bytes_read += rec.bytes_read();
         Ok(self.gpu.run(&rec)?)
     }
 
-    /// Normed tokens, and the largest magnitude of each.
-    fn prepare(
-        &mut self,
-        x: Rows<'_>,
-        preparation: Preparation<'_>,
-        cols: usize,
-        n: usize,
-    ) -> Result<(Span, Span)> {
-        let (acts, largest) = (self.floats("acts", n * cols)?, self.floats("largest", n)?);
-        linear::prepare(&mut self.rec, x, preparation, &acts, &largest, cols, n);
-        Ok((acts, largest))
+    /// Room for prepared tokens: the buffers of that number.
+    fn room_for(&mut self, which: usize, cols: usize, n: usize) -> Result<Made> {
+        const NAMES: [[&str; 2]; 3] =
+            [["tokens", "units"], ["hidden", "units of hidden"], ["hidden of slots", "units of slots"]];
+        let [plain, units] = NAMES[which];
+        Ok(Made {
+            plain: self.floats(plain, n * cols)?,
+            units: self.floats(units, linear::unit_words(cols, n))?,
+        })
+    }
+
+    /// Prepares tokens for several products.
+    fn prepare(&mut self, x: Rows<'_>, preparation: Preparation<'_>, cols: usize, n: usize) -> Result<Made> {
+        let made = self.room_for(TOKENS, cols, n)?;
+        linear::prepare(&mut self.rec, x, preparation, made.spans(), cols, n);
+        Ok(made)
     }
 
     /// Adds the projection of `input` at column `at` of `out`, whose rows have `width` columns.
@@ -154,59 +169,31 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         &mut self,
         stream: &'s Stream,
         (norm, eps): (&'s Span, f32),
-        prepared: &'s mut Option<(Span, Span)>,
+        prepared: &'s mut Option<Made>,
     ) -> Result<Input<'s>> {
         let (n, cols) = (self.cpu.n, self.cpu.config.embedding);
         if n == 1 {
-            return Ok(Input { x: rows(&stream.x, cols), largest: None, norm: Some((norm, eps)) });
+            return Ok(Input { x: rows(&stream.x, cols), prepared: None, norm: Some((norm, eps)) });
         }
         let made = self.prepare(rows(&stream.x, cols), Preparation::Norm(norm, eps), cols, n)?;
-        let (acts, largest) = &*prepared.insert(made);
-        Ok(Input { x: rows(acts, cols), largest: Some(largest), norm: None })
+        Ok(prepared.insert(made).spans().input(cols))
     }
 
     /// x += w times the rows of `input`.
     fn add(&mut self, w: &Projection, input: &Span) -> Result<()> {
         let (n, stream) = (self.cpu.n, self.stream()?);
         let (cols, width) = (w.matrix.cols, w.matrix.rows);
-        let mut given = Input { x: rows(input, cols), largest: None, norm: None };
-        let prepared;
-        if n > FEW {
-            prepared = self.prepare(rows(input, cols), Preparation::Copy, cols, n)?;
-            given = Input { x: rows(&prepared.0, cols), largest: Some(&prepared.1), norm: None };
+        let mut given = Input { x: rows(input, cols), prepared: None, norm: None };
+        let made;
+        if n > 1 {
+            made = self.prepare(rows(input, cols), Preparation::Copy, cols, n)?;
+            given = made.spans().input(cols);
         }
         self.project(w, given, (&stream.x, 0, width), true, n);
         Ok(())
     }
 
-    /// silu(gate) * up of `input`, `[n, ffn]`, with the largest magnitude of each token where that is needed.
-    fn gated(&mut self, w: &GateUp, input: Input<'_>) -> Result<(Span, Option<Span>)> {
-        let n = self.cpu.n;
-        let ffn = match w {
-            GateUp::Together(both) => both.matrix.rows / 2,
-            GateUp::Apart([gate, _]) => gate.matrix.rows,
-        };
-        let hidden = self.floats("hidden", n * ffn)?;
-        if let GateUp::Together(w) = w
-            && w.matrix.slices.len() == 1
-            && n <= FEW
-        {
-            linear::gated(&mut self.rec, &w.matrix, input, rows(&hidden, ffn), [w.scale; 2], n);
-            return Ok((hidden, None));
-        }
-        let both = self.floats("gate and up", n * 2 * ffn)?;
-        match w {
-            GateUp::Together(w) => self.project(w, input, (&both, 0, 2 * ffn), false, n),
-            GateUp::Apart([gate, up]) => {
-                self.project(gate, input, (&both, 0, 2 * ffn), false, n);
-                self.project(up, input, (&both, ffn, 2 * ffn), false, n);
-            }
-        }
-        let largest = self.floats("largest hidden", n)?;
-        linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, &hidden, &largest, ffn, n);
-        Ok((hidden, Some(largest)))
-    }
-
+    /// Adds silu(gate) * up of `input` and what comes of it to `out`, or makes it that.
     fn feed_forward(
         &mut self,
         gate_up: &GateUp,
@@ -215,10 +202,27 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         out: &Span,
         add: bool,
     ) -> Result<()> {
-        let (hidden, largest) = self.gated(gate_up, input)?;
-        let (cols, width, n) = (down.matrix.cols, down.matrix.rows, self.cpu.n);
-        let input = Input { x: rows(&hidden, cols), largest: largest.as_ref(), norm: None };
-        self.project(down, input, (out, 0, width), add, n);
+        let (n, ffn, width) = (self.cpu.n, down.matrix.cols, down.matrix.rows);
+        let hidden = self.room_for(HIDDEN, ffn, n)?;
+        if let GateUp::Together(w) = gate_up
+            && w.matrix.slices.len() == 1
+            && n == 1
+        {
+            linear::gated(&mut self.rec, &w.matrix, input, rows(&hidden.plain, ffn), [w.scale; 2], n);
+            let input = Input { x: rows(&hidden.plain, ffn), prepared: None, norm: None };
+            self.project(down, input, (out, 0, width), add, n);
+            return Ok(());
+        }
+        let both = self.floats("gate and up", n * 2 * ffn)?;
+        match gate_up {
+            GateUp::Together(w) => self.project(w, input, (&both, 0, 2 * ffn), false, n),
+            GateUp::Apart([gate, up]) => {
+                self.project(gate, input, (&both, 0, 2 * ffn), false, n);
+                self.project(up, input, (&both, ffn, 2 * ffn), false, n);
+            }
+        }
+        linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, hidden.spans(), ffn, n);
+        self.project(down, hidden.spans().input(ffn), (out, 0, width), add, n);
         Ok(())
     }
 
@@ -311,8 +315,8 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             normalise: route.normalise,
             scale: route.scale,
         };
-        let (h, largest) = self.prepare(rows(&stream.x, width), Preparation::Norm(&w.norm, eps), width, n)?;
-        let input = Input { x: rows(&h, width), largest: Some(&largest), norm: None };
+        let h = self.prepare(rows(&stream.x, width), Preparation::Norm(&w.norm, eps), width, n)?;
+        let input = h.spans().input(width);
         let logits = self.floats("router", n * sizes.count)?;
         self.project(&w.router, input, (&logits, 0, sizes.count), false, n);
         let slots = routing.slots(n);
@@ -328,8 +332,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             }
         };
         let answers = self.floats("answers", slots * width)?;
-        let hidden = self.floats("expert hidden", slots * sizes.ffn)?;
-        let hidden_largest = self.floats("largest of slots", slots)?;
+        let hidden = self.room_for(SLOTS, sizes.ffn, slots)?;
         let chosen = |ids, order_at, count, used, factors| Chosen {
             ids,
             order_at,
@@ -343,8 +346,8 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let down_rows = rows(&answers, width);
         if n <= FEW {
             let each = |factors| chosen(&ids, 0, slots, route.used, factors);
-            self.few_gated(&w.gate_up, input, each, &hidden, &hidden_largest, sizes.ffn, slots)?;
-            let input = Input { x: rows(&hidden, sizes.ffn), largest: None, norm: None };
+            self.few_gated(&w.gate_up, input, each, &hidden, sizes.ffn, slots)?;
+            let input = Input { x: rows(&hidden.plain, sizes.ffn), prepared: None, norm: None };
             let chosen = Chosen { rows: (0, width), ..chosen(&ids, 0, slots, 1, &w.down_factors) };
             linear::experts(&mut self.rec, &w.down, input, down_rows, chosen, false);
         } else {
@@ -365,16 +368,8 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
                 linear::experts_tiled(&mut self.rec, &w.gate_up.matrices[which], input, y, chosen);
             }
             let both = rows(&gate_up, 2 * sizes.ffn);
-            linear::prepare(
-                &mut self.rec,
-                both,
-                Preparation::Silu,
-                &hidden,
-                &hidden_largest,
-                sizes.ffn,
-                slots,
-            );
-            let input = Input { x: rows(&hidden, sizes.ffn), largest: Some(&hidden_largest), norm: None };
+            linear::prepare(&mut self.rec, both, Preparation::Silu, hidden.spans(), sizes.ffn, slots);
+            let input = hidden.spans().input(sizes.ffn);
             let chosen = Chosen { rows: (0, width), ..each(1, &w.down_factors) };
             linear::experts_tiled(&mut self.rec, &w.down, input, down_rows, chosen);
         }
@@ -393,14 +388,13 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         w: &'s ExpertGateUp,
         input: Input<'_>,
         chosen: impl Fn(&'s Span) -> Chosen<'s>,
-        hidden: &Span,
-        largest: &Span,
+        hidden: &Made,
         ffn: usize,
         slots: usize,
     ) -> Result<()> {
         if let [both] = &w.matrices[..] {
             let chosen = Chosen { rows: (0, 2 * ffn), ..chosen(&w.factors[0]) };
-            linear::experts(&mut self.rec, both, input, rows(hidden, ffn), chosen, true);
+            linear::experts(&mut self.rec, both, input, rows(&hidden.plain, ffn), chosen, true);
             return Ok(());
         }
         let both = self.floats("gate and up of slots", slots * 2 * ffn)?;
@@ -409,7 +403,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             let chosen = Chosen { rows: (0, ffn), ..chosen(factors) };
             linear::experts(&mut self.rec, matrix, input, y, chosen, false);
         }
-        linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, hidden, largest, ffn, slots);
+        linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, hidden.spans(), ffn, slots);
         Ok(())
     }
 
@@ -429,11 +423,11 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         for at in (first..n).step_by(most) {
             let count = most.min(n - at);
             let x = Rows { span: &stream.x, at: at * width, stride: width };
-            let mut input = Input { x, largest: None, norm: Some((norm, eps)) };
-            let prepared;
+            let mut input = Input { x, prepared: None, norm: Some((norm, eps)) };
+            let made;
             if count > 1 || batch.output == Output::States {
-                prepared = self.prepare(x, Preparation::Norm(norm, eps), width, count)?;
-                input = Input { x: rows(&prepared.0, width), largest: Some(&prepared.1), norm: None };
+                made = self.prepare(x, Preparation::Norm(norm, eps), width, count)?;
+                input = made.spans().input(width);
             }
             if batch.output == Output::States {
                 let states = self.run(Some(input.x.span))?;
@@ -454,23 +448,31 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
 
     /// Finds the largest logits.
     fn choose(&mut self, wanted: &Wanted, logits: &Span) -> Result<()> {
-        let parts = self.floats("parts of the largest", wanted.top.parts_bytes() as usize / 4)?;
-        let out = self.floats("the largest", wanted.top.found_bytes() as usize / 4)?;
+        let &Wanted { k, repeat_penalty, presence_penalty, frequency_penalty, .. } = wanted;
+        let vocab = self.cpu.config.vocab;
+        let top = TopK { vocab, k, temperature: 1.0, repeat_penalty, presence_penalty, frequency_penalty };
+        let parts = self.floats("parts of the largest", top.parts_bytes() as usize / 4)?;
+        let out = self.floats("the largest", top.found_bytes() as usize / 4)?;
         let allowed = self.room.allowed(self.gpu, &wanted.allowed)?;
         let pairs: Vec<u8> = wanted
             .seen
             .iter()
             .flat_map(|(id, count)| [id.to_le_bytes(), count.to_le_bytes()].concat())
             .collect();
-        let seen = self.floats("seen", wanted.seen.len() * 2)?;
-        self.rec.write(&seen, pairs);
-        let seen = (!wanted.seen.is_empty()).then_some((&seen, wanted.seen.len()));
-        top_k::top_k(&mut self.rec, &wanted.top, logits, Some(&allowed), seen, [&parts, &out]);
+        let seen = match pairs.is_empty() {
+            true => None,
+            false => Some(self.floats("seen", pairs.len() / 4)?),
+        };
+        if let Some(seen) = &seen {
+            self.rec.write(seen, pairs);
+        }
+        let seen = seen.as_ref().map(|seen| (seen, wanted.seen.len()));
+        top_k::top_k(&mut self.rec, &top, logits, Some(&allowed), seen, [&parts, &out]);
         let found = Found::read(&self.run(Some(&out))?);
         if found.not_finite > 0 {
             return Err(Error::NonFiniteLogits { position: self.cpu.start + self.cpu.n - 1 });
         }
-        *self.found = Some(found);
+        *self.found = Some(Candidates(found.best));
         Ok(())
     }
 
@@ -598,7 +600,6 @@ impl Backend for GpuBackend<'_, '_> {
     }
 
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
-        self.layer += 1;
         let Verb::Mlp { norm, gate_up, down } = self.next() else {
             return self.cpu.gated_mlp(norm, eps, gate, up, down);
         };
@@ -609,7 +610,6 @@ impl Backend for GpuBackend<'_, '_> {
     }
 
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
-        self.layer += 1;
         match self.next() {
             Verb::Moe(w) => self.mixture(eps, w),
             _ => self.cpu.moe(norm, eps, experts),

@@ -10,20 +10,19 @@ mod room;
 
 use std::sync::{Arc, Mutex};
 
-pub use qwip_gpu::ops::top_k::{Found, TopK};
 pub use qwip_gpu::{AdapterReport, Gpu, GpuError, GpuOptions, adapters};
 
-pub(crate) use forward::Wanted;
 pub(crate) use qwip_gpu::kv::{Page, PagePool};
 pub(crate) use room::DeltaMemories;
 
 use qwip_gpu::kv::KvTypes;
 
 use super::{Batch, CpuBackend};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kv::{CacheTypes, KvType};
 use crate::model::Model;
-use forward::GpuBackend;
+use crate::sample::{Candidates, Wanted};
+use forward::{GpuBackend, Part};
 use load::Verb;
 use room::Room;
 
@@ -53,7 +52,7 @@ impl GpuModel {
     /// that have been read of the file, and may stop it by false.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if something does not fit; [`Error::Cancelled`].
+    /// [`Error::Gpu`](crate::Error::Gpu) if something does not fit; [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn load(
         gpu: Arc<Gpu>,
         model: Arc<Model>,
@@ -106,17 +105,12 @@ impl GpuModel {
         }
         let config = self.model.config();
         let of = |ty: KvType| match ty {
-            KvType::F32 => Ok(qwip_gpu::kv::KvType::F32),
-            KvType::F16 => Ok(qwip_gpu::kv::KvType::F16),
-            KvType::Q8_0 => Err(Error::BadOption {
-                what: "cache type",
-                found: "q8_0".into(),
-                want: "f16 or f32, with layers on the GPU".into(),
-            }),
+            KvType::F32 => qwip_gpu::kv::KvType::F32,
+            KvType::F16 => qwip_gpu::kv::KvType::F16,
+            KvType::Q8_0 => qwip_gpu::kv::KvType::Q8_0,
         };
-        let v = of(types.v)?;
         let here = types.k.iter().skip(config.attention_layers_before(self.first_layer));
-        let layers = here.map(|&k| Ok(KvTypes { k: of(k)?, v })).collect::<Result<_>>()?;
+        let layers = here.map(|&k| KvTypes { k: of(k), v: of(types.v) }).collect();
         let pool = Arc::new(PagePool::new(self.gpu.clone(), config.kv_heads, config.head_dim, layers)?);
         pools.push((types.clone(), pool.clone()));
         Ok(pool)
@@ -137,15 +131,32 @@ pub(crate) struct DevicePart {
     model: Arc<GpuModel>,
     room: Room,
     /// What is wanted of the next logits, in place of all.
-    pub(crate) wanted: Option<Wanted>,
+    wanted: Option<Wanted>,
     /// What came of it.
-    pub(crate) found: Option<Found>,
+    found: Option<Candidates>,
+    /// What the last batch took.
+    work: Work,
+}
+
+/// What a batch takes of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Kernels.
+    pub dispatches: usize,
+    /// Submissions.
+    pub submissions: usize,
+    /// Bytes of all that the kernels are given, each part counted once for each kernel.
+    pub bytes_bound: u64,
+    /// Bytes that go to the device.
+    pub bytes_written: u64,
+    /// Bytes that come back.
+    pub bytes_read: u64,
 }
 
 impl DevicePart {
     /// For a session with these layers on the device.
     pub(crate) fn new(model: Arc<GpuModel>) -> DevicePart {
-        DevicePart { model, room: Room::default(), wanted: None, found: None }
+        DevicePart { model, room: Room::default(), wanted: None, found: None, work: Work::default() }
     }
 
     /// The layers on the device.
@@ -153,15 +164,32 @@ impl DevicePart {
         &self.model
     }
 
-    /// Device memory of the session, without its pages.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.room.bytes()
+    /// What the last batch took.
+    pub(crate) fn work(&self) -> Work {
+        self.work
+    }
+
+    /// What is wanted of the logits of the next batch, in place of all.
+    pub(crate) fn want(&mut self, wanted: Option<Wanted>) {
+        (self.wanted, self.found) = (wanted, None);
+    }
+
+    /// What was found of it.
+    pub(crate) fn found(&mut self) -> Option<Candidates> {
+        self.wanted = None;
+        self.found.take()
     }
 
     /// Runs a batch, which `cpu` begins.
     pub(crate) fn forward(&mut self, model: &Model, cpu: CpuBackend<'_>, batch: &Batch<'_>) -> Result<()> {
-        let wanted = self.wanted.as_ref();
-        let mut backend = GpuBackend::new(cpu, &self.model, &mut self.room, wanted, &mut self.found);
-        model.forward(&mut backend, batch)
+        self.work = Work::default();
+        let part = Part {
+            device: &self.model,
+            room: &mut self.room,
+            wanted: self.wanted.as_ref(),
+            found: &mut self.found,
+            work: &mut self.work,
+        };
+        model.forward(&mut GpuBackend::new(cpu, part), batch)
     }
 }

@@ -41,11 +41,6 @@ impl Room {
         self.allowed = Some((mask.clone(), span.clone()));
         Ok(span)
     }
-
-    /// Device memory that it takes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.buffers.values().map(Buffer::bytes).sum()
-    }
 }
 
 /// What the delta nets of some layers remember.

@@ -2,7 +2,7 @@
 
 use super::rope::{Cache, Heads, all_types, stored};
 use crate::buffer::{ALIGNMENT, Span};
-use crate::kv::{KvTypes, TILE};
+use crate::kv::{KvType, KvTypes, TILE};
 use crate::preprocess::Define;
 use crate::recording::Recording;
 use crate::shaders::Kernel;
@@ -122,20 +122,20 @@ fn options(d: usize, rows: usize, types: KvTypes) -> Vec<Define> {
     options
 }
 
-/// Every permutation, for some head dimensions.
+/// Every permutation for one head dimension, and the usual types for some others.
 pub(crate) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
+    let usual = KvTypes { k: KvType::F16, v: KvType::F16 };
+    let others = [8, 64, 80, 256].map(|d| (d, usual));
     let mut all = Vec::new();
-    for d in [64, 80, 128, 256] {
-        for (rows, types) in [4, 8].into_iter().flat_map(|rows| all_types().map(move |types| (rows, types))) {
+    for (d, types) in all_types().map(|types| (128, types)).chain(others) {
+        for rows in [4, 8] {
             for end in [&[][..], &[("FINISH", 1)], &[("FINISH", 1), ("GATED", 1)]] {
                 all.push((Kernel::Attend, [&options(d, rows, types), end].concat()));
             }
         }
-        let head_dim = ("HEAD_DIM", d as u32);
-        all.extend([
-            (Kernel::AttendMerge, vec![head_dim]),
-            (Kernel::AttendMerge, vec![head_dim, ("GATED", 1)]),
-        ]);
+        for end in [&[][..], &[("GATED", 1)]] {
+            all.push((Kernel::AttendMerge, [&[("HEAD_DIM", d as u32)], end].concat()));
+        }
     }
     all
 }

@@ -29,10 +29,9 @@ pub struct Rows<'a> {
 pub struct Prepared<'a> {
     /// `[tokens, cols]`: each number.
     pub plain: &'a Span,
-    /// `[tokens, cols]`: in 127 steps of the largest of each 32, as quantized matrices are given them.
-    pub stepped: &'a Span,
-    /// The largest magnitude of each token, `[tokens]`.
-    pub largest: &'a Span,
+    /// `[tokens, cols / 32, 9]` words: as quantized matrices are given them, 32 codes of 8 bits, in 127 steps of the largest
+    /// magnitude, and the step.
+    pub units: &'a Span,
 }
 
 impl<'a> Prepared<'a> {
@@ -42,11 +41,18 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// Words of the units of so many tokens.
+pub fn unit_words(cols: usize, tokens: usize) -> usize {
+    (tokens * (cols / 32) * 9).max(1)
+}
+
 impl<'a> Input<'a> {
     /// What a matrix is given of several tokens.
     fn of_several(self, matrix: &GpuMatrix) -> Rows<'a> {
         match self.prepared {
-            Some(prepared) if matrix.ty.is_quantized() => Rows { span: prepared.stepped, at: 0, stride: matrix.cols },
+            Some(prepared) if matrix.ty.is_quantized() => {
+                Rows { span: prepared.units, at: 0, stride: matrix.units() * 9 }
+            }
             _ => self.x,
         }
     }
@@ -189,18 +195,15 @@ fn many<'a>(
     output: Output<'a>,
     tokens: usize,
 ) {
-    let Some(Prepared { largest, .. }) = input.prepared else {
-        debug_assert!(false, "the input of many tokens is prepared");
-        return;
-    };
+    debug_assert!(input.prepared.is_some(), "the input of many tokens is prepared");
     let x = input.of_several(matrix);
-    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, largest, output.y.span]);
+    let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, output.y.span]);
     let bias = output
         .bias
         .map(|bias| bias.buffer.span(bias.offset + (slice.first_row * 4) as u64, (slice.rows * 4) as u64));
     bindings.add("BIAS", "B_BIAS", bias.as_ref());
     bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
-    let tile = if tokens <= 32 { 32 } else { 64 };
+    let tile = rec.tile(matrix.ty, tokens);
     let mut options = bindings.options;
     options.extend(many_options(tile, output.add, matrix.ragged()));
     let params = [
@@ -301,15 +304,12 @@ pub fn experts_tiled(
     y: Rows<'_>,
     chosen: Chosen<'_>,
 ) {
-    let Some(Prepared { largest, .. }) = input.prepared else {
-        debug_assert!(false, "the input of many tokens is prepared");
-        return;
-    };
+    debug_assert!(input.prepared.is_some(), "the input of many tokens is prepared");
     let x = input.of_several(matrix);
     let expert_rows = matrix.rows / chosen.experts;
     let (first, rows) = chosen.rows;
     for slice in &matrix.slices {
-        let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, largest, y.span]);
+        let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, y.span]);
         bindings.add("EXPERTS", "B_EXPERTS", Some(chosen.ids));
         bindings.add("EXPERTS", "B_FACTORS", Some(chosen.factors));
         bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
@@ -358,7 +358,7 @@ pub fn prepare(
     cols: usize,
     tokens: usize,
 ) {
-    let mut bindings = vec![x.span, out.plain, out.stepped, out.largest];
+    let mut bindings = vec![x.span, out.plain, out.units];
     let (options, eps) = match preparation {
         Preparation::Copy => (vec![], 0.0),
         Preparation::Norm(weights, eps) => {
@@ -367,7 +367,7 @@ pub fn prepare(
         }
         Preparation::Silu => (vec![("SILU", 1)], 0.0),
     };
-    let params = [cols as u32, x.at as u32, x.stride as u32, bits(eps)];
+    let params = [cols as u32, x.at as u32, x.stride as u32, bits(eps), tokens as u32];
     rec.dispatch(Kernel::Prepare, &options, &bindings, &params, [tokens as u32, 1, 1]);
 }
 
@@ -408,7 +408,7 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
                 }
             }
             for bias in [false, true] {
-                let bindings = numbered(5, &[("BIAS", "B_BIAS", bias), ("GRID", "B_GRID", grid)]);
+                let bindings = numbered(4, &[("BIAS", "B_BIAS", bias), ("GRID", "B_GRID", grid)]);
                 for (tile, add) in [(32, false), (32, true), (64, false), (64, true)] {
                     let options = many_options(tile, add, ragged);
                     all.push((Kernel::LinearTiled(ty), [bindings.clone(), options].concat()));
@@ -428,7 +428,7 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
             }
             all.push((
                 Kernel::LinearTiled(ty),
-                [experts(5), many_options(TILE_TOKENS, false, ragged)].concat(),
+                [experts(4), many_options(TILE_TOKENS, false, ragged)].concat(),
             ));
         }
     }

@@ -36,17 +36,19 @@ pub(super) fn stored(types: KvTypes) -> [Define; 2] {
     let k = match types.k {
         KvType::F16 => "K_F16",
         KvType::F32 => "K_F32",
+        KvType::Q8_0 => "K_Q8_0",
     };
     let v = match types.v {
         KvType::F16 => "V_F16",
         KvType::F32 => "V_F32",
+        KvType::Q8_0 => "V_Q8_0",
     };
     [(k, 1), (v, 1)]
 }
 
 /// Every way to store both.
 pub(super) fn all_types() -> impl Iterator<Item = KvTypes> {
-    let each = [KvType::F16, KvType::F32];
+    let each = [KvType::F16, KvType::F32, KvType::Q8_0];
     each.into_iter().flat_map(move |k| each.into_iter().map(move |v| KvTypes { k, v }))
 }
 

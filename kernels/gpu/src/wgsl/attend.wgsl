@@ -7,7 +7,7 @@
 // Per tile, lane j first has position j: its scores with all rows. Then the lanes share out the dimensions, four
 // each, of the weighted sum of the values; where that leaves lanes over, they share out the positions, too.
 //
-// Options: HEAD_DIM, at most 256; ROWS, 8 with EIGHT or else 4; K_F16 or K_F32; V_F16 or V_F32; FINISH writes the
+// Options: HEAD_DIM, at most 256; ROWS, 8 with EIGHT or else 4; K_F16, K_F32 or K_Q8_0; V_F16, V_F32 or V_Q8_0; FINISH writes the
 // output, else there are parts for attend_merge.wgsl; GATED (with FINISH) multiplies it with a gate.
 
 struct Params {
@@ -31,11 +31,17 @@ var<immediate> p: Params;
 #if K_F32
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [slot, kv head, D / 4, 64]
 #endif
+#if K_Q8_0
+@group(0) @binding(2) var<storage, read> keys: array<u32>; // [slot, kv head, codes [D / 4, 64], scales [D / 32, 64]]
+#endif
 #if V_F16
 @group(0) @binding(3) var<storage, read> values: array<vec2<u32>>; // [slot, kv head, 64, D / 4]
 #endif
 #if V_F32
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [slot, kv head, 64, D / 4]
+#endif
+#if V_Q8_0
+@group(0) @binding(3) var<storage, read> values: array<u32>; // [slot, kv head, codes [64, D / 4], scales [64, D / 32]]
 #endif
 @group(0) @binding(4) var<storage, read_write> out: array<f32>; // [n, heads, D], or that of each split
 #if !FINISH
@@ -58,6 +64,35 @@ var<workgroup> rows: array<vec4<f32>, D * VECTORS>;      // [D, ROWS]: the queri
 var<workgroup> scores: array<vec4<f32>, TILE * VECTORS>; // [64, ROWS]; in the end, sums of weights
 var<workgroup> weights: array<vec4<f32>, TILE * VECTORS>;
 var<workgroup> eighths: array<vec4<f32>, 8u * VECTORS>;  // of the 64 scores or sums
+
+#if !K_F16
+// Four dimensions of the key at position j of a tile.
+fn key(page: u32, chunk: u32, j: u32) -> vec4<f32> {
+#if K_F32
+    return keys[(page * QUADS + chunk) * TILE + j];
+#else
+    let tile = page * 18u * D;
+    let scale = bitcast<f32>(keys[tile + 16u * D + chunk / 8u * TILE + j]);
+    return vec4<f32>(unpack4xI8(keys[tile + chunk * TILE + j])) * scale;
+#endif
+}
+#endif
+
+// Four dimensions of the value at position j of a tile.
+fn value(page: u32, j: u32, quad: u32) -> vec4<f32> {
+#if V_F16
+    let words = values[(page * TILE + j) * QUADS + quad];
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+#endif
+#if V_F32
+    return values[(page * TILE + j) * QUADS + quad];
+#endif
+#if V_Q8_0
+    let tile = page * 18u * D;
+    let scale = bitcast<f32>(values[tile + 16u * D + j * (D / 32u) + quad / 8u]);
+    return vec4<f32>(unpack4xI8(values[tile + j * QUADS + quad])) * scale;
+#endif
+}
 
 // Where a row stands in [n, heads].
 fn place(kv_head: u32, row: u32) -> u32 {
@@ -186,9 +221,9 @@ fn main(
 #endif
         }
 #endif
-#if K_F32
-        for (var chunk = 0u; chunk < D / 4u; chunk += 1u) {
-            let k = keys[(page * (D / 4u) + chunk) * TILE + lane];
+#if !K_F16
+        for (var chunk = 0u; chunk < QUADS; chunk += 1u) {
+            let k = key(page, chunk, lane);
             let at = chunk * 4u * VECTORS;
             low += rows[at] * k.x;
             low += rows[at + VECTORS] * k.y;
@@ -258,14 +293,7 @@ fn main(
         if part < PARTS {
             let held = min(end - tile * TILE, TILE);
             for (var j = part; j < held; j += PARTS) {
-                let at = (page * TILE + j) * QUADS + quad;
-#if V_F16
-                let words = values[at];
-                let v = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
-#endif
-#if V_F32
-                let v = values[at];
-#endif
+                let v = value(page, j, quad);
                 let w_low = weights[j * VECTORS];
                 low_0 += w_low * v.x;
                 low_1 += w_low * v.y;

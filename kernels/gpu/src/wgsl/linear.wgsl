@@ -11,8 +11,8 @@ struct Params {
     rows: u32,        // of this slice of the matrix (of an expert: of its result)
     units: u32,       // of 32 columns in a row
     tokens: u32,      // how many of TOKENS there are
-    x_at: u32,        // first number of the first token
-    x_stride: u32,    // numbers from token to token
+    x_at: u32,        // where the first token is, in numbers, or words of units
+    x_stride: u32,    // from token to token
     out_at: u32,
     out_stride: u32,
     up_rows: u32,     // rows from a gate to its up
@@ -30,10 +30,14 @@ var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> codes: array<u32>;  // [rows, units] of the type's words
 @group(0) @binding(1) var<storage, read> scales: array<u32>; // as many
+#if STEPPED
+@group(0) @binding(2) var<storage, read> x: array<u32>;      // [tokens, units] of prepare.wgsl
+#else
 #if RAGGED
 @group(0) @binding(2) var<storage, read> x: array<f32>;      // [tokens, cols]
 #else
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // [tokens, cols / 4]
+#endif
 #endif
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [tokens, rows]
 #if NORM
@@ -71,6 +75,13 @@ var<workgroup> partial: array<f32, 128>; // one of each thread
 
 fn load_x(at: u32, unit_at: u32) -> array<vec4<f32>, 8> {
     var v: array<vec4<f32>, 8>;
+#if STEPPED
+    let first = at + unit_at * 9u;
+    let step = bitcast<f32>(x[first + 8u]);
+    for (var i = 0u; i < 8u; i++) {
+        v[i] = step * vec4<f32>(unpack4xI8(x[first + i]));
+    }
+#else
 #if RAGGED
     for (var i = 0u; i < 8u; i++) {
         let c = unit_at * 32u + i * 4u;
@@ -87,6 +98,7 @@ fn load_x(at: u32, unit_at: u32) -> array<vec4<f32>, 8> {
     for (var i = 0u; i < 8u; i++) {
         v[i] = x[first + i];
     }
+#endif
 #endif
     return v;
 }

@@ -1,15 +1,16 @@
 // Many tokens: y = W x in tiles of 64 rows and TOKENS tokens, 32 columns at a time.
 //
-// Both tiles are brought to workgroup memory, in half precision where the device computes in it: a token is divided by its
-// largest magnitude first, so nothing overflows. Sums are f32.
+// Where weights are quantized, the tiles hold codes, those of the weights and those that prepare.wgsl made of the tokens: in
+// half precision, where the device computes in it, they are exact. The dot product of a group is then an exact integer,
+// as on the CPU, and is multiplied by the group's scales. Sums are f32.
 // With EXPERTS a tile's tokens are slots that are sent to the same expert.
 
 struct Params {
     rows: u32,       // of this slice of the matrix (of an expert: of its result)
     units: u32,      // of 32 columns in a row
     tokens: u32,
-    x_at: u32,       // first number of the first token
-    x_stride: u32,   // numbers from token to token
+    x_at: u32,       // where the first token is, in numbers, or words of units
+    x_stride: u32,   // from token to token
     out_at: u32,
     out_stride: u32,
     scale: f32,
@@ -27,9 +28,12 @@ var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> codes: array<u32>;  // [rows, units] of the type's words
 @group(0) @binding(1) var<storage, read> scales: array<u32>; // as many
+#if QUANTIZED
+@group(0) @binding(2) var<storage, read> x: array<u32>;      // [tokens, units] of prepare.wgsl
+#else
 @group(0) @binding(2) var<storage, read> x: array<f32>;      // [tokens, cols]
-@group(0) @binding(3) var<storage, read> largest: array<f32>; // [tokens] magnitudes in x
-@group(0) @binding(4) var<storage, read_write> out: array<f32>; // [tokens, rows]
+#endif
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [tokens, rows]
 #if BIAS
 @group(0) @binding({B_BIAS}) var<storage, read> bias: array<f32>; // [rows]
 #endif
@@ -47,8 +51,18 @@ const ROWS = 64u;
 const TOKENS = {TOKENS}u;
 const EACH = TOKENS / 16u; // tokens of a thread
 
+#if QUANTIZED
 #if F16
 alias Part = vec4<f16>;
+#else
+alias Part = vec4<f32>;
+#endif
+var<workgroup> w_scales: array<vec2<f32>, ROWS>;
+var<workgroup> x_steps: array<f32, TOKENS>;
+#if MIN
+var<workgroup> w_mins: array<vec2<f32>, ROWS>;
+var<workgroup> x_sums: array<vec2<f32>, TOKENS>; // of 16 codes each
+#endif
 #else
 alias Part = vec4<f32>;
 #endif
@@ -78,7 +92,6 @@ fn main(
     let row_at = 0u;
     let scale = p.scale;
 #endif
-    // Threads 0 to 63 bring a unit of a row each, the others four columns of tokens at a time.
     let column = thread % 16u;
     let line = thread / 16u;
     var sums: array<array<f32, EACH>, 4>;
@@ -88,58 +101,113 @@ fn main(
         }
     }
     for (var u = 0u; u < p.units; u++) {
-        if thread < 64u {
+        // A thread brings a unit of a row, or of a token.
+        if thread < ROWS {
             let w = unit((row_at + min(row + thread, p.rows - 1u)) * p.units + u);
             for (var i = 0u; i < 8u; i++) {
-                let half = i / 4u;
-                let scale = select(w.scale.x, w.scale.y, half == 1u);
-                let low = select(w.min.x, w.min.y, half == 1u);
-                w_tile[i * ROWS + thread] = Part(w.codes[i] * scale - low);
+                w_tile[i * ROWS + thread] = Part(w.codes[i]);
             }
-        }
-        for (var i = thread; i < 8u * TOKENS; i += 256u) {
-            let t = i / 8u;
-            let part = i % 8u;
-            var v = vec4<f32>(0.0);
-            if t < tokens {
-#if EXPERTS
-                let token = order[first + t] / p.used;
-#else
-                let token = first + t;
+#if QUANTIZED
+            w_scales[thread] = w.scale;
+#if MIN
+            w_mins[thread] = w.min;
 #endif
-                let c = u * 32u + part * 4u;
+#endif
+        } else if thread < ROWS + TOKENS {
+            let t = thread - ROWS;
+            // What is not there is the last one once more.
+            let place = first + min(t, tokens - 1u);
+#if EXPERTS
+            let token = order[place] / p.used;
+#else
+            let token = place;
+#endif
+#if QUANTIZED
+            let at = p.x_at + token * p.x_stride + u * 9u;
+            var low = vec4<f32>(0.0);
+            var high = vec4<f32>(0.0);
+            for (var i = 0u; i < 4u; i++) {
+                let v = vec4<f32>(unpack4xI8(x[at + i]));
+                let after = vec4<f32>(unpack4xI8(x[at + 4u + i]));
+                low += v;
+                high += after;
+                x_tile[i * TOKENS + t] = Part(v);
+                x_tile[(i + 4u) * TOKENS + t] = Part(after);
+            }
+            x_steps[t] = bitcast<f32>(x[at + 8u]);
+#if MIN
+            x_sums[t] = vec2<f32>(low.x + low.y + low.z + low.w, high.x + high.y + high.z + high.w);
+#endif
+#else
+            for (var i = 0u; i < 8u; i++) {
+                let c = u * 32u + i * 4u;
                 let at = p.x_at + token * p.x_stride + c;
-                let end = arrayLength(&x) - 1u;
 #if RAGGED
-                v = vec4<f32>(
+                let end = arrayLength(&x) - 1u;
+                x_tile[i * TOKENS + t] = vec4<f32>(
                     select(0.0, x[min(at, end)], c < p.cols),
                     select(0.0, x[min(at + 1u, end)], c + 1u < p.cols),
                     select(0.0, x[min(at + 2u, end)], c + 2u < p.cols),
                     select(0.0, x[min(at + 3u, end)], c + 3u < p.cols),
                 );
 #else
-                v = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
-#endif
-#if F16
-                let most = largest[token];
-                v = select(v / most, vec4<f32>(0.0), most == 0.0);
+                x_tile[i * TOKENS + t] = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
 #endif
             }
-            x_tile[part * TOKENS + t] = Part(v);
+#endif
         }
         workgroupBarrier();
+#if QUANTIZED
+        for (var half = 0u; half < 2u; half++) {
+            var dots: array<array<f32, EACH>, 4>;
+            for (var i = 0u; i < 4u; i++) {
+                for (var j = 0u; j < EACH; j++) {
+                    dots[i][j] = 0.0;
+                }
+            }
+            for (var part = half * 4u; part < half * 4u + 4u; part++) {
+                var w: array<vec4<f32>, 4>;
+                for (var i = 0u; i < 4u; i++) {
+                    w[i] = vec4<f32>(w_tile[part * ROWS + i * 16u + column]);
+                }
+                for (var j = 0u; j < EACH; j++) {
+                    let v = vec4<f32>(x_tile[part * TOKENS + j * 16u + line]);
+                    for (var i = 0u; i < 4u; i++) {
+                        dots[i][j] += dot(w[i], v);
+                    }
+                }
+            }
+            for (var i = 0u; i < 4u; i++) {
+                let both = w_scales[i * 16u + column];
+                let w_scale = select(both.x, both.y, half == 1u);
+#if MIN
+                let mins = w_mins[i * 16u + column];
+                let w_min = select(mins.x, mins.y, half == 1u);
+#endif
+                for (var j = 0u; j < EACH; j++) {
+                    let step = x_steps[j * 16u + line];
+                    sums[i][j] += w_scale * step * dots[i][j];
+#if MIN
+                    let x_sum = x_sums[j * 16u + line];
+                    sums[i][j] -= w_min * step * select(x_sum.x, x_sum.y, half == 1u);
+#endif
+                }
+            }
+        }
+#else
         for (var part = 0u; part < 8u; part++) {
             var w: array<vec4<f32>, 4>;
             for (var i = 0u; i < 4u; i++) {
-                w[i] = vec4<f32>(w_tile[part * ROWS + i * 16u + column]);
+                w[i] = w_tile[part * ROWS + i * 16u + column];
             }
             for (var j = 0u; j < EACH; j++) {
-                let v = vec4<f32>(x_tile[part * TOKENS + j * 16u + line]);
+                let v = x_tile[part * TOKENS + j * 16u + line];
                 for (var i = 0u; i < 4u; i++) {
                     sums[i][j] += dot(w[i], v);
                 }
             }
         }
+#endif
         workgroupBarrier();
     }
     for (var j = 0u; j < EACH; j++) {
@@ -149,20 +217,13 @@ fn main(
         }
 #if EXPERTS
         let slot = order[first + t];
-        let token = slot / p.used;
 #else
         let slot = first + t;
-        let token = slot;
-#endif
-#if F16
-        let back = scale * largest[token];
-#else
-        let back = scale;
 #endif
         for (var i = 0u; i < 4u; i++) {
             let r = row + i * 16u + column;
             if r < p.rows {
-                var y = sums[i][j] * back;
+                var y = sums[i][j] * scale;
 #if BIAS
                 y += bias[r];
 #endif

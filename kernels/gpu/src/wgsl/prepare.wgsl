@@ -1,5 +1,5 @@
-// Makes the input of matrix products of several tokens: a token's numbers, the same as quantized matrices are given them,
-// in 127 steps of the largest of each 32, and the largest magnitude of all.
+// Makes the input of matrix products of several tokens: their numbers, and units of what quantized matrices are given: 32
+// codes of 8 bits, in 127 steps of the largest magnitude, and the step.
 //
 // NORM: out = x / rms(x) * g. SILU: out = silu(gate) * up, where the row holds the gates and then the ups.
 
@@ -8,16 +8,16 @@ struct Params {
     x_at: u32,
     x_stride: u32,
     eps: f32,
+    tokens: u32,
 }
 
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;              // [tokens, cols], or [tokens, 2, cols]
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;      // [tokens, cols]
-@group(0) @binding(2) var<storage, read_write> steps_out: array<f32>; // [tokens, cols]
-@group(0) @binding(3) var<storage, read_write> largest: array<f32>;  // [tokens]
+@group(0) @binding(2) var<storage, read_write> units: array<u32>;    // [tokens, cols / 32, 9]: 32 codes and their step
 #if NORM
-@group(0) @binding(4) var<storage, read> norm: array<f32>;           // [cols]
+@group(0) @binding(3) var<storage, read> norm: array<f32>;           // [cols]
 #endif
 
 const WORKGROUP = 128u;
@@ -32,7 +32,7 @@ fn main(
 ) {
     let token = id.x + id.y * count.x;
     let at = p.x_at + token * p.x_stride;
-    if token >= arrayLength(&largest) {
+    if token >= p.tokens {
         return;
     }
     var inverse = 1.0;
@@ -52,7 +52,7 @@ fn main(
     inverse = inverseSqrt(shared_values[0] / f32(p.cols) + p.eps);
     workgroupBarrier();
 #endif
-    var most = 0.0;
+    let row_units = p.cols / 32u;
     for (var first = 0u; first < p.cols; first += WORKGROUP) {
         let c = first + thread;
         var y = 0.0;
@@ -66,31 +66,27 @@ fn main(
 #endif
             out[token * p.cols + c] = y;
         }
-        most = max(most, abs(y));
-        shared_values[thread] = abs(y);
+        shared_values[thread] = y;
         workgroupBarrier();
-        let block = thread / 32u * 32u;
-        var of_block = 0.0;
-        for (var i = 0u; i < 32u; i++) {
-            of_block = max(of_block, shared_values[block + i]);
-        }
-        if c < p.cols {
-            var stepped = 0.0;
-            if of_block >= 1e-30 {
-                stepped = round(y * (127.0 / of_block)) * (of_block / 127.0);
+        // A thread makes a word of four codes.
+        if thread % 4u == 0u && c / 32u < row_units {
+            let block = thread / 32u * 32u;
+            var largest = 0.0;
+            for (var i = 0u; i < 32u; i++) {
+                largest = max(largest, abs(shared_values[block + i]));
             }
-            steps_out[token * p.cols + c] = stepped;
+            let there = largest >= 1e-30;
+            let inverse_step = select(0.0, 127.0 / largest, there);
+            let four = vec4<f32>(
+                shared_values[thread], shared_values[thread + 1u], shared_values[thread + 2u], shared_values[thread + 3u],
+            );
+            let codes = vec4<i32>(round(four * inverse_step));
+            let unit = (token * row_units + c / 32u) * 9u;
+            units[unit + c % 32u / 4u] = pack4xI8(codes);
+            if thread == block {
+                units[unit + 8u] = bitcast<u32>(select(0.0, largest / 127.0, there));
+            }
         }
         workgroupBarrier();
-    }
-    shared_values[thread] = most;
-    for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if thread < step {
-            shared_values[thread] = max(shared_values[thread], shared_values[thread + step]);
-        }
-    }
-    if thread == 0u {
-        largest[token] = shared_values[0];
     }
 }

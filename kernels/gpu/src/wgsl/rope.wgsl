@@ -33,11 +33,17 @@ var<immediate> p: Params;
 #if K_F32
 @group(0) @binding(4) var<storage, read_write> keys: array<vec4<f32>>; // [slot, kv head, D / 4, 64]
 #endif
+#if K_Q8_0
+@group(0) @binding(4) var<storage, read_write> keys: array<u32>; // [slot, kv head, codes [D / 4, 64], scales [D / 32, 64]]
+#endif
 #if V_F16
 @group(0) @binding(5) var<storage, read_write> values: array<u32>; // [slot, kv head, 64, D / 2]
 #endif
 #if V_F32
 @group(0) @binding(5) var<storage, read_write> values: array<f32>; // [slot, kv head, 64, D]
+#endif
+#if V_Q8_0
+@group(0) @binding(5) var<storage, read_write> values: array<u32>; // [slot, kv head, codes [64, D / 4], scales [64, D / 32]]
 #endif
 #if HEAD_NORMS
 @group(0) @binding(6) var<storage, read> q_norm: array<f32>; // [D]
@@ -56,6 +62,21 @@ var<workgroup> eighths: array<f32, 8>;
 // Two floats as halves; what is too large becomes the largest, so that no infinity gets into the cache.
 fn halves(a: f32, b: f32) -> u32 {
     return pack2x16float(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+}
+
+// By what 32 elements are divided to become codes: the largest becomes 127.
+fn scale_of(block: u32) -> f32 {
+    var most = 0.0;
+    for (var i = 0u; i < 32u; i += 1u) {
+        most = max(most, abs(x[32u * block + i]));
+    }
+    return most / 127.0;
+}
+
+// Four codes.
+fn codes(i: u32, scale: f32) -> u32 {
+    let v = vec4<f32>(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
+    return pack4xI8(vec4<i32>(clamp(round(v / max(scale, 1e-32)), vec4<f32>(-127.0), vec4<f32>(127.0))));
 }
 
 fn store_key(head: u32, position: u32, lane: u32) {
@@ -80,6 +101,16 @@ fn store_key(head: u32, position: u32, lane: u32) {
         keys[(tile * chunks + i) * TILE + slot] = vec4<f32>(x[c], x[c + 1u], x[c + 2u], x[c + 3u]);
     }
 #endif
+#if K_Q8_0
+    let first = tile * 18u * p.head_dim;
+    for (var i = lane; i < p.head_dim / 4u; i += LANES) {
+        let scale = scale_of(i / 8u);
+        keys[first + i * TILE + slot] = codes(4u * i, scale);
+        if i % 8u == 0u {
+            keys[first + 16u * p.head_dim + i / 8u * TILE + slot] = bitcast<u32>(scale);
+        }
+    }
+#endif
 }
 
 fn store_value(head: u32, position: u32, lane: u32) {
@@ -93,6 +124,17 @@ fn store_value(head: u32, position: u32, lane: u32) {
 #if V_F32
     for (var i = lane; i < p.head_dim; i += LANES) {
         values[row * p.head_dim + i] = x[i];
+    }
+#endif
+#if V_Q8_0
+    let tile = row / TILE * 18u * p.head_dim;
+    let slot = row % TILE;
+    for (var i = lane; i < p.head_dim / 4u; i += LANES) {
+        let scale = scale_of(i / 8u);
+        values[tile + slot * (p.head_dim / 4u) + i] = codes(4u * i, scale);
+        if i % 8u == 0u {
+            values[tile + 16u * p.head_dim + slot * (p.head_dim / 32u) + i / 8u] = bitcast<u32>(scale);
+        }
     }
 #endif
 }
