@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use common::{error, fixture_tokens, load, options};
 use qwip::backend::gpu::{Gpu, GpuModel, GpuOptions};
-use qwip::{Cancel, Cpu, KvType, Model, Session, SessionOptions};
+use qwip::{
+    Cancel, Cpu, GenerateOptions, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions,
+    Tokenizer, generate,
+};
 
 /// One or more of every architecture.
 const MODELS: [&str; 17] = [
@@ -57,6 +60,14 @@ fn logits(mut session: Session, tokens: &[u32], split: usize) -> Vec<f32> {
     all
 }
 
+fn builtin() -> Arc<Model> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut found = above.map(|dir| dir.join("tools/builtin/builtin.gguf")).filter(|path| path.exists());
+    let path = found.next().expect("the built-in model in the repository");
+    let file = ModelFile::open(&path, Default::default()).expect("the built-in model opens");
+    Arc::new(Model::load(Arc::new(file)).expect("the built-in model loads"))
+}
+
 fn session(device: &Arc<GpuModel>, cpu: &Cpu, kv: KvType) -> Session {
     Session::on_gpu(device.clone(), cpu.clone(), &options(kv, 512)).expect("a session")
 }
@@ -94,4 +105,144 @@ fn logits_of_every_architecture_are_near_those_of_the_cpu() {
             }
         }
     }
+}
+
+/// What a model answers, up to 32 tokens.
+fn answer(session: &mut Session, params: SamplingParams, prompt: &str) -> Vec<u32> {
+    let file = session.model().file().clone();
+    let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone()).expect("a tokenizer");
+    let text = format!("<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n");
+    let tokens = tokenizer.encode(&text, qwip::tokenizer::Special::Parse);
+    let cancel = Cancel::new();
+    session.prompt(&tokens, &cancel, &mut |_| {}).expect("a prompt");
+    let options = GenerateOptions { max_tokens: Some(32), ignore_eos: true, ..Default::default() };
+    let mut sampler = Sampler::new(params);
+    let sink = &mut |_: &str| std::ops::ControlFlow::Continue(());
+    generate(session, &tokenizer, &mut sampler, &options, &cancel, sink).expect("an answer").tokens
+}
+
+#[test]
+fn the_built_in_model_answers_the_same_wherever_its_layers_are() {
+    let Some(gpu) = gpu() else { return };
+    let (model, cpu) = (builtin(), qwip::cpu(2).expect("a CPU"));
+    let options = SessionOptions { context: 256, ..SessionOptions::default() };
+    let all = model.config().layers;
+    let prompts = ["How do I quantize a model?", "What is 7 + 5?", "你好"];
+    let sampled = SamplingParams {
+        temperature: 0.7,
+        top_k: 20,
+        top_p: 0.9,
+        repeat_penalty: 1.1,
+        presence_penalty: 0.5,
+        seed: 7,
+        ..SamplingParams::default()
+    };
+    for prompt in prompts {
+        for params in [SamplingParams::default(), sampled.clone()] {
+            let mut on_cpu = Session::new(model.clone(), cpu.clone(), &options).expect("a session");
+            let want = answer(&mut on_cpu, params.clone(), prompt);
+            assert_eq!(want.len(), 32);
+            for layers in [1, all, usize::MAX] {
+                let device = on_gpu(&gpu, &model, layers);
+                assert_eq!(device.layers(), layers.min(all));
+                let mut session = Session::on_gpu(device, cpu.clone(), &options).expect("a session");
+                assert_eq!(answer(&mut session, params.clone(), prompt), want, "{prompt}, {layers} layers");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_takes_few_kernels_and_one_submission() {
+    let Some(gpu) = gpu() else { return };
+    let (model, cpu) = (builtin(), qwip::cpu(2).expect("a CPU"));
+    let device = on_gpu(&gpu, &model, usize::MAX);
+    let options = SessionOptions { context: 256, ..SessionOptions::default() };
+    let mut session = Session::on_gpu(device.clone(), cpu, &options).expect("a session");
+    // Its last token was chosen on the device.
+    answer(&mut session, SamplingParams::default(), "How do I quantize a model?");
+    let work = session.work().expect("a device");
+    println!("{work:?}, weights of {} bytes", device.weight_bytes());
+    // Two kernels find the largest logits after the output projection.
+    assert!(work.dispatches <= 8 * model.config().layers + 3, "{work:?}");
+    assert_eq!(work.submissions, 1);
+    assert!(work.bytes_read <= 1024, "{work:?}");
+    let weights = model.file().len() as f64;
+    assert!((work.bytes_moved as f64) < 1.1 * weights, "{work:?}, {weights} bytes of weights");
+}
+
+#[test]
+fn hybrids_go_back_on_a_device_too() {
+    let Some(gpu) = gpu() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let model = load(dir.path(), "qwen35-tiled", "f32");
+    let cancel = Cancel::new();
+    for layers in [1, 2, usize::MAX] {
+        let device = on_gpu(&gpu, &model, layers);
+        let fresh = |tokens: &[u32]| {
+            let mut session = session(&device, &cpu, KvType::F16);
+            session.prompt(tokens, &cancel, &mut |_| {}).expect("a prompt");
+            session.logits().to_vec()
+        };
+        let first: Vec<u32> = (0..40).map(|i| i * 7 % 64).collect();
+        let mut second = first.clone();
+        second.truncate(35);
+        second.extend([3, 1, 4]);
+        let mut session = session(&device, &cpu, KvType::F16);
+        session.prompt(&first, &cancel, &mut |_| {}).expect("a prompt");
+        session.extend(&[5], &cancel, &mut |_| {}).expect("a token");
+        let evaluated = session.prompt(&second, &cancel, &mut |_| {}).expect("a prompt");
+        assert!(evaluated < second.len(), "it went back to a copy, not to the beginning");
+        assert!(error(session.logits(), &fresh(&second)) <= 1e-4, "{layers} layers");
+        session.truncate(20);
+        session.extend(&[9], &cancel, &mut |_| {}).expect("a token");
+        assert!(error(session.logits(), &fresh(&[&second[..20], &[9]].concat())) <= 1e-4, "{layers} layers");
+    }
+}
+
+#[test]
+fn outliers_give_no_nan() {
+    let Some(gpu) = gpu() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let (name, tokens) = ("qwen2-outliers", fixture_tokens("qwen2-outliers"));
+    for ty in ["f32", "f16", "q8_0", "q4_0"] {
+        let model = load(dir.path(), name, ty);
+        let device = on_gpu(&gpu, &model, usize::MAX);
+        for kv in [KvType::F16, KvType::Q8_0] {
+            let fits = model.config().head_dim.is_multiple_of(32) || kv == KvType::F16;
+            for split in [512, 1].into_iter().filter(|_| fits) {
+                let got = logits(session(&device, &cpu, kv), &tokens, split);
+                assert!(got.iter().all(|x| x.is_finite()), "{ty} {kv:?} {split}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_call_gives_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let (model, cpu) = (builtin(), qwip::cpu(2).expect("a CPU"));
+    let device = on_gpu(&gpu, &model, usize::MAX);
+    let tokens: Vec<u32> = (0..50).map(|i| i * 31 % 4000).collect();
+    let once = || logits(session(&device, &cpu, KvType::F16), &tokens, 17);
+    assert!(once().iter().map(|x| x.to_bits()).eq(once().iter().map(|x| x.to_bits())));
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let Some(gpu) = gpu() else { return };
+    let model = builtin();
+    let options = GpuOptions { binding_bytes: Some(4096), ..GpuOptions::default() };
+    let small = Arc::new(Gpu::open(&options).expect("a device"));
+    let error =
+        GpuModel::load(small, model.clone(), usize::MAX, &mut |_| true).expect_err("a limit").to_string();
+    assert!(error.contains(gpu.name()) && error.contains("4096") && !error.contains('\n'), "{error}");
+    let error =
+        GpuModel::load(gpu, model, usize::MAX, &mut |_| false).expect_err("it was stopped").to_string();
+    assert_eq!(error, "cancelled");
+    let error =
+        Gpu::open(&GpuOptions { index: Some(99), ..GpuOptions::default() }).expect_err("no such adapter");
+    assert!(error.to_string().contains("99"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use qwip_quant::TensorType;
 
-use crate::buffer::{Buffer, Span};
+use crate::buffer::Span;
 use crate::preprocess::Define;
 use crate::shaders::Kernel;
 
@@ -19,6 +19,8 @@ pub struct Dispatch {
     pub params: Vec<u32>,
     /// Workgroups. The first number may be larger than a device's limit: it is folded.
     pub groups: [u32; 3],
+    /// Bytes of the parts of buffers that it works on.
+    pub bytes: u64,
 }
 
 /// Something to do.
@@ -76,9 +78,17 @@ impl Recording {
         if groups.contains(&0) {
             return;
         }
+        let bytes = spans.iter().map(|span| span.bytes).sum();
         let spans = spans.iter().map(|&span| span.clone()).collect();
         let (options, params) = (options.to_vec(), params.to_vec());
-        self.steps.push(Step::Dispatch(Dispatch { kernel, options, spans, params, groups }));
+        self.steps.push(Step::Dispatch(Dispatch { kernel, options, spans, params, groups, bytes }));
+    }
+
+    /// Says that the last kernel works on so many bytes less than it is given: a cache has room for more than there is.
+    pub(crate) fn leaves(&mut self, bytes: u64) {
+        if let Some(Step::Dispatch(dispatch)) = self.steps.last_mut() {
+            dispatch.bytes = dispatch.bytes.saturating_sub(bytes);
+        }
     }
 
     /// Adds a copy of all of `from` to the beginning of `to`.
@@ -121,13 +131,8 @@ impl Recording {
         self.writes.iter().map(|(_, data)| data.len() as u64).sum()
     }
 
-    /// Bytes of all that the kernels are given, each part counted once for each kernel.
-    pub fn bytes_bound(&self) -> u64 {
-        self.dispatches().flat_map(|d| &d.spans).map(|span| span.bytes).sum()
-    }
-
-    /// Buffers that take part.
-    pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
-        self.dispatches().flat_map(|d| &d.spans).map(|span| &span.buffer)
+    /// Bytes of all that the kernels work on, each part counted once for each kernel.
+    pub fn bytes_moved(&self) -> u64 {
+        self.dispatches().map(|d| d.bytes).sum()
     }
 }

@@ -126,7 +126,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         }
         self.work.dispatches += rec.dispatches().count();
         self.work.submissions += 1;
-        self.work.bytes_bound += rec.bytes_bound();
+        self.work.bytes_moved += rec.bytes_moved();
         self.work.bytes_written += rec.bytes_written();
         self.work.bytes_read += rec.bytes_read();
         Ok(self.gpu.run(&rec)?)

@@ -145,8 +145,8 @@ pub struct Work {
     pub dispatches: usize,
     /// Submissions.
     pub submissions: usize,
-    /// Bytes of all that the kernels are given, each part counted once for each kernel.
-    pub bytes_bound: u64,
+    /// Bytes of all that the kernels work on, each part counted once for each kernel.
+    pub bytes_moved: u64,
     /// Bytes that go to the device.
     pub bytes_written: u64,
     /// Bytes that come back.

@@ -82,6 +82,7 @@ pub fn attend_split(rec: &mut Recording, job: &Attend<'_>, tiles: usize) {
     let sizes = [n * group, group, kv_heads, job.start, end, usize::from(job.causal), tiles, gate_width];
     let params = sizes.map(|size| size as u32);
     let mut options = options(d, rows, job.cache.types);
+    let unused = job.cache.unused(job.heads, end.div_ceil(TILE));
     let Cache { keys, values, pages, .. } = job.cache;
     let mut spans = vec![job.q, pages, keys, values];
     let grid = [workgroups as u32, 1, splits as u32];
@@ -92,7 +93,8 @@ pub fn attend_split(rec: &mut Recording, job: &Attend<'_>, tiles: usize) {
             options.push(("GATED", 1));
             spans.push(gates);
         }
-        return rec.dispatch(Kernel::Attend, &options, &spans, &params, grid);
+        rec.dispatch(Kernel::Attend, &options, &spans, &params, grid);
+        return rec.leaves(unused);
     }
     let parts_rows = splits * n * heads;
     let sums_at = sums_at(parts_rows, d);
@@ -102,6 +104,7 @@ pub fn attend_split(rec: &mut Recording, job: &Attend<'_>, tiles: usize) {
     let sums = buffer.span(offset + sums_at, 8 * parts_rows as u64);
     spans.extend([&parts, &sums]);
     rec.dispatch(Kernel::Attend, &options, &spans, &params, grid);
+    rec.leaves(unused);
     let params = [n * heads, heads, splits, gate_width].map(|size| size as u32);
     let mut options = vec![("HEAD_DIM", d as u32)];
     let mut spans = vec![&parts, &sums, job.out];

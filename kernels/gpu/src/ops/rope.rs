@@ -2,7 +2,7 @@
 
 use super::bits;
 use crate::buffer::Span;
-use crate::kv::{KvType, KvTypes};
+use crate::kv::{KvType, KvTypes, TILE};
 use crate::preprocess::Define;
 use crate::recording::Recording;
 use crate::shaders::Kernel;
@@ -57,6 +57,14 @@ pub(crate) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
     let norms = [&[][..], &[("HEAD_NORMS", 1)]];
     let both = |types| norms.into_iter().map(move |norms| (Kernel::Rope, [&stored(types), norms].concat()));
     all_types().flat_map(both).collect()
+}
+
+impl Cache<'_> {
+    /// Bytes of slots that hold none of so many tiles.
+    pub(super) fn unused(&self, heads: Heads, tiles: usize) -> u64 {
+        let of_tile = heads.kv_heads * (self.types.k.tile_bytes(heads.d) + self.types.v.tile_bytes(heads.d));
+        (self.keys.bytes + self.values.bytes).saturating_sub((tiles * of_tile) as u64)
+    }
 }
 
 /// Some tokens' projections, and where their queries, keys and values go.
@@ -117,4 +125,5 @@ pub fn rope_store(rec: &mut Recording, job: &RopeStore<'_>) {
         spans.extend([q, k]);
     }
     rec.dispatch(Kernel::Rope, &options, &spans, &params, [(heads + 2 * kv_heads) as u32, 1, n as u32]);
+    rec.leaves(job.cache.unused(job.heads, n.div_ceil(TILE)));
 }
