@@ -492,7 +492,13 @@ impl Session {
             &mut check_and_hand_out,
         );
         match (&mut self.device, &mut self.verb_times, &mut self.importance) {
-            (Some(device), ..) => device.forward(&self.model, backend, batch)?,
+            (Some(device), _, importance) => {
+                let mut seen = importance.as_ref().map(|_| Importance::default());
+                device.forward(&self.model, backend, batch, seen.as_mut())?;
+                if let (Some(importance), Some(seen)) = (importance, seen) {
+                    importance.add(seen);
+                }
+            }
             (None, None, None) => self.model.forward(&mut backend, batch)?,
             (None, Some(times), _) => {
                 self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?

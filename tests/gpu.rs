@@ -246,3 +246,31 @@ fn what_does_not_fit_is_told() {
         Gpu::open(&GpuOptions { index: Some(99), ..GpuOptions::default() }).expect_err("no such adapter");
     assert!(error.to_string().contains("99"), "{error}");
 }
+
+#[test]
+fn importance_is_what_the_cpu_sees() {
+    let Some(gpu) = gpu() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    for name in ["qwen1-fused", "qwen3-kquant", "qwen35-tiled", "qwen2moe-shared", "qwen3moe-norm"] {
+        let model = load(dir.path(), name, "f32");
+        let tokens = fixture_tokens(name);
+        let seen = |mut session: Session| {
+            session.observe_importance();
+            for part in [&tokens[..20], &tokens[20..21], &tokens[21..24]] {
+                session.extend(part, &Cancel::new(), &mut |_| {}).expect("tokens");
+            }
+            session.importance().cloned().expect("it was observed")
+        };
+        let want =
+            seen(Session::new(model.clone(), cpu.clone(), &options(KvType::F32, 512)).expect("a session"));
+        let got = seen(session(&on_gpu(&gpu, &model, usize::MAX), &cpu, KvType::F32));
+        assert_eq!(got.iter().count(), want.iter().count(), "{name}");
+        for ((weight, got, got_rows), (name_too, want, rows)) in got.iter().zip(want.iter()) {
+            assert_eq!((weight, got_rows), (name_too, rows), "{name}");
+            let largest = want.iter().fold(0.0f64, |m, x| m.max(*x));
+            let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst <= 1e-4 * largest, "{name} {weight}: {worst} of {largest}");
+        }
+    }
+}

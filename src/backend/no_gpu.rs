@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use super::{Batch, CpuBackend};
+use super::{Batch, CpuBackend, Importance};
 use crate::error::Result;
 use crate::kv::CacheTypes;
 use crate::model::Model;
@@ -90,7 +90,13 @@ impl DevicePart {
         match self.0 {}
     }
 
-    pub(crate) fn forward(&mut self, _: &Model, _: CpuBackend<'_>, _: &Batch<'_>) -> Result<()> {
+    pub(crate) fn forward(
+        &mut self,
+        _: &Model,
+        _: CpuBackend<'_>,
+        _: &Batch<'_>,
+        _: Option<&mut Importance>,
+    ) -> Result<()> {
         match self.0 {}
     }
 }

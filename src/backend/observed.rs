@@ -51,6 +51,16 @@ impl Importance {
         }
     }
 
+    /// Adds sums of squares, `[matrices, cols]`, of a weight that is elsewhere, and how many rows each of its matrices met.
+    #[cfg(feature = "gpu")]
+    pub(super) fn add_sums(&mut self, name: &str, sums: &[f32], rows: &[f32]) {
+        let columns = Columns {
+            sums: sums.iter().map(|&sum| f64::from(sum)).collect(),
+            rows: rows.iter().map(|&rows| rows as u64).collect(),
+        };
+        self.add(Importance { entries: BTreeMap::from([(name.into(), columns)]) });
+    }
+
     /// Adds what was seen elsewhere.
     pub(crate) fn add(&mut self, other: Importance) {
         for (name, more) in other.entries {

@@ -22,6 +22,7 @@ pub enum Kernel {
     Route,
     ExpertSort,
     Mix,
+    Squares,
     TopK,
     TopKMerge,
 }
@@ -46,6 +47,7 @@ impl Kernel {
             Kernel::Route => "route.wgsl",
             Kernel::ExpertSort => "expert_sort.wgsl",
             Kernel::Mix => "mix.wgsl",
+            Kernel::Squares => "squares.wgsl",
             Kernel::TopK => "top_k.wgsl",
             Kernel::TopKMerge => "top_k_merge.wgsl",
         }
@@ -86,6 +88,7 @@ files!(
     "route.wgsl",
     "expert_sort.wgsl",
     "mix.wgsl",
+    "squares.wgsl",
     "top_k.wgsl",
     "top_k_merge.wgsl",
     "blocks/bf16.wgsl",

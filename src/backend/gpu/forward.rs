@@ -11,6 +11,7 @@ use qwip_gpu::ops::top_k::{self, Found, TopK};
 use qwip_gpu::{ALIGNMENT, Gpu, Recording, Span};
 
 use super::load::{DeltaWeights, ExpertGateUp, GateUp, MoeWeights, Projection, Verb};
+use super::observe::Squares;
 use super::room::Room;
 use super::{GpuModel, Work};
 use crate::backend::{Backend, Batch, CpuBackend, HeadNorms, LogitRows, Output};
@@ -30,6 +31,7 @@ pub(crate) struct GpuBackend<'a, 'c> {
     wanted: Option<&'a Wanted>,
     found: &'a mut Option<Candidates>,
     work: &'a mut Work,
+    squares: Option<&'a mut Squares>,
 }
 
 /// The parts of a session that a batch works with.
@@ -39,6 +41,7 @@ pub(super) struct Part<'a> {
     pub(super) wanted: Option<&'a Wanted>,
     pub(super) found: &'a mut Option<Candidates>,
     pub(super) work: &'a mut Work,
+    pub(super) squares: Option<&'a mut Squares>,
 }
 
 /// Numbers of buffers of prepared tokens: the input of a layer's parts, what is inside a feed-forward part, and inside
@@ -81,10 +84,10 @@ fn rows(span: &Span, width: usize) -> Rows<'_> {
 impl<'a, 'c> GpuBackend<'a, 'c> {
     /// A batch that `cpu` begins. What is wanted of the logits is found in place of them.
     pub(super) fn new(cpu: CpuBackend<'c>, part: Part<'a>) -> GpuBackend<'a, 'c> {
-        let Part { device, room, wanted, found, work } = part;
+        let Part { device, room, wanted, found, work, squares } = part;
         let gpu = &*device.gpu;
         let (rec, verbs) = (gpu.recording(), device.verbs.iter());
-        GpuBackend { cpu, device, gpu, room, rec, verbs, x: None, wanted, found, work }
+        GpuBackend { cpu, device, gpu, room, rec, verbs, x: None, wanted, found, work, squares }
     }
 
     /// The weights of the next verb.
@@ -172,11 +175,37 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         prepared: &'s mut Option<Made>,
     ) -> Result<Input<'s>> {
         let (n, cols) = (self.cpu.n, self.cpu.config.embedding);
-        if n == 1 {
+        if n == 1 && self.squares.is_none() {
             return Ok(Input { x: rows(&stream.x, cols), prepared: None, norm: Some((norm, eps)) });
         }
         let made = self.prepare(rows(&stream.x, cols), Preparation::Norm(norm, eps), cols, n)?;
         Ok(prepared.insert(made).spans().input(cols))
+    }
+
+    /// Watches what meets these weights: `n` rows of `x`.
+    fn see<'p>(
+        &mut self,
+        projections: impl IntoIterator<Item = &'p Projection>,
+        x: &Span,
+        n: usize,
+    ) -> Result<()> {
+        let Some(squares) = &mut self.squares else { return Ok(()) };
+        let mut projections = projections.into_iter().peekable();
+        let cols = projections.peek().map_or(0, |first| first.matrix.cols);
+        let mut names = projections.flat_map(|p| &p.names).map(String::as_str);
+        squares.see(self.gpu, &mut self.rec, &mut names, x, None, [1, cols, n])
+    }
+
+    /// Watches what meets the matrices of experts: rows of `x`, each for so many of the slots with these ids.
+    fn see_experts<'p>(
+        &mut self,
+        mut names: impl Iterator<Item = &'p str>,
+        x: &Span,
+        ids: (&Span, usize),
+        sizes: [usize; 3],
+    ) -> Result<()> {
+        let Some(squares) = &mut self.squares else { return Ok(()) };
+        squares.see(self.gpu, &mut self.rec, &mut names, x, Some(ids), sizes)
     }
 
     /// x += w times the rows of `input`.
@@ -185,6 +214,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let (cols, width) = (w.matrix.cols, w.matrix.rows);
         let mut given = Input { x: rows(input, cols), prepared: None, norm: None };
         let made;
+        self.see([w], input, n)?;
         if n > 1 {
             made = self.prepare(rows(input, cols), Preparation::Copy, cols, n)?;
             given = made.spans().input(cols);
@@ -207,11 +237,16 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         if let GateUp::Together(w) = gate_up
             && w.matrix.slices.len() == 1
             && n == 1
+            && self.squares.is_none()
         {
             linear::gated(&mut self.rec, &w.matrix, input, rows(&hidden.plain, ffn), [w.scale; 2], n);
             let input = Input { x: rows(&hidden.plain, ffn), prepared: None, norm: None };
             self.project(down, input, (out, 0, width), add, n);
             return Ok(());
+        }
+        match gate_up {
+            GateUp::Together(w) => self.see([w], input.x.span, n)?,
+            GateUp::Apart(both) => self.see(both, input.x.span, n)?,
         }
         let both = self.floats("gate and up", n * 2 * ffn)?;
         match gate_up {
@@ -222,6 +257,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             }
         }
         linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, hidden.spans(), ffn, n);
+        self.see([down], &hidden.plain, n)?;
         self.project(down, hidden.spans().input(ffn), (out, 0, width), add, n);
         Ok(())
     }
@@ -257,6 +293,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             self.device.first_layer - self.cpu.config.attention_layers_before(self.device.first_layer);
         let mut prepared = None;
         let input = self.normed(&stream, (&w.norm, eps), &mut prepared)?;
+        self.see([&w.qkv, &w.gate].into_iter().chain(&w.rates), input.x.span, n)?;
         let u = self.floats("u", n * w.qkv.matrix.rows)?;
         let z = self.floats("z", n * w.gate.matrix.rows)?;
         self.project(&w.qkv, input, (&u, 0, w.qkv.matrix.rows), false, n);
@@ -319,9 +356,16 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let input = h.spans().input(width);
         let logits = self.floats("router", n * sizes.count)?;
         self.project(&w.router, input, (&logits, 0, sizes.count), false, n);
+        self.see(
+            [&w.router].into_iter().chain(w.shared.iter().map(|shared| &shared.router)),
+            input.x.span,
+            n,
+        )?;
         let slots = routing.slots(n);
         let (ids, weights) = (self.floats("ids", slots)?, self.floats("weights", slots)?);
         moe::route(&mut self.rec, &routing, n, &logits, [&ids, &weights]);
+        let seen = [sizes.count, width, slots];
+        self.see_experts(w.gate_up.names.iter().map(String::as_str), &h.plain, (&ids, route.used), seen)?;
         let shared = match &w.shared {
             None => None,
             Some(shared) => {
@@ -373,6 +417,8 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             let chosen = Chosen { rows: (0, width), ..each(1, &w.down_factors) };
             linear::experts_tiled(&mut self.rec, &w.down, input, down_rows, chosen);
         }
+        let seen = [sizes.count, sizes.ffn, slots];
+        self.see_experts([&*w.down_name].into_iter(), &hidden.plain, (&ids, 1), seen)?;
         let shared = shared.as_ref().zip(w.shared.as_ref()).map(|((gates, answers), _)| moe::Shared {
             answers,
             gates,
@@ -510,6 +556,7 @@ impl Backend for GpuBackend<'_, '_> {
         let qkv = self.floats("qkv", n * width)?;
         let mut prepared = None;
         let input = self.normed(&stream, (norm, eps), &mut prepared)?;
+        self.see(parts, input.x.span, n)?;
         let mut at = 0;
         for part in parts {
             self.project(part, input, (&qkv, at, width), false, n);

@@ -11,8 +11,8 @@ use crate::model::{DeltaNet, ExpertLinear, Experts, Linear, Model, RateInputs, W
 /// A projection on the device.
 #[derive(Debug)]
 pub(super) struct Projection {
-    /// Names of the weights that it is made of, and their rows.
-    pub(super) names: Vec<(String, usize)>,
+    /// Names of the weights that it is made of.
+    pub(super) names: Vec<String>,
     /// `[rows, cols]`.
     pub(super) matrix: GpuMatrix,
     /// Multiplies the product.
@@ -169,7 +169,7 @@ impl Load<'_> {
             self.rows(&matrix, at, linear.weight.matrix(self.model.file()).bytes)?;
             at += linear.weight.rows;
             biases.extend(linear.bias.iter().flatten());
-            names.push((linear.weight.name.clone(), linear.weight.rows));
+            names.push(linear.weight.name.clone());
         }
         let bias = match biases.is_empty() {
             true => None,

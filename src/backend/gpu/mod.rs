@@ -6,6 +6,7 @@
 
 mod forward;
 mod load;
+mod observe;
 mod room;
 
 use std::sync::{Arc, Mutex};
@@ -17,13 +18,14 @@ pub(crate) use room::DeltaMemories;
 
 use qwip_gpu::kv::KvTypes;
 
-use super::{Batch, CpuBackend};
+use super::{Batch, CpuBackend, Importance};
 use crate::error::Result;
 use crate::kv::{CacheTypes, KvType};
 use crate::model::Model;
 use crate::sample::{Candidates, Wanted};
 use forward::{GpuBackend, Part};
 use load::Verb;
+use observe::Squares;
 use room::Room;
 
 /// A model whose last layers are on a GPU.
@@ -136,6 +138,8 @@ pub(crate) struct DevicePart {
     found: Option<Candidates>,
     /// What the last batch took.
     work: Work,
+    /// What meets the weights, where that is watched.
+    squares: Option<Squares>,
 }
 
 /// What a batch takes of a device.
@@ -156,7 +160,14 @@ pub struct Work {
 impl DevicePart {
     /// For a session with these layers on the device.
     pub(crate) fn new(model: Arc<GpuModel>) -> DevicePart {
-        DevicePart { model, room: Room::default(), wanted: None, found: None, work: Work::default() }
+        DevicePart {
+            model,
+            room: Room::default(),
+            wanted: None,
+            found: None,
+            work: Work::default(),
+            squares: None,
+        }
     }
 
     /// The layers on the device.
@@ -181,7 +192,19 @@ impl DevicePart {
     }
 
     /// Runs a batch, which `cpu` begins.
-    pub(crate) fn forward(&mut self, model: &Model, cpu: CpuBackend<'_>, batch: &Batch<'_>) -> Result<()> {
+    /// What meets the columns of the device's weights is added to `importance`.
+    pub(crate) fn forward(
+        &mut self,
+        model: &Model,
+        cpu: CpuBackend<'_>,
+        batch: &Batch<'_>,
+        importance: Option<&mut Importance>,
+    ) -> Result<()> {
+        if importance.is_some() {
+            self.squares.get_or_insert_default().begin();
+        } else {
+            self.squares = None;
+        }
         self.work = Work::default();
         let part = Part {
             device: &self.model,
@@ -189,7 +212,12 @@ impl DevicePart {
             wanted: self.wanted.as_ref(),
             found: &mut self.found,
             work: &mut self.work,
+            squares: self.squares.as_mut(),
         };
-        model.forward(&mut GpuBackend::new(cpu, part), batch)
+        model.forward(&mut GpuBackend::new(cpu, part), batch)?;
+        match (&self.squares, importance) {
+            (Some(squares), Some(importance)) => squares.finish(self.model.gpu(), importance),
+            _ => Ok(()),
+        }
     }
 }

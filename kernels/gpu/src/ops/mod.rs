@@ -5,6 +5,7 @@ pub mod delta;
 pub mod linear;
 pub mod moe;
 pub mod rope;
+pub mod squares;
 pub mod top_k;
 
 use crate::preprocess::Define;
@@ -24,6 +25,8 @@ pub(crate) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
     ];
     all.extend(plain.map(|kernel| (kernel, vec![])));
     all.push((Kernel::Mix, vec![("SHARED", 1)]));
+    all.push((Kernel::Squares, vec![]));
+    all.push((Kernel::Squares, vec![("EXPERTS", 1)]));
     for rows in [16, 32, 64, 128] {
         all.push((Kernel::Delta, vec![("ROWS", rows)]));
         all.push((Kernel::Delta, vec![("ROWS", rows), ("SNAPSHOT", 1)]));
