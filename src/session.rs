@@ -147,7 +147,9 @@ impl Session {
             let (found, want) = (options.snapshots.to_string(), format!("0 to {}", Self::MAX_SNAPSHOTS));
             return Err(Error::BadOption { what: "snapshots", found, want });
         }
-        let (context, batch) = (context_of(config, options)?, batch_of(config, options)?);
+        let context = context_of(config, options)?;
+        let most = device.as_ref().map_or(Self::MAX_BATCH, |part| part.model().most_tokens());
+        let batch = batch_of(config, options)?.min(most);
         let rope = config.rope.with(&options.rope, config.context, options.context)?;
         Ok(Session {
             sequence: Sequence::new(

@@ -36,6 +36,10 @@ impl GpuModel {
         match *self {}
     }
 
+    pub(crate) fn most_tokens(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn has_output(&self) -> bool {
         match *self {}
     }

@@ -99,6 +99,16 @@ impl GpuModel {
         self.weight_bytes
     }
 
+    /// Tokens whose intermediate results fit the device's bindings.
+    pub(crate) fn most_tokens(&self) -> usize {
+        let c = self.model.config();
+        let heads = c.heads * c.head_dim * 2 + 2 * c.kv_heads * c.head_dim;
+        let nets = c.hybrid.as_ref().map_or(0, |hybrid| hybrid.heads.channels());
+        let slots = c.experts.map_or(0, |e| e.routing.used * c.embedding.max(2 * e.ffn));
+        let widest = c.embedding.max(2 * c.ffn).max(heads).max(nets).max(slots);
+        (self.gpu.binding_bytes() as usize / size_of::<f32>() / widest).max(1)
+    }
+
     /// The pool of pages for sessions that store keys and values so; `types` has the keys of all layers.
     pub(crate) fn pages(&self, types: &CacheTypes) -> Result<Arc<PagePool>> {
         let mut pools = self.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,12 +4,12 @@
 use qwip_gpu::{Gpu, GpuOptions, Span};
 
 /// A device; `None`, with a line that says so, where there is none and the environment does not demand one.
-pub fn gpu() -> Option<Gpu> {
+pub(crate) fn gpu() -> Option<Gpu> {
     gpu_with(&GpuOptions::default())
 }
 
 /// As [`gpu`], opened in a particular way.
-pub fn gpu_with(options: &GpuOptions) -> Option<Gpu> {
+pub(crate) fn gpu_with(options: &GpuOptions) -> Option<Gpu> {
     match Gpu::open(options) {
         Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("QWIP_REQUIRE_GPU").is_none() => {
@@ -21,66 +21,66 @@ pub fn gpu_with(options: &GpuOptions) -> Option<Gpu> {
 }
 
 /// The device as it is, and without what not every device has.
-pub fn gpus() -> Vec<Gpu> {
+pub(crate) fn gpus() -> Vec<Gpu> {
     let plain = GpuOptions { plain: true, ..GpuOptions::default() };
     [GpuOptions::default(), plain].iter().filter_map(gpu_with).collect()
 }
 
 /// Seeded numbers that look random.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn word(&mut self) -> u32 {
+    pub(crate) fn word(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let x = (self.0 >> 33) as u32;
         x ^ (x >> 15)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.word() as usize % n
     }
 
     /// From -1 to 1.
-    pub fn float(&mut self) -> f32 {
+    pub(crate) fn float(&mut self) -> f32 {
         self.word() as f32 / (1u32 << 30) as f32 - 1.0
     }
 
-    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn floats(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.float()).collect()
     }
 }
 
 /// Numbers on the device.
-pub fn upload(gpu: &Gpu, numbers: &[f32]) -> Span {
+pub(crate) fn upload(gpu: &Gpu, numbers: &[f32]) -> Span {
     gpu.floats("numbers", numbers).expect("memory")
 }
 
 /// Words on the device.
-pub fn upload_words(gpu: &Gpu, words: &[u32]) -> Span {
+pub(crate) fn upload_words(gpu: &Gpu, words: &[u32]) -> Span {
     let span = gpu.buffer("words", words.len() as u64 * 4).expect("memory").whole();
     gpu.write(&span, &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>());
     span
 }
 
 /// Zeros on the device.
-pub fn zeros(gpu: &Gpu, n: usize) -> Span {
+pub(crate) fn zeros(gpu: &Gpu, n: usize) -> Span {
     upload(gpu, &vec![0.0; n])
 }
 
 /// Numbers from the device.
-pub fn download(gpu: &Gpu, span: &Span) -> Vec<f32> {
+pub(crate) fn download(gpu: &Gpu, span: &Span) -> Vec<f32> {
     words(gpu, span).into_iter().map(f32::from_bits).collect()
 }
 
 /// Words from the device.
-pub fn words(gpu: &Gpu, span: &Span) -> Vec<u32> {
+pub(crate) fn words(gpu: &Gpu, span: &Span) -> Vec<u32> {
     let bytes = gpu.read(span).expect("a result");
     bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }
 
 /// Fails unless all of `found` are within `bound` times the largest magnitude of `wanted`.
 #[track_caller]
-pub fn assert_close(found: &[f32], wanted: &[f32], bound: f32, what: &str) {
+pub(crate) fn assert_close(found: &[f32], wanted: &[f32], bound: f32, what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}");
     let largest = wanted.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     let worst = found
