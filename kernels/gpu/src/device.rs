@@ -64,6 +64,7 @@ pub struct Gpu {
     lanes: u32,
     use_subgroups: bool,
     use_f16: bool,
+    integer_dot: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -204,6 +205,7 @@ impl Gpu {
         let pipelines = Pipelines::new(&device, &adapter.get_info(), options.cache_dir.as_deref());
         Ok(Gpu {
             use_f16: report.f16,
+            integer_dot: OnceLock::new(),
             device,
             queue,
             pipelines: Mutex::new(pipelines),
@@ -257,6 +259,23 @@ impl Gpu {
     /// Whether kernels may compute in half precision.
     pub(crate) fn f16(&self) -> bool {
         self.use_f16
+    }
+
+    /// Whether matrix products of codes as integers are faster here than in floats. Both give the same bits.
+    pub(crate) fn integer_dot(&self) -> bool {
+        // Until it has been measured: most drivers have an instruction for it, Metal does not.
+        *self.integer_dot.get().unwrap_or(&(self.report.backend != "Metal"))
+    }
+
+    /// Whether that has been decided.
+    pub(crate) fn integer_dot_is_known(&self) -> bool {
+        self.integer_dot.get().is_some()
+    }
+
+    /// Decides, once, whether matrix products of quantized matrices multiply integers, which gives the same bits.
+    pub fn set_integer_dot(&self, faster: bool) {
+        // Whoever comes second has measured the same.
+        let _ = self.integer_dot.set(faster);
     }
 
     /// Most workgroups in each dimension.

@@ -57,7 +57,12 @@ impl BindGroups {
 impl Gpu {
     /// An empty recording for this device.
     pub fn recording(&self) -> Recording {
-        Recording::new(self.lanes(), self.f16())
+        self.recording_with(self.integer_dot())
+    }
+
+    /// An empty recording in which codes are multiplied as integers, or not.
+    pub(crate) fn recording_with(&self, integer_dot: bool) -> Recording {
+        Recording::new(self.lanes(), self.f16(), integer_dot)
     }
 
     /// Submits everything at once and gives back what the recording reads, if anything; then it has waited for it.

@@ -16,6 +16,7 @@ mod pipelines;
 mod preprocess;
 mod recording;
 pub mod shaders;
+mod tune;
 mod upload;
 
 pub use buffer::{ALIGNMENT, Buffer, Span};

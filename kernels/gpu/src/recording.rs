@@ -44,15 +44,17 @@ pub enum Step {
 pub struct Recording {
     lanes: u32,
     f16: bool,
+    integer_dot: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) read: Option<Span>,
     pub(crate) writes: Vec<(Span, Vec<u8>)>,
 }
 
 impl Recording {
-    /// Nothing to do yet, for a device with so many threads to a row of a matrix, and perhaps half precision.
-    pub(crate) fn new(lanes: u32, f16: bool) -> Recording {
-        Recording { lanes, f16, steps: Vec::new(), read: None, writes: Vec::new() }
+    /// Nothing to do yet, for a device with so many threads to a row of a matrix, perhaps half precision, and perhaps fast
+    /// products of integers.
+    pub(crate) fn new(lanes: u32, f16: bool, integer_dot: bool) -> Recording {
+        Recording { lanes, f16, integer_dot, steps: Vec::new(), read: None, writes: Vec::new() }
     }
 
     /// Workgroups of `linear.wgsl` for so many rows, of which each thread works on `each`.
@@ -61,9 +63,14 @@ impl Recording {
     }
 
     /// Tokens in a tile of `linear_tiled.wgsl`: those of quantized matrices fit the memory of a workgroup with scales beside
-    /// them if their codes are in half precision.
+    /// them if their codes are no f32.
     pub(crate) fn tile(&self, ty: TensorType, tokens: usize) -> usize {
-        if tokens <= 32 || ty.is_quantized() && !self.f16 { 32 } else { 64 }
+        if tokens <= 32 || ty.is_quantized() && !self.f16 && !self.integer_dot { 32 } else { 64 }
+    }
+
+    /// Whether `linear_tiled.wgsl` multiplies integers.
+    pub(crate) fn integer_dot(&self, ty: TensorType) -> bool {
+        self.integer_dot && ty.is_quantized()
     }
 
     /// Adds a kernel. Without workgroups nothing is added.

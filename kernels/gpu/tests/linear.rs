@@ -312,3 +312,42 @@ fn slots_meet_the_matrices_of_their_experts() {
         assert_close(&download(&gpu, &both), &wanted, BOUND, "blocks of slots");
     }
 }
+
+#[test]
+fn codes_as_integers_and_as_floats_give_the_same_bits() {
+    let plain = qwip_gpu::GpuOptions { plain: true, ..Default::default() };
+    let ways: Vec<Gpu> = [(false, false), (false, true), (true, false), (true, true)]
+        .into_iter()
+        .filter_map(|(simple, integers)| {
+            let options = if simple { plain.clone() } else { Default::default() };
+            let gpu = common::gpu_with(&options)?;
+            gpu.set_integer_dot(integers);
+            Some(gpu)
+        })
+        .collect();
+    for ty in [TensorType::Q8_0, TensorType::Q4K, TensorType::Q6K, TensorType::Iq3S, TensorType::Q2K] {
+        let (cols, tokens, n) = (512, 40, 70);
+        let mut random = Random(7);
+        let weights = Weights::random(ty, n, cols, &mut random);
+        let x = random.floats(tokens * cols);
+        let results = ways.iter().map(|gpu| {
+            let (matrix, x, out) = (weights.upload(gpu, 1), upload(gpu, &x), zeros(gpu, tokens * n));
+            let buffers = Buffers::new(gpu, tokens, cols);
+            let mut rec = gpu.recording();
+            linear::prepare(&mut rec, rows(&x, cols), Preparation::Copy, buffers.spans(), cols, tokens);
+            let output = Output { y: rows(&out, n), scale: 1.0, bias: None, add: false };
+            linear::linear(&mut rec, &matrix, buffers.spans().input(cols), output, tokens);
+            gpu.run(&rec).expect("a product");
+            common::words(gpu, &out)
+        });
+        let results: Vec<_> = results.collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{ty}");
+    }
+}
+
+#[test]
+fn the_faster_way_is_chosen() {
+    let Some(gpu) = common::gpu() else { return };
+    gpu.tune().expect("it is measured");
+    gpu.tune().expect("and known");
+}

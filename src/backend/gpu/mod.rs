@@ -63,6 +63,7 @@ impl GpuModel {
     ) -> Result<GpuModel> {
         let all = model.config().layers;
         let (first_layer, output) = (all - layers.min(all), layers > all);
+        gpu.tune()?;
         let held = gpu.held_bytes();
         let verbs = load::upload(&gpu, &model, first_layer, output, progress)?;
         let weight_bytes = gpu.held_bytes() - held;

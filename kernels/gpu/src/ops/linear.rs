@@ -205,7 +205,7 @@ fn many<'a>(
     bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
     let tile = rec.tile(matrix.ty, tokens);
     let mut options = bindings.options;
-    options.extend(many_options(tile, output.add, matrix.ragged()));
+    options.extend(many_options(tile, output.add, matrix.ragged(), rec.integer_dot(matrix.ty)));
     let params = [
         slice.rows as u32,
         matrix.units() as u32,
@@ -222,9 +222,9 @@ fn many<'a>(
     rec.dispatch(Kernel::LinearTiled(matrix.ty), &options, &bindings.spans, &params, groups);
 }
 
-fn many_options(tile: usize, add: bool, ragged: bool) -> Vec<Define> {
+fn many_options(tile: usize, add: bool, ragged: bool, integers: bool) -> Vec<Define> {
     let mut options = vec![("TOKENS", tile as u32)];
-    let switches = [("ADD", add), ("RAGGED", ragged)];
+    let switches = [("ADD", add), ("RAGGED", ragged), ("IDOT", integers)];
     options.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, 1)));
     options
 }
@@ -314,7 +314,7 @@ pub fn experts_tiled(
         bindings.add("EXPERTS", "B_FACTORS", Some(chosen.factors));
         bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
         let mut options = bindings.options;
-        options.extend(many_options(TILE_TOKENS, false, matrix.ragged()));
+        options.extend(many_options(TILE_TOKENS, false, matrix.ragged(), rec.integer_dot(matrix.ty)));
         let params = [
             rows as u32,
             matrix.units() as u32,
@@ -380,6 +380,7 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
     ];
     for ty in TensorType::ALL.into_iter().filter(|ty| ty.is_decodable()) {
         let ragged: &[bool] = if ty.is_quantized() { &[false] } else { &[false, true] };
+        let integers: &[bool] = if ty.is_quantized() { &[false, true] } else { &[false] };
         let grid = crate::layout::Layout::grid(ty).is_some();
         let numbered = |first: u32, switches: &[(&'static str, &'static str, bool)]| {
             let on = switches.iter().filter(|(_, _, on)| *on);
@@ -410,8 +411,10 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
             for bias in [false, true] {
                 let bindings = numbered(4, &[("BIAS", "B_BIAS", bias), ("GRID", "B_GRID", grid)]);
                 for (tile, add) in [(32, false), (32, true), (64, false), (64, true)] {
-                    let options = many_options(tile, add, ragged);
-                    all.push((Kernel::LinearTiled(ty), [bindings.clone(), options].concat()));
+                    for &integers in integers {
+                        let options = many_options(tile, add, ragged, integers);
+                        all.push((Kernel::LinearTiled(ty), [bindings.clone(), options].concat()));
+                    }
                 }
             }
             let experts = |first| {
@@ -426,10 +429,10 @@ pub(super) fn permutations() -> Vec<(Kernel, Vec<Define>)> {
                 let options = few_options(1, each, gated, false, ragged);
                 all.push((Kernel::Linear(ty), [experts(4), options].concat()));
             }
-            all.push((
-                Kernel::LinearTiled(ty),
-                [experts(4), many_options(TILE_TOKENS, false, ragged)].concat(),
-            ));
+            for &integers in integers {
+                let options = many_options(TILE_TOKENS, false, ragged, integers);
+                all.push((Kernel::LinearTiled(ty), [experts(4), options].concat()));
+            }
         }
     }
     all

@@ -1,8 +1,9 @@
 // Many tokens: y = W x in tiles of 64 rows and TOKENS tokens, 32 columns at a time.
 //
 // Where weights are quantized, the tiles hold codes, those of the weights and those that prepare.wgsl made of the tokens: in
-// half precision, where the device computes in it, they are exact. The dot product of a group is then an exact integer,
-// as on the CPU, and is multiplied by the group's scales. Sums are f32.
+// half precision, where the device computes in it, they are exact, and so they are as bytes, which IDOT multiplies as
+// integers. The dot product of a group is an exact integer in either case, as on the CPU, and is multiplied by the group's
+// scales. Sums are f32. So the options make no difference to the result.
 // With EXPERTS a tile's tokens are slots that are sent to the same expert.
 
 struct Params {
@@ -52,10 +53,14 @@ const TOKENS = {TOKENS}u;
 const EACH = TOKENS / 16u; // tokens of a thread
 
 #if QUANTIZED
+#if IDOT
+alias Part = u32; // four codes of 8 bits
+#else
 #if F16
 alias Part = vec4<f16>;
 #else
 alias Part = vec4<f32>;
+#endif
 #endif
 var<workgroup> w_scales: array<vec2<f32>, ROWS>;
 var<workgroup> x_steps: array<f32, TOKENS>;
@@ -65,6 +70,15 @@ var<workgroup> x_sums: array<vec2<f32>, TOKENS>; // of 16 codes each
 #endif
 #else
 alias Part = vec4<f32>;
+#endif
+
+// What a part becomes on its way to a dot product, and what that makes.
+#if IDOT
+alias Wide = u32;
+alias Dot = i32;
+#else
+alias Wide = vec4<f32>;
+alias Dot = f32;
 #endif
 
 var<workgroup> w_tile: array<Part, 512>;         // [8, ROWS] of 4 columns
@@ -105,7 +119,11 @@ fn main(
         if thread < ROWS {
             let w = unit((row_at + min(row + thread, p.rows - 1u)) * p.units + u);
             for (var i = 0u; i < 8u; i++) {
+#if IDOT
+                w_tile[i * ROWS + thread] = pack4xI8(vec4<i32>(w.codes[i]));
+#else
                 w_tile[i * ROWS + thread] = Part(w.codes[i]);
+#endif
             }
 #if QUANTIZED
             w_scales[thread] = w.scale;
@@ -124,19 +142,22 @@ fn main(
 #endif
 #if QUANTIZED
             let at = p.x_at + token * p.x_stride + u * 9u;
-            var low = vec4<f32>(0.0);
-            var high = vec4<f32>(0.0);
-            for (var i = 0u; i < 4u; i++) {
-                let v = vec4<f32>(unpack4xI8(x[at + i]));
-                let after = vec4<f32>(unpack4xI8(x[at + 4u + i]));
-                low += v;
-                high += after;
-                x_tile[i * TOKENS + t] = Part(v);
-                x_tile[(i + 4u) * TOKENS + t] = Part(after);
+            for (var i = 0u; i < 8u; i++) {
+#if IDOT
+                x_tile[i * TOKENS + t] = x[at + i];
+#else
+                x_tile[i * TOKENS + t] = Part(vec4<f32>(unpack4xI8(x[at + i])));
+#endif
             }
             x_steps[t] = bitcast<f32>(x[at + 8u]);
 #if MIN
-            x_sums[t] = vec2<f32>(low.x + low.y + low.z + low.w, high.x + high.y + high.z + high.w);
+            var low = 0;
+            var high = 0;
+            for (var i = 0u; i < 4u; i++) {
+                low += dot4I8Packed(x[at + i], 0x01010101u);
+                high += dot4I8Packed(x[at + 4u + i], 0x01010101u);
+            }
+            x_sums[t] = vec2<f32>(f32(low), f32(high));
 #endif
 #else
             for (var i = 0u; i < 8u; i++) {
@@ -159,21 +180,25 @@ fn main(
         workgroupBarrier();
 #if QUANTIZED
         for (var half = 0u; half < 2u; half++) {
-            var dots: array<array<f32, EACH>, 4>;
+            var dots: array<array<Dot, EACH>, 4>;
             for (var i = 0u; i < 4u; i++) {
                 for (var j = 0u; j < EACH; j++) {
-                    dots[i][j] = 0.0;
+                    dots[i][j] = Dot(0);
                 }
             }
             for (var part = half * 4u; part < half * 4u + 4u; part++) {
-                var w: array<vec4<f32>, 4>;
+                var w: array<Wide, 4>;
                 for (var i = 0u; i < 4u; i++) {
-                    w[i] = vec4<f32>(w_tile[part * ROWS + i * 16u + column]);
+                    w[i] = Wide(w_tile[part * ROWS + i * 16u + column]);
                 }
                 for (var j = 0u; j < EACH; j++) {
-                    let v = vec4<f32>(x_tile[part * TOKENS + j * 16u + line]);
+                    let v = Wide(x_tile[part * TOKENS + j * 16u + line]);
                     for (var i = 0u; i < 4u; i++) {
+#if IDOT
+                        dots[i][j] += dot4I8Packed(w[i], v);
+#else
                         dots[i][j] += dot(w[i], v);
+#endif
                     }
                 }
             }
@@ -186,7 +211,7 @@ fn main(
 #endif
                 for (var j = 0u; j < EACH; j++) {
                     let step = x_steps[j * 16u + line];
-                    sums[i][j] += w_scale * step * dots[i][j];
+                    sums[i][j] += w_scale * step * f32(dots[i][j]);
 #if MIN
                     let x_sum = x_sums[j * 16u + line];
                     sums[i][j] -= w_min * step * select(x_sum.x, x_sum.y, half == 1u);

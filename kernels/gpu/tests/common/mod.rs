@@ -23,7 +23,10 @@ pub(crate) fn gpu_with(options: &GpuOptions) -> Option<Gpu> {
 /// The device as it is, and without what not every device has.
 pub(crate) fn gpus() -> Vec<Gpu> {
     let plain = GpuOptions { plain: true, ..GpuOptions::default() };
-    [GpuOptions::default(), plain].iter().filter_map(gpu_with).collect()
+    let gpus: Vec<Gpu> = [GpuOptions::default(), plain].iter().filter_map(gpu_with).collect();
+    // One multiplies codes as integers, the other as floats.
+    gpus.iter().enumerate().for_each(|(i, gpu)| gpu.set_integer_dot(i == 0));
+    gpus
 }
 
 /// Seeded numbers that look random.
