@@ -246,12 +246,13 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         }
         match gate_up {
             GateUp::Together(w) => self.see([w], input.x.span, n)?,
-            GateUp::Apart(both) => self.see(both, input.x.span, n)?,
+            GateUp::Apart(both) => self.see(&**both, input.x.span, n)?,
         }
         let both = self.floats("gate and up", n * 2 * ffn)?;
         match gate_up {
             GateUp::Together(w) => self.project(w, input, (&both, 0, 2 * ffn), false, n),
-            GateUp::Apart([gate, up]) => {
+            GateUp::Apart(apart) => {
+                let [gate, up] = &**apart;
                 self.project(gate, input, (&both, 0, 2 * ffn), false, n);
                 self.project(up, input, (&both, ffn, 2 * ffn), false, n);
             }
@@ -647,13 +648,13 @@ impl Backend for GpuBackend<'_, '_> {
     }
 
     fn gated_mlp(&mut self, norm: &[f32], eps: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
-        let Verb::Mlp { norm, gate_up, down } = self.next() else {
+        let Verb::Mlp(w) = self.next() else {
             return self.cpu.gated_mlp(norm, eps, gate, up, down);
         };
         let stream = self.stream()?;
         let mut prepared = None;
-        let input = self.normed(&stream, (norm, eps), &mut prepared)?;
-        self.feed_forward(gate_up, down, input, &stream.x, true)
+        let input = self.normed(&stream, (&w.norm, eps), &mut prepared)?;
+        self.feed_forward(&w.gate_up, &w.down, input, &stream.x, true)
     }
 
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {

@@ -27,7 +27,7 @@ pub(super) enum GateUp {
     /// One below the other.
     Together(Projection),
     /// Each for itself, where they are stored differently.
-    Apart([Projection; 2]),
+    Apart(Box<[Projection; 2]>),
 }
 
 /// Such a pair for each expert.
@@ -55,17 +55,21 @@ pub(super) enum Verb {
     },
     Attend,
     Add(Projection),
-    Mlp {
-        norm: Span,
-        gate_up: GateUp,
-        down: Projection,
-    },
+    Mlp(Box<MlpWeights>),
     Moe(Box<MoeWeights>),
     Delta(Box<DeltaWeights>),
     Logits {
         norm: Span,
         output: Projection,
     },
+}
+
+/// A feed-forward part.
+#[derive(Debug)]
+pub(super) struct MlpWeights {
+    pub(super) norm: Span,
+    pub(super) gate_up: GateUp,
+    pub(super) down: Projection,
 }
 
 /// A layer of experts.
@@ -194,7 +198,7 @@ impl Load<'_> {
         let plain = gate.bias.is_none() && up.bias.is_none();
         Ok(match plain && follows(&[gate], up) {
             true => GateUp::Together(self.projection(&[gate, up])?),
-            false => GateUp::Apart([self.projection(&[gate])?, self.projection(&[up])?]),
+            false => GateUp::Apart(Box::new([self.projection(&[gate])?, self.projection(&[up])?])),
         })
     }
 
@@ -317,11 +321,11 @@ impl Backend for Load<'_> {
 
     fn gated_mlp(&mut self, norm: &[f32], _: f32, gate: &Linear, up: &Linear, down: &Linear) -> Result<()> {
         self.keep(|load| {
-            Ok(Verb::Mlp {
+            Ok(Verb::Mlp(Box::new(MlpWeights {
                 norm: load.gpu.floats("a norm", norm)?,
                 gate_up: load.gate_up(gate, up)?,
                 down: load.projection(&[down])?,
-            })
+            })))
         })?;
         self.layer += 1;
         Ok(())
