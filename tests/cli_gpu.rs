@@ -125,7 +125,7 @@ fn auto_decides_once_and_remembers() {
 
     let first = auto(dir.path(), &words);
     assert_eq!(said(&first), 1, "{first:?}");
-    assert!(first.stderr.contains("tokens of a prompt"), "{first:?}");
+    assert!(first.stderr.contains("logits"), "{first:?}");
     let text = std::fs::read_to_string(&decisions).expect("a file");
     let decision = &json(&text)["decisions"][0];
     let device = decision["device"].as_str().expect("a device");
@@ -209,6 +209,16 @@ fn eval_and_bench_run_on_the_gpu() {
     let range = want.iter().fold(f32::MIN, |a, &b| a.max(b)) - want.iter().fold(f32::MAX, |a, &b| a.min(b));
     let largest = want.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(largest <= 1e-2 * range, "{largest} of {range}");
+
+    let perplexity = |device: &str| {
+        let words = ["eval", "perplexity", arg(&tiny), "--tokens", arg(&ids), "-c", "16", "--json"];
+        json(&run(dir.path(), &[&words[..], &["--device", device]].concat()).ok())
+    };
+    let (want, found) = (perplexity("cpu"), perplexity("gpu"));
+    assert_eq!(want["device"], "cpu");
+    assert_ne!(found["device"], "cpu");
+    let nll = |found: &Value| found["perplexity"]["nll"].as_f64().expect("a number");
+    assert!((nll(&want) - nll(&found)).abs() < 0.2, "{want} {found}");
 
     let bench = |words: &[&str]| {
         let base = ["bench", arg(&tiny), "-p", "8", "-n", "4", "-r", "1"];

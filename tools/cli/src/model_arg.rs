@@ -130,6 +130,11 @@ impl Opened {
         Ok(self.placed.get().and_then(Option::as_ref))
     }
 
+    /// What its sessions compute with, in words.
+    pub(crate) fn device(&self) -> String {
+        self.placed.get().and_then(Option::as_ref).map_or_else(|| "cpu".into(), Placed::title)
+    }
+
     /// The settings of such a session.
     pub(crate) fn options(&self, positions: Option<usize>) -> SessionOptions {
         SessionOptions { context: positions.unwrap_or(self.options.context), ..self.options }

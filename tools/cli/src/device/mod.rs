@@ -71,6 +71,11 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
+    /// The adapter.
+    pub(crate) fn title(&self) -> String {
+        title(self.layers.gpu().report())
+    }
+
     /// An empty session, on the CPU if the GPU has failed and nobody insists on it.
     pub(crate) fn session(&self, cpu: &Cpu, options: &SessionOptions) -> anyhow::Result<Session> {
         match Session::on_gpu(self.layers.clone(), cpu.clone(), options) {
