@@ -18,7 +18,6 @@ use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
-use crate::sample::{Candidates, Wanted};
 use device::Left;
 
 /// Settings of a session.
@@ -284,27 +283,6 @@ impl Session {
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
         self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
-    }
-
-    /// Whether [`Session::extend_choosing`] finds candidates.
-    pub(crate) fn chooses(&self) -> bool {
-        self.device.as_ref().is_some_and(|part| part.model().has_output())
-    }
-
-    /// Appends a token. With `wanted`, where a device has the output projection, what is wanted of the logits takes their
-    /// place: there are none afterwards.
-    pub(crate) fn extend_choosing(
-        &mut self,
-        token: u32,
-        wanted: Option<Wanted>,
-        cancel: &Cancel,
-    ) -> Result<Option<Candidates>> {
-        if let Some(part) = &mut self.device {
-            part.want(wanted);
-        }
-        let result = self.extend(&[token], cancel, &mut |_| {});
-        let found = self.device.as_mut().and_then(DevicePart::found);
-        result.map(|()| found)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.

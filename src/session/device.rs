@@ -6,11 +6,12 @@ use std::sync::Arc;
 use qwip_cpu::ops::Cpu;
 
 use super::{Cancel, Session, SessionOptions};
-use crate::backend::gpu::GpuError;
+use crate::backend::gpu::{DevicePart, GpuError};
 #[cfg(feature = "gpu")]
-use crate::backend::gpu::{DevicePart, GpuModel, Work};
+use crate::backend::gpu::{GpuModel, Work};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, Sequence};
+use crate::sample::{Candidates, Wanted};
 
 /// Hears why a session has left its device.
 #[derive(Clone)]
@@ -44,6 +45,27 @@ impl Session {
     #[cfg(feature = "gpu")]
     pub fn work(&self) -> Option<Work> {
         self.device.as_ref().map(DevicePart::work)
+    }
+
+    /// Whether [`Session::extend_choosing`] finds candidates.
+    pub(crate) fn chooses(&self) -> bool {
+        self.device.as_ref().is_some_and(|part| part.model().has_output())
+    }
+
+    /// Appends a token. With `wanted`, where a device has the output projection, what is wanted of the logits takes their
+    /// place: there are none afterwards.
+    pub(crate) fn extend_choosing(
+        &mut self,
+        token: u32,
+        wanted: Option<Wanted>,
+        cancel: &Cancel,
+    ) -> Result<Option<Candidates>> {
+        if let Some(part) = &mut self.device {
+            part.want(wanted);
+        }
+        let result = self.extend(&[token], cancel, &mut |_| {});
+        let found = self.device.as_mut().and_then(DevicePart::found);
+        result.map(|()| found)
     }
 
     /// Leaves the device, if there is one, to the CPU alone. The tokens stay; the next call evaluates them again.
