@@ -3,6 +3,8 @@
 //! However a sequence is cut into calls and slices, its logits are the same to the last bit. A call that
 //! fails or is cancelled leaves the session as it was.
 
+mod device;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +18,7 @@ use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
-use crate::sample::{Candidates, Wanted};
+use device::Left;
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +94,14 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 pub struct Session {
     model: Arc<Model>,
     cpu: Cpu,
+    options: SessionOptions,
     rope: RopeFrequencies,
     reach: usize,
     context: usize,
     batch: usize,
     sequence: Sequence,
     device: Option<DevicePart>,
+    left: Option<Left>,
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
@@ -118,21 +122,6 @@ impl Session {
     /// [`Error::BadOption`] if a setting is out of range.
     pub fn new(model: Arc<Model>, cpu: Cpu, options: &SessionOptions) -> Result<Session> {
         Self::with_device(model, cpu, options, None)
-    }
-
-    /// An empty session with the layers of `device` on a GPU. The same sequence gives the same logits on the same adapter
-    /// and driver, cut in the same way; they are near those of the CPU.
-    ///
-    /// # Errors
-    /// As [`Session::new`]; [`Error::Gpu`] if the device cannot do it.
-    #[cfg(feature = "gpu")]
-    pub fn on_gpu(
-        device: Arc<crate::backend::gpu::GpuModel>,
-        cpu: Cpu,
-        options: &SessionOptions,
-    ) -> Result<Session> {
-        let model = device.model().clone();
-        Self::with_device(model, cpu, options, Some(DevicePart::new(device)))
     }
 
     fn with_device(
@@ -158,7 +147,9 @@ impl Session {
                 options.snapshots,
                 device.as_ref().map(|part| &**part.model()),
             )?,
+            options: *options,
             device,
+            left: None,
             rope: RopeFrequencies::new(&rope.within(context)),
             reach: match rope.scaling {
                 // It stretches as far as it has to.
@@ -243,18 +234,6 @@ impl Session {
         self.buffers.logits()
     }
 
-    /// What the last batch took of the device, if there is one.
-    #[cfg(feature = "gpu")]
-    pub fn work(&self) -> Option<crate::backend::gpu::Work> {
-        self.device.as_ref().map(DevicePart::work)
-    }
-
-    /// The layers of this session that are on a GPU.
-    #[cfg(feature = "gpu")]
-    pub fn device(&self) -> Option<&crate::backend::gpu::GpuModel> {
-        self.device.as_ref().map(|part| &**part.model())
-    }
-
     /// Forgets everything from position `len` on. The logits are gone until the next call. A hybrid goes back to its
     /// last copy before `len`, and the next call evaluates the tokens from there on again.
     pub fn truncate(&mut self, len: usize) {
@@ -283,10 +262,14 @@ impl Session {
         let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
             .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
         self.buffers.clear_logits();
+        let had_device = self.device.is_some();
         let result = self.extend(&prompt[keep..], cancel, progress);
         if let (Err(_), Some((tokens, before))) = (&result, forgotten) {
             self.tokens.extend(tokens);
-            self.sequence.recall(before);
+            // What a device held is of no use without it; the next call evaluates the tokens again.
+            if had_device == self.device.is_some() {
+                self.sequence.recall(before);
+            }
         }
         result.map(|()| prompt.len() - keep)
     }
@@ -300,27 +283,6 @@ impl Session {
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
         self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
-    }
-
-    /// Whether [`Session::extend_choosing`] finds candidates.
-    pub(crate) fn chooses(&self) -> bool {
-        self.device.as_ref().is_some_and(|part| part.model().has_output())
-    }
-
-    /// Appends a token. With `wanted`, where a device has the output projection, what is wanted of the logits takes their
-    /// place: there are none afterwards.
-    pub(crate) fn extend_choosing(
-        &mut self,
-        token: u32,
-        wanted: Option<Wanted>,
-        cancel: &Cancel,
-    ) -> Result<Option<Candidates>> {
-        if let Some(part) = &mut self.device {
-            part.want(wanted);
-        }
-        let result = self.extend(&[token], cancel, &mut |_| {});
-        let found = self.device.as_mut().and_then(DevicePart::found);
-        result.map(|()| found)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
@@ -383,7 +345,7 @@ impl Session {
         self.fits(before, tokens)?;
         self.catch_up(cancel)?;
         if tokens.len() > 1 {
-            self.snapshot()?;
+            self.surviving(cancel, &mut |session| session.snapshot())?;
         }
         self.buffers.clear_logits();
         let size = if self.model.config().causal { self.batch } else { tokens.len() };
@@ -393,8 +355,12 @@ impl Session {
             // A next prompt often differs in the last few tokens, those that ask for an answer.
             let copy =
                 (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
-            let result = self.slice(&Batch { tokens: part, logits, output }, copy, cancel, sink);
-            if let Err(error) = result.and_then(|()| if i < last { self.snapshot() } else { Ok(()) }) {
+            let batch = Batch { tokens: part, logits, output };
+            let result = self.slice(&batch, copy, cancel, sink).and_then(|()| match i < last {
+                true => self.surviving(cancel, &mut |session| session.snapshot()),
+                false => Ok(()),
+            });
+            if let Err(error) = result {
                 self.truncate(before);
                 return Err(error);
             }
@@ -436,8 +402,30 @@ impl Session {
         memory.as_ref().map_or(Ok(()), |memory| snapshots.copy(self.tokens.len(), memory))
     }
 
-    /// Evaluates one slice; a hybrid's memory is copied as it is at position `copy`, if the slice comes by and it helps.
+    /// Evaluates one slice, on the CPU if the device fails and may be left.
     fn slice(
+        &mut self,
+        batch: &Batch<'_>,
+        copy: Option<usize>,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        // What has been handed out before it failed is not handed out again.
+        let mut rows = 0;
+        self.surviving(cancel, &mut |session| {
+            let mut at = 0;
+            session.try_slice(batch, copy, cancel, &mut |row| {
+                if at == rows {
+                    sink(row);
+                    rows += 1;
+                }
+                at += 1;
+            })
+        })
+    }
+
+    /// Evaluates one slice; a hybrid's memory is copied as it is at position `copy`, if the slice comes by and it helps.
+    fn try_slice(
         &mut self,
         batch: &Batch<'_>,
         copy: Option<usize>,

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("qwip-gpu", "qwip-quant"),
     ("qwip", "qwip-quant"),
     ("qwip", "qwip-cpu"),
+    ("qwip", "qwip-gpu"),
     ("qwip-convert", "qwip-quant"),
     ("qwip-cli", "qwip"),
     ("qwip-cli", "qwip-convert"),

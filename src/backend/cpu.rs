@@ -73,6 +73,7 @@ impl Buffers {
     }
 
     /// Takes logits that were computed elsewhere.
+    #[cfg(feature = "gpu")]
     pub(super) fn set_logits(&mut self, logits: &[f32]) -> Result<()> {
         resize(&mut self.logits, logits.len())?;
         self.logits.copy_from_slice(logits);

@@ -200,6 +200,7 @@ impl KvCache {
     }
 
     /// The pool of the layers on a device, and of each page there the slot.
+    #[cfg(feature = "gpu")]
     pub(crate) fn device(&self) -> Option<(&gpu::PagePool, impl Iterator<Item = u32>)> {
         let slots = self.pages.iter().filter_map(|page| page.device.as_ref()).map(|page| page.slot());
         self.device.as_deref().map(|pool| (pool, slots))

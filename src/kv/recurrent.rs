@@ -62,6 +62,7 @@ impl Recurrent {
     }
 
     /// The memories on a device.
+    #[cfg(feature = "gpu")]
     pub(crate) fn device(&self) -> Option<&gpu::DeltaMemories> {
         self.device.as_ref()
     }

@@ -38,12 +38,13 @@ impl Outcome {
     }
 }
 
-/// The program without settings from the environment, `threads` at most.
+/// The program without settings from the environment, on the CPU: whatever GPU is here is not to be measured first.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qwip"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QWIP_")) {
         command.env_remove(name);
     }
+    command.env("QWIP_DEVICE", "cpu");
     command
 }
 

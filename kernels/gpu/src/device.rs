@@ -311,6 +311,13 @@ impl Gpu {
         }
     }
 
+    /// Gives the device up: whatever is asked of it from now on fails as if it had been lost.
+    pub fn destroy(&self) {
+        // It may be lost already, for another reason.
+        let _ = self.lost.set("it was given up".into());
+        self.device.destroy();
+    }
+
     /// Waits until the device has done everything.
     ///
     /// # Errors

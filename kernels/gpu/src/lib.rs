@@ -4,6 +4,7 @@
 //! uploaded once, their blocks split into aligned arrays ([`layout`]). Results are compared with the CPU's with a stated
 //! bound; they are the same for each run on the same adapter and driver.
 
+mod bandwidth;
 mod buffer;
 mod device;
 mod error;

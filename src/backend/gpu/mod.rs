@@ -110,6 +110,19 @@ impl GpuModel {
         (self.gpu.binding_bytes() as usize / size_of::<f32>() / widest).max(1)
     }
 
+    /// The adapter, and a hash of what else its numbers depend on: the driver, and which layers are here.
+    pub(crate) fn fingerprint(&self) -> String {
+        let AdapterReport { name, backend, driver, .. } = self.gpu.report();
+        let rest = format!("{driver} {} {}", self.first_layer, self.output);
+        // FNV-1a.
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = rest.bytes().fold(0x811c_9dc5, step);
+        let words = format!("{backend} {name}").to_lowercase();
+        let words: Vec<&str> =
+            words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        format!("{}-{hash:08x}", words.join("-"))
+    }
+
     /// The pool of pages for sessions that store keys and values so; `types` has the keys of all layers.
     pub(crate) fn pages(&self, types: &CacheTypes) -> Result<Arc<PagePool>> {
         let mut pools = self.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::{KvType, Session};
 
+use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
 use crate::rerank::RerankArgs;
@@ -17,7 +18,8 @@ use crate::split::SplitArgs;
 const AFTER_HELP: &str = "\
 MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
 first argument or follows -m, or stands in QWIP_MODEL. Every flag --some-name is also QWIP_SOME_NAME in the
-environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels.
+environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled
+GPU kernels and the choices of --device auto are kept.
 
 Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.";
 
@@ -105,21 +107,14 @@ pub(crate) struct ComputeArgs {
     /// Read the model file instead of mapping it
     #[arg(long, env = "QWIP_NO_MMAP", value_parser = FalseyValueParser::new())]
     pub(crate) no_mmap: bool,
-    /// What computes
-    #[arg(long, env = "QWIP_DEVICE", value_enum, default_value_t = Device::Auto)]
+    /// What computes: cpu, gpu, gpu:N (a number from `doctor`), or auto: a GPU if it is measured to be faster
+    #[arg(long, env = "QWIP_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device::parse)]
     pub(crate) device: Device,
-    /// Layers on the GPU (-ngl); accepted, but this release computes on the CPU
-    #[arg(long, env = "QWIP_N_GPU_LAYERS", value_name = "N", allow_negative_numbers = true, hide = true)]
+    /// So many of the last layers on the GPU (-ngl), more than there are: the output too; 0: none [default: all]
+    #[arg(long, env = "QWIP_N_GPU_LAYERS", value_name = "N", allow_negative_numbers = true)]
     pub(crate) n_gpu_layers: Option<i64>,
     #[command(flatten)]
     pub(crate) rope: RopeArgs,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Device {
-    Auto,
-    Cpu,
-    Gpu,
 }
 
 /// How tokens are chosen; what is not given comes from the model file or its family's published settings.
@@ -226,7 +221,7 @@ pub(crate) struct RunArgs {
     /// Continue the text as it is, without the model's chat template
     #[arg(long, env = "QWIP_RAW", value_parser = FalseyValueParser::new())]
     pub(crate) raw: bool,
-    /// Print one JSON object: text, thinking, tokens, finish_reason, context_full, timings, seed, model
+    /// Print one JSON object: text, thinking, tokens, finish_reason, context_full, timings, seed, model, device, ...
     #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::{anyhow, bail};
 use qwip::file::TensorRef;
 use qwip::sample::Rng;
 use qwip::{CONTRACT_VERSION, Session, VerbTimes};
@@ -11,7 +12,7 @@ use crate::args::{BenchArgs, Format};
 use crate::machine::Bandwidth;
 use crate::model_arg::Opened;
 use crate::output::{bytes, count, line, usage};
-use crate::{interrupt, machine, model_arg, synthetic};
+use crate::{device, interrupt, machine, model_arg, synthetic};
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if args.n_prompt == 0 && args.n_gen == 0 {
@@ -79,6 +80,31 @@ struct Row<'a> {
     percent: Option<f64>,
 }
 
+/// What bounds the speed, where one device does all.
+#[derive(Default)]
+struct Limits {
+    /// Bytes of memory a second, and how that was measured.
+    memory: Option<(f64, String)>,
+    /// Byte multiplications and additions a second.
+    integer: Option<f64>,
+}
+
+impl Limits {
+    /// Those of what the session computes with.
+    fn of(session: &Session) -> anyhow::Result<Limits> {
+        let Some(layers) = session.device() else {
+            let Bandwidth { rate, region, streams } = machine::bandwidth(session.cpu().pool.threads())?;
+            let how = format!("{}, streams a thread: {streams}, best of 5", bytes(region));
+            return Ok(Limits { memory: Some((rate, how)), integer: machine::integer_peak(session.cpu()) });
+        };
+        if layers.first_layer() > 0 || !layers.has_output() {
+            return Ok(Limits::default());
+        }
+        let rate = layers.gpu().bandwidth().map_err(|error| anyhow!("{error}"))?;
+        Ok(Limits { memory: Some((rate, "copies from buffer to buffer, best of 5".into())), integer: None })
+    }
+}
+
 struct Report {
     model: String,
     title: String,
@@ -88,14 +114,16 @@ struct Report {
     weights: u64,
     threads: usize,
     isa: &'static str,
+    /// Where it was computed.
+    place: serde_json::Value,
+    /// The GPU's programming interface, if layers are there.
+    backend: Option<String>,
     cache: String,
     depth: usize,
     batch: usize,
     pp: Option<Rate>,
     tg: Option<Rate>,
-    bandwidth: Bandwidth,
-    /// Byte multiplications and additions a second.
-    integer_peak: Option<f64>,
+    limits: Limits,
     /// Multiplications and additions of matrices that a token of a prompt takes.
     operations: u64,
 }
@@ -115,9 +143,14 @@ fn positions(args: &BenchArgs) -> anyhow::Result<usize> {
 fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<Report> {
     let file = opened.model.file();
     let threads = opened.cpu.pool.threads();
-    let bandwidth = machine::bandwidth(threads)?;
-    let integer_peak = machine::integer_peak(&opened.cpu);
     let mut session = opened.session(Some(needed))?;
+    let limits = Limits::of(&session)?;
+    let backend = session.device().map(|layers| layers.gpu().report().backend.clone());
+    let mut place = json!({});
+    device::add_to(&mut place, &session);
+    if args.verbs && backend.is_some() {
+        return Err(usage("--verbs is for the CPU alone: add --device cpu"));
+    }
     let vocab = opened.model.config().vocab as u64;
     let mut rng = Rng::new(1);
     let tokens: Vec<u32> = (0..needed).map(|_| (rng.next_u64() % vocab) as u32).collect();
@@ -132,6 +165,9 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         0 => None,
         n => Some(rate(&mut session, &rest[..n], 1, args)?),
     };
+    if backend.is_some() && session.device().is_none() {
+        bail!("the GPU failed while it was measured");
+    }
     let elements = |dims: &[u64]| dims.iter().product::<u64>();
     // Of a tensor with a matrix for each expert, a token uses those of its experts.
     let used = |t: &TensorRef, all: u64| match (&t.info.dims[..], opened.model.config().experts) {
@@ -149,13 +185,14 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
         weights: opened.estimate(Some(needed))?.weights_per_token,
         threads,
         isa: opened.cpu.kernels.isa.name(),
+        place,
+        backend,
         cache: format!("{}/{}", args.compute.cache_type_k.name(), args.compute.cache_type_v.name()),
         depth: args.n_depth,
         batch: session.batch(),
         pp,
         tg,
-        bandwidth,
-        integer_peak,
+        limits,
         operations: 2 * layers,
     })
 }
@@ -197,11 +234,25 @@ impl Report {
     }
 
     fn memory_percent(&self) -> Option<f64> {
-        Some(100.0 * self.weight_rate()? / self.bandwidth.rate)
+        Some(100.0 * self.weight_rate()? / self.limits.memory.as_ref()?.0)
     }
 
     fn integer_percent(&self) -> Option<f64> {
-        Some(100.0 * self.pp.as_ref()?.median() * self.operations as f64 / self.integer_peak?)
+        Some(100.0 * self.pp.as_ref()?.median() * self.operations as f64 / self.limits.integer?)
+    }
+
+    /// The CPU's kernels, the GPU's programming interface, or both where they share the layers.
+    fn kernels(&self) -> String {
+        match (&self.backend, self.limits.memory.is_some()) {
+            (None, _) => self.isa.into(),
+            (Some(backend), true) => backend.clone(),
+            (Some(backend), false) => format!("{} + {backend}", self.isa),
+        }
+    }
+
+    /// Bytes a second that memory allows.
+    fn memory_rate(&self) -> Option<f64> {
+        self.limits.memory.as_ref().map(|(rate, _)| *rate)
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
@@ -245,23 +296,27 @@ impl Report {
                 self.title,
                 bytes(self.file_bytes),
                 count(self.parameters),
-                self.isa,
+                self.kernels(),
                 self.threads,
                 self.cache,
                 rate.median(),
                 rate.spread()
             ))?;
         }
-        let Bandwidth { rate, region, streams } = self.bandwidth;
+        let mut about = Vec::new();
+        if self.backend.is_some() {
+            let words = |key: &str| self.place[key].to_string().replace('"', "");
+            about.push(format!("Computed on {}, layers there: {}.", words("device"), words("gpu_layers")));
+        }
+        if let Some((rate, how)) = &self.limits.memory {
+            let peak = self.limits.integer;
+            let products =
+                peak.map_or(String::new(), |peak| format!(", byte products {:.0} Gop/s", peak / 1e9));
+            about.push(format!("Limits: memory {:.2} GB/s ({how}){products}.", rate / 1e9));
+        }
+        about.push(format!("qwip {}, number contract {CONTRACT_VERSION}.", env!("CARGO_PKG_VERSION")));
         line("")?;
-        line(format_args!(
-            "Limits: memory {:.2} GB/s ({}, streams a thread: {streams}, best of 5){}. qwip {}, number contract {CONTRACT_VERSION}.",
-            rate / 1e9,
-            bytes(region),
-            self.integer_peak
-                .map_or(String::new(), |peak| format!(", byte products {:.0} Gop/s", peak / 1e9)),
-            env!("CARGO_PKG_VERSION"),
-        ))?;
+        line(about.join(" "))?;
         self.verbs()
     }
 
@@ -275,17 +330,15 @@ impl Report {
                 times.iter().map(|(verb, seconds)| (verb.to_string(), seconds.into())).collect::<Map<_, _>>(),
             )
         };
-        json!({
+        let mut object = json!({
             "model": self.model,
             "name": self.title,
             "parameters": self.parameters,
             "file_bytes": self.file_bytes,
             "weight_bytes": self.weights,
             "threads": self.threads,
-            "device": "cpu",
             "processor": machine::processor(),
             "isa": self.isa,
-            "contract": CONTRACT_VERSION,
             "version": env!("CARGO_PKG_VERSION"),
             "cache": self.cache,
             "batch": self.batch,
@@ -297,13 +350,17 @@ impl Report {
             "pp_runs": runs(&self.pp),
             "tg_runs": runs(&self.tg),
             "tg_gb_per_s": self.weight_rate().map(|rate| rate / 1e9),
-            "memory_gb_per_s": self.bandwidth.rate / 1e9,
+            "memory_gb_per_s": self.memory_rate().map(|rate| rate / 1e9),
             "memory_percent": self.memory_percent(),
-            "integer_gop_per_s": self.integer_peak.map(|peak| peak / 1e9),
+            "integer_gop_per_s": self.limits.integer.map(|peak| peak / 1e9),
             "integer_percent": self.integer_percent(),
             "pp_verbs": verbs(&self.pp),
             "tg_verbs": verbs(&self.tg),
-        })
+        });
+        for (key, value) in self.place.as_object().into_iter().flatten() {
+            object[key] = value.clone();
+        }
+        object
     }
 
     fn csv(&self) -> anyhow::Result<()> {
@@ -313,17 +370,17 @@ impl Report {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
         for Row { test, rate, speed, percent } in self.rows() {
             line(format_args!(
-                "\"{}\",{},{},{},{test},{:.3},{:.3},{},{},{:.3},{},{}",
+                "\"{}\",{},{},{},{test},{:.3},{:.3},{},{},{},{},{}",
                 self.model.replace('"', "\"\""),
-                self.isa,
+                self.kernels(),
                 self.threads,
                 self.cache,
                 rate.median(),
                 rate.spread(),
                 self.weights,
                 number(speed),
-                self.bandwidth.rate / 1e9,
-                number(self.integer_peak.map(|peak| peak / 1e9)),
+                number(self.memory_rate().map(|rate| rate / 1e9)),
+                number(self.limits.integer.map(|peak| peak / 1e9)),
                 number(percent),
             ))?;
         }

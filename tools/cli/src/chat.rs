@@ -11,7 +11,7 @@ use crate::args::{AnswerArgs, ChatArgs, SamplingArgs, Think};
 use crate::model_arg::{self, Opened};
 use crate::output::{line, note, to_terminal, visible};
 use crate::voice::{self, Screen, Voice, parse_tools};
-use crate::{builtin, input, interrupt};
+use crate::{builtin, device, input, interrupt};
 
 const HELP: &str = "\
   /help              this list
@@ -34,8 +34,8 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     let mut lines = Lines::open()?;
     // Whoever reads the answers by program does not want this among them.
     match to_terminal() {
-        true => line(greeting(&talk.opened))?,
-        false => note(greeting(&talk.opened)),
+        true => line(greeting(&talk.opened, &talk.session))?,
+        false => note(greeting(&talk.opened, &talk.session)),
     }
     if lines.is_interactive() {
         line("/help lists the commands.")?;
@@ -59,16 +59,16 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greeting(opened: &Opened) -> String {
+fn greeting(opened: &Opened, session: &Session) -> String {
     if opened.is_builtin() {
         return builtin::NOTICE.into();
     }
-    let threads = opened.cpu.pool.threads();
+    let threads = || format!("{} threads", opened.cpu.pool.threads());
     format!(
-        "{} ({}, {} threads, context {})",
+        "{} ({}, {}, context {})",
         opened.title(),
         opened.model.architecture(),
-        threads,
+        device::of(session).unwrap_or_else(threads),
         opened.context()
     )
 }
@@ -313,7 +313,7 @@ mod tests {
     use clap::Parser;
 
     fn talk(model: &str, more: &[&str]) -> Talk {
-        let words = ["qwip", "chat", model, "-t", "1", "--think", "on"];
+        let words = ["qwip", "chat", model, "-t", "1", "--think", "on", "--device", "cpu"];
         let cli = Cli::try_parse_from([&words, more].concat()).unwrap();
         let Some(Command::Chat(args)) = cli.command else { panic!("not chat") };
         Talk::open(args, Vec::new()).unwrap()

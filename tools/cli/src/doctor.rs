@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use qwip::backend::gpu::{AdapterReport, adapters};
 use qwip::quant::types::check_row;
 use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
 
 use crate::args::{ComputeArgs, DoctorArgs};
 use crate::output::{Ending, bytes, line};
 use crate::progress::{Meter, Unit};
-use crate::{interrupt, machine, model_arg, show, synthetic};
+use crate::{device, interrupt, machine, model_arg, show, synthetic};
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let _armed = interrupt::arm();
@@ -28,13 +29,13 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     row("cores", &format!("{logical} logical, {} threads in use", cpu.pool.threads()))?;
     let available = names(&mut Kernels::available().iter().map(|k| k.isa));
     row("kernels", &format!("{} (of {available})", cpu.kernels.isa))?;
-    row("GPU", "not used in this release")?;
     let memory = machine::memory();
     if let (Some(total), Some(available)) = (memory.total, memory.available) {
         row("memory", &format!("{}, {} available", bytes(total), bytes(available)))?;
     }
     let bandwidth = machine::bandwidth(cpu.pool.threads())?;
     row("bandwidth", &format!("{:.1} GB/s over {}", bandwidth.rate / 1e9, bytes(bandwidth.region)))?;
+    gpus(&row)?;
 
     let mut wrong = Vec::new();
     for report in qwip::self_test() {
@@ -55,6 +56,32 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What this computer's GPUs are, and what `--device auto` has found out about them.
+fn gpus(row: &dyn Fn(&str, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let adapters = adapters();
+    if adapters.is_empty() {
+        row("GPU", "none that Vulkan, Metal or DX12 know of")?;
+    }
+    for (i, adapter) in adapters.iter().enumerate() {
+        let AdapterReport { name, backend, kind, driver, subgroup, f16, .. } = adapter;
+        row(&format!("GPU {i}"), &format!("{name} ({backend}, {kind}), driver {driver}"))?;
+        let subgroup = match subgroup {
+            Some((least, most)) if least == most => format!("subgroups of {least}"),
+            Some((least, most)) => format!("subgroups of {least} to {most}"),
+            None => "no subgroups".into(),
+        };
+        let half = if *f16 { "f16" } else { "no f16" };
+        let (binding, buffer) = (bytes(adapter.binding_bytes), bytes(adapter.buffer_bytes));
+        row("", &format!("bindings up to {binding}, buffers up to {buffer}, {subgroup}, {half}"))?;
+        match (&adapter.unusable, device::open(Some(i)).and_then(|gpu| Ok(gpu.bandwidth()?))) {
+            (Some(why), _) => row("", &format!("cannot be used: {why}"))?,
+            (None, Err(why)) => row("", &format!("cannot be used: {why}"))?,
+            (None, Ok(rate)) => row("", &format!("copies {:.1} GB/s, read and written", rate / 1e9))?,
+        }
+    }
+    device::remembered().iter().try_for_each(|decision| row("auto", decision))
 }
 
 /// The sizes that people ask about.

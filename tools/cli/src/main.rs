@@ -5,6 +5,7 @@ mod bench;
 mod builtin;
 mod chat;
 mod convert;
+mod device;
 mod doctor;
 mod edit;
 mod embed;

@@ -1,5 +1,6 @@
 //! From what the user calls a model to a session on it.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use qwip::model::{Config, Task};
 use qwip::quant::pooling::Pooling;
 use qwip::{Cpu, Estimate, Model, ModelFile, OpenOptions, Session, SessionOptions, Tokenizer};
 
-use crate::args::{ComputeArgs, Device, HubArgs, ModelArgs};
+use crate::args::{ComputeArgs, HubArgs, ModelArgs};
+use crate::device::{self, Placed, Wish};
 use crate::output::bytes;
 use crate::{builtin, machine, output};
 
@@ -76,12 +78,14 @@ pub(crate) struct Opened {
     pub(crate) model: Arc<Model>,
     pub(crate) cpu: Cpu,
     options: SessionOptions,
+    wish: Wish,
+    /// What came of it, once there is a session.
+    placed: OnceCell<Option<Placed>>,
 }
 
 impl Opened {
     /// Opens `name` as the flags say.
     pub(crate) fn new(name: &Path, args: &ComputeArgs) -> anyhow::Result<Opened> {
-        check_device(args)?;
         let options = OpenOptions { mmap: !args.no_mmap, mlock: args.mlock };
         let file = open_file(name, options)?;
         let shown = name.display().to_string();
@@ -90,7 +94,8 @@ impl Opened {
             output::note(format_args!("qwip: note: {text}"));
         }
         let options = session_options(model.config(), args)?;
-        Ok(Opened { name: shown, model, cpu: qwip::cpu(args.threads)?, options })
+        let (cpu, wish) = (qwip::cpu(args.threads)?, Wish::of(args));
+        Ok(Opened { name: shown, model, cpu, options, wish, placed: OnceCell::new() })
     }
 
     /// Most positions of a session.
@@ -102,7 +107,10 @@ impl Opened {
     pub(crate) fn session(&self, positions: Option<usize>) -> anyhow::Result<Session> {
         let options = self.options(positions);
         let context = options.context;
-        let session = Session::new(self.model.clone(), self.cpu.clone(), &options)?;
+        let session = match self.placed()? {
+            Some(placed) => placed.session(&self.cpu, &options)?,
+            None => Session::new(self.model.clone(), self.cpu.clone(), &options)?,
+        };
         if context > session.reach() {
             output::note(format_args!(
                 "qwip: note: {context} tokens are more than the {} that the model was trained for, and beyond them it \
@@ -113,7 +121,22 @@ impl Opened {
         Ok(session)
     }
 
-    fn options(&self, positions: Option<usize>) -> SessionOptions {
+    /// The layers that are on a GPU; the first call puts them there.
+    fn placed(&self) -> anyhow::Result<Option<&Placed>> {
+        if self.placed.get().is_none() {
+            // Nobody else can have set it.
+            let _ = self.placed.set(device::place(self, &self.wish)?);
+        }
+        Ok(self.placed.get().and_then(Option::as_ref))
+    }
+
+    /// What its sessions compute with, in words.
+    pub(crate) fn device(&self) -> String {
+        self.placed.get().and_then(Option::as_ref).map_or_else(|| "cpu".into(), Placed::title)
+    }
+
+    /// The settings of such a session.
+    pub(crate) fn options(&self, positions: Option<usize>) -> SessionOptions {
         SessionOptions { context: positions.unwrap_or(self.options.context), ..self.options }
     }
 
@@ -124,10 +147,14 @@ impl Opened {
 
     /// As [`Opened::session`], for an answer to a person: says before it begins what will take much memory.
     pub(crate) fn session_with_notes(&self) -> anyhow::Result<Session> {
-        for text in memory_notes(&self.estimate(None)?, machine::memory().available) {
-            output::note(format_args!("qwip: note: {text}"));
+        let session = self.session(None)?;
+        // A GPU's memory is another.
+        if session.device().is_none() {
+            for text in memory_notes(&self.estimate(None)?, machine::memory().available) {
+                output::note(format_args!("qwip: note: {text}"));
+            }
         }
-        self.session(None)
+        Ok(session)
     }
 
     /// The tokenizer in the file.
@@ -209,16 +236,6 @@ pub(crate) fn session_options(config: &Config, args: &ComputeArgs) -> anyhow::Re
 /// The tokenizer of a file.
 pub(crate) fn tokenizer(file: &ModelFile) -> anyhow::Result<Tokenizer> {
     Ok(Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())?)
-}
-
-fn check_device(args: &ComputeArgs) -> anyhow::Result<()> {
-    if args.device == Device::Gpu {
-        bail!("--device gpu: this release computes on the CPU only (--device cpu or auto)");
-    }
-    if args.n_gpu_layers.is_some_and(|layers| layers > 0) {
-        output::note("qwip: note: -ngl has no effect: this release computes on the CPU");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use anyhow::Context;
 use qwip::chat::Message;
-use qwip::{FinishReason, Sampler};
+use qwip::{FinishReason, Sampler, Session};
 use serde_json::json;
 
 use crate::args::{ChatArgs, RunArgs};
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
 use crate::voice::{self, Answer, Screen, Voice};
-use crate::{builtin, chat, input, interrupt};
+use crate::{builtin, chat, device, input, interrupt};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     screen.finish()?;
     drop(armed);
     if args.json {
-        line(json_of(&answer, &opened, seed, load_time))?;
+        line(json_of(&answer, &opened, &session, seed, load_time))?;
     }
     if answer.reason == FinishReason::ContextFull && !args.json {
         note(format_args!(
@@ -67,9 +67,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     if args.answer.verbose {
         note(format_args!(
-            "qwip: {} ({}), {} threads, {}, seed {seed}, load {:.0} ms; {}; cache {}",
+            "qwip: {} ({}), {}{} threads, {}, seed {seed}, load {:.0} ms; {}; cache {}",
             opened.name,
             opened.model.architecture(),
+            device::of(&session).map_or(String::new(), |name| format!("{name}, ")),
             opened.cpu.pool.threads(),
             opened.cpu.kernels.isa,
             load_time.as_secs_f64() * 1e3,
@@ -99,9 +100,15 @@ fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
     Ok(Some(meant.to_string()))
 }
 
-fn json_of(answer: &Answer, opened: &Opened, seed: u64, load_time: std::time::Duration) -> serde_json::Value {
+fn json_of(
+    answer: &Answer,
+    opened: &Opened,
+    session: &Session,
+    seed: u64,
+    load_time: std::time::Duration,
+) -> serde_json::Value {
     let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
-    json!({
+    let mut object = json!({
         "text": answer.text,
         "thinking": if answer.thinking.is_empty() { None } else { Some(&answer.thinking) },
         "tokens": answer.tokens,
@@ -118,5 +125,7 @@ fn json_of(answer: &Answer, opened: &Opened, seed: u64, load_time: std::time::Du
         },
         "seed": seed,
         "model": opened.name,
-    })
+    });
+    device::add_to(&mut object, session);
+    object
 }

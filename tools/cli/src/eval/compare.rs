@@ -149,6 +149,7 @@ fn json_of(opened: &[Opened], found: &Comparison) -> Value {
         object["model"] = json!(opened.name);
         object["file_bytes"] = json!(opened.model.file().len());
         object["bits_per_weight"] = json!(bits(opened));
+        object["device"] = json!(opened.device());
     };
     let mut base = json!({"perplexity": text::json_of_perplexity(&found.base), "scored": found.base.scored});
     about(&opened[0], &mut base);

@@ -43,6 +43,7 @@ pub(super) fn run(args: &KldArgs) -> anyhow::Result<()> {
             object["base_file"] = json!(named());
             object["n_ctx"] = json!(length);
             object["chunks"] = json!(base.chunks().count());
+            object["device"] = json!(opened.device());
             object["contract"] = json!(CONTRACT_VERSION);
             object["version"] = json!(env!("CARGO_PKG_VERSION"));
             line(object)

@@ -67,6 +67,7 @@ fn json_of(opened: &Opened, chunks: &Chunks, found: &Perplexity) -> serde_json::
         "tokens": chunks.tokens().len(),
         "chunks": chunks.count(),
         "n_ctx": chunks.length(),
+        "device": opened.device(),
         "contract": CONTRACT_VERSION,
         "version": env!("CARGO_PKG_VERSION"),
     })
