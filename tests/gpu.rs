@@ -75,7 +75,7 @@ fn session(device: &Arc<GpuModel>, cpu: &Cpu, kv: KvType) -> Session {
 /// The root of the mean square of the differences as a share of the expected values' range.
 fn mean_error(got: &[f32], want: &[f32]) -> f32 {
     let (low, high) = want.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
-    let squares: f64 = got.iter().zip(want).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let squares: f64 = got.iter().zip(want).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum();
     (squares / want.len() as f64).sqrt() as f32 / (high - low)
 }
 

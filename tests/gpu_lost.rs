@@ -32,7 +32,7 @@ fn a_lost_device_is_an_error_that_leaves_the_session_as_it_was() {
     let cpu = qwip::cpu(2).expect("a CPU");
     for name in ["qwen3-wide-heads", "qwen35-tiled"] {
         let (model, tokens) = (load(dir.path(), name, "q8_0"), fixture_tokens(name));
-        let gpu = Arc::new(Gpu::open(&GpuOptions::default()).expect(gpu.name()));
+        let gpu = Arc::new(Gpu::open(&GpuOptions::default()).expect("a second device"));
         let mut session = session(&gpu, &model, &cpu, 512);
         session.extend(&tokens[..10], &Cancel::new(), &mut |_| {}).expect("logits");
         gpu.destroy();
