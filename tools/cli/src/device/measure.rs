@@ -61,7 +61,7 @@ pub(super) struct Choice {
 pub(super) fn decide(adapter: &str, found: &Measured) -> Choice {
     let difference = format!("{:.1e} of their range", found.difference);
     // A difference that is not a number is none that we can accept.
-    if !(found.difference <= BOUND) {
+    if found.difference.is_nan() || found.difference > BOUND {
         let reason =
             format!("logits of {adapter} differ from the CPU's by {difference}, the bound is {BOUND:e}");
         return Choice { gpu: false, reason };

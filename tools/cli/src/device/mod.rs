@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use qwip::backend::gpu::{AdapterReport, Gpu, GpuModel, GpuOptions, adapters};
-use qwip::{CONTRACT_VERSION, Cpu, Error, KvType, Model, Session, SessionOptions};
+use qwip::{CONTRACT_VERSION, Cpu, Error, Model, Session, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::args::ComputeArgs;
@@ -47,8 +47,6 @@ pub(crate) struct Wish {
     device: Device,
     /// So many of the last layers; more than there are: the output projection, too.
     layers: usize,
-    /// Whether the cache is of a type that GPUs have here.
-    cache: bool,
 }
 
 impl Wish {
@@ -57,7 +55,6 @@ impl Wish {
             device: args.device,
             // Negative: all, as in llama.cpp.
             layers: args.n_gpu_layers.and_then(|layers| usize::try_from(layers).ok()).unwrap_or(usize::MAX),
-            cache: ![args.cache_type_k, args.cache_type_v].contains(&KvType::Q8_0),
         }
     }
 }
@@ -164,10 +161,6 @@ fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
     let reports = adapters();
     let Some(index) = best(&reports, software) else { return Ok(None) };
     let adapter = title(&reports[index]);
-    if !wish.cache {
-        on_the_cpu(&format!("{adapter} cannot have a q8_0 cache"));
-        return Ok(None);
-    }
     let key = Key::new(opened.model.file(), &reports[index], wish.layers);
     let mut decisions = Decisions::read(cache_dir());
     let known = decisions.find(&key);
