@@ -199,6 +199,12 @@ impl KvCache {
         Ok(())
     }
 
+    /// The pool of the layers on a device.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn pool(&self) -> Option<Arc<gpu::PagePool>> {
+        self.device.clone()
+    }
+
     /// The pool of the layers on a device, and of each page there the slot.
     #[cfg(feature = "gpu")]
     pub(crate) fn device(&self) -> Option<(&gpu::PagePool, impl Iterator<Item = u32>)> {

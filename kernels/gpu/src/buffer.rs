@@ -1,10 +1,12 @@
 //! Handles of device memory.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::device::{Gpu, driver};
+use crate::device::{Gpu, driver, lock};
 use crate::error::{GpuError, Result};
+use crate::execute::BindGroups;
 
 /// Parts of a buffer begin at multiples of this.
 pub const ALIGNMENT: u64 = 256;
@@ -18,15 +20,23 @@ pub struct Buffer {
     _counted: Arc<Counted>,
 }
 
-/// Takes the bytes off the count of what is held.
-#[derive(Debug)]
+/// Takes the bytes off the count of what is held, and the buffer out of the bind groups.
 struct Counted {
+    id: u64,
     bytes: u64,
     held: Arc<AtomicU64>,
+    bind_groups: Arc<Mutex<BindGroups>>,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        lock(&self.bind_groups).forget(self.id);
         self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -76,8 +86,9 @@ impl Gpu {
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
         let raw = self.scoped(what, size, || self.device.create_buffer(&descriptor))?;
         self.held.fetch_add(size, Ordering::Relaxed);
-        let counted = Counted { bytes: size, held: self.held.clone() };
-        Ok(Buffer { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), _counted: Arc::new(counted) })
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (held, bind_groups) = (self.held.clone(), self.bind_groups.clone());
+        Ok(Buffer { raw, id, _counted: Arc::new(Counted { id, bytes: size, held, bind_groups }) })
     }
 
     /// Puts `data`, whole words, at the beginning of `span` before whatever is submitted next.

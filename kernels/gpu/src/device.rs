@@ -54,7 +54,7 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) pipelines: Mutex<Pipelines>,
-    pub(crate) bind_groups: Mutex<BindGroups>,
+    pub(crate) bind_groups: Arc<Mutex<BindGroups>>,
     pub(crate) held: Arc<AtomicU64>,
     pub(crate) grids: crate::upload::Grids,
     report: AdapterReport,
@@ -209,7 +209,7 @@ impl Gpu {
             device,
             queue,
             pipelines: Mutex::new(pipelines),
-            bind_groups: Mutex::default(),
+            bind_groups: Arc::default(),
             held: Arc::default(),
             grids: crate::upload::Grids::default(),
             report,
@@ -298,8 +298,11 @@ impl Gpu {
     pub(crate) fn scoped<T>(&self, what: &str, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // What the driver's compiler does not take.
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let made = make();
-        let refused = pollster::block_on(validation.pop());
+        let failed = pollster::block_on(internal.pop());
+        let refused = pollster::block_on(validation.pop()).or(failed);
         let full = pollster::block_on(memory.pop());
         if full.is_some() {
             let (adapter, held) = (self.name().into(), self.held_bytes());

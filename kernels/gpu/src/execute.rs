@@ -21,6 +21,11 @@ type Key = Vec<(u64, u64, u64)>;
 const FORGOTTEN_AFTER: u64 = 64;
 
 impl BindGroups {
+    /// Drops those that have a buffer which nobody else has any more: they would keep its memory.
+    pub(crate) fn forget(&mut self, buffer: u64) {
+        self.kept.retain(|key, _| key.iter().skip(1).all(|(id, _, _)| *id != buffer));
+    }
+
     fn next_run(&mut self) {
         self.runs += 1;
         if self.runs.is_multiple_of(FORGOTTEN_AFTER) {

@@ -5,7 +5,7 @@
 //! tile of values the dimensions of a position do. Sessions share a pool; a page is free again when its owner drops it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::buffer::{Buffer, Span};
 use crate::device::{Gpu, lock};
@@ -51,13 +51,16 @@ pub struct KvTypes {
 
 /// The pages of all layers that a model's attention has on the GPU.
 ///
-/// A recording holds the buffers as they were when it was made. Those that a growing pool has left are no longer read by
-/// others, so pages are allocated before a recording that writes into some is made.
+/// A recording holds the buffers as they were when it was made, and those that a growing pool has left are no longer read. So
+/// whoever makes a recording that writes into pages allocates them before and then [holds](PagePool::hold) the pool until it
+/// has run.
 pub struct PagePool {
     gpu: Arc<Gpu>,
     kv_heads: usize,
     head_dim: usize,
     types: Vec<KvTypes>,
+    /// Locked before `slots`, where both are.
+    growing: RwLock<()>,
     slots: Arc<Mutex<Slots>>,
 }
 
@@ -123,7 +126,14 @@ impl PagePool {
             return Err(GpuError::Shape { what: "the number of key/value heads", found: kv_heads, want });
         }
         let slots = Slots { layers: Vec::new(), capacity: 0, free: Vec::new() };
-        Ok(PagePool { gpu, kv_heads, head_dim, types, slots: Arc::new(Mutex::new(slots)) })
+        Ok(PagePool {
+            gpu,
+            kv_heads,
+            head_dim,
+            types,
+            growing: RwLock::default(),
+            slots: Arc::new(Mutex::new(slots)),
+        })
     }
 
     /// How a layer stores keys and values.
@@ -156,14 +166,25 @@ impl PagePool {
         (k.whole(), v.whole())
     }
 
-    /// A page of arbitrary content. Where none is free, the pool grows to twice its size.
+    /// While it is held the pool does not grow. Whoever holds it allocates no pages.
+    pub fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.growing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A page of arbitrary content. Where none is free, the pool grows to twice its size as soon as nobody holds it.
     ///
     /// # Errors
     /// More pages than a buffer can have, or than there is memory for; the pool stays as it was.
     pub fn allocate(&self) -> Result<Page> {
         let mut slots = lock(&self.slots);
         if slots.free.is_empty() {
-            self.grow(&mut slots)?;
+            drop(slots);
+            let _alone = self.growing.write().unwrap_or_else(PoisonError::into_inner);
+            slots = lock(&self.slots);
+            // Somebody else may have been first.
+            if slots.free.is_empty() {
+                self.grow(&mut slots)?;
+            }
         }
         let slot = slots.free.pop().expect("a pool that has grown has free slots");
         Ok(Page { slot, slots: self.slots.clone() })
@@ -175,6 +196,7 @@ impl PagePool {
     /// As [`PagePool::allocate`]; the device was lost.
     pub fn copy(&self, page: &Page) -> Result<Page> {
         let copy = self.allocate()?;
+        let _held = self.hold();
         // A copy within a buffer has to go through another one.
         let between = self.gpu.buffer("a page on its way", self.page_bytes())?;
         let (mut recording, mut at) = (self.gpu.recording(), 0);

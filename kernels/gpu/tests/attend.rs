@@ -292,6 +292,26 @@ fn a_pool_grows_copies_and_takes_back() {
 }
 
 #[test]
+fn a_pool_that_is_held_grows_later() {
+    let Some(gpu) = device() else { return };
+    let pool = PagePool::new(gpu, 1, 8, vec![HALF]).unwrap();
+    let mut pages = vec![pool.allocate().unwrap()];
+    while pages.len() < pool.capacity() {
+        pages.push(pool.allocate().unwrap());
+    }
+    let held = pool.hold();
+    let (keys, _) = pool.layer(0);
+    std::thread::scope(|scope| {
+        let another = scope.spawn(|| pool.allocate().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!another.is_finished() && pool.layer(0).0.bytes == keys.bytes);
+        drop(held);
+        pages.push(another.join().unwrap());
+    });
+    assert!(pool.capacity() >= pages.len() && pool.layer(0).0.bytes > keys.bytes);
+}
+
+#[test]
 fn a_pool_says_what_it_cannot_do() {
     let limit = 1 << 20;
     let options = GpuOptions { binding_bytes: Some(limit), ..GpuOptions::default() };

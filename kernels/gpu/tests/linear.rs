@@ -195,6 +195,33 @@ fn large_numbers_do_not_overflow_in_half_precision() {
 }
 
 #[test]
+fn what_is_no_number_does_not_become_one() {
+    let (rows_of_matrix, cols) = (64, 256);
+    for gpu in gpus() {
+        let mut random = Random(8);
+        let weights = Weights::random(TensorType::Q8_0, rows_of_matrix, cols, &mut random);
+        let matrix = weights.upload(&gpu, 1);
+        for (bad, tokens) in
+            [f32::NAN, f32::INFINITY].into_iter().flat_map(|bad| [1, 3, 12].map(|n| (bad, n)))
+        {
+            let mut x = random.floats(tokens * cols);
+            x[40] = bad;
+            let (x_span, out) = (upload(&gpu, &x), zeros(&gpu, tokens * rows_of_matrix));
+            let buffers = Buffers::new(&gpu, tokens, cols);
+            let mut rec = gpu.recording();
+            linear::prepare(&mut rec, rows(&x_span, cols), Preparation::Copy, buffers.spans(), cols, tokens);
+            let output = Output { y: rows(&out, rows_of_matrix), scale: 1.0, bias: None, add: false };
+            linear::linear(&mut rec, &matrix, buffers.spans().input(cols), output, tokens);
+            gpu.run(&rec).expect("a product");
+            let found = download(&gpu, &out);
+            let (first, others) = found.split_at(rows_of_matrix);
+            assert!(first.iter().all(|y| !y.is_finite()), "{bad}, {tokens} tokens: {first:?}");
+            assert!(others.iter().all(|y| y.is_finite()), "{bad}, {tokens} tokens");
+        }
+    }
+}
+
+#[test]
 fn a_norm_before_and_a_gate_after_are_part_of_a_product() {
     for gpu in gpus() {
         let mut random = Random(4);

@@ -1,7 +1,9 @@
 //! Computing: each verb appends what the device has to do, and logits make it do that.
 
+use std::sync::RwLockReadGuard;
 use std::sync::atomic::Ordering;
 
+use qwip_gpu::kv::PagePool;
 use qwip_gpu::ops::attend::{self, Attend};
 use qwip_gpu::ops::delta::{self, DeltaHeads};
 use qwip_gpu::ops::linear::{self, Chosen, FEW, Input, Preparation, Prepared, Rows};
@@ -23,6 +25,9 @@ use crate::sample::{Candidates, Wanted};
 pub(crate) struct GpuBackend<'a, 'c> {
     cpu: CpuBackend<'c>,
     device: &'a GpuModel,
+    pool: Option<&'a PagePool>,
+    /// Keeps the pages where they are while what is recorded has not been submitted.
+    held: Option<RwLockReadGuard<'a, ()>>,
     gpu: &'a Gpu,
     room: &'a mut Room,
     rec: Recording,
@@ -37,6 +42,7 @@ pub(crate) struct GpuBackend<'a, 'c> {
 /// The parts of a session that a batch works with.
 pub(super) struct Part<'a> {
     pub(super) device: &'a GpuModel,
+    pub(super) pool: Option<&'a PagePool>,
     pub(super) room: &'a mut Room,
     pub(super) wanted: Option<&'a Wanted>,
     pub(super) found: &'a mut Option<Candidates>,
@@ -84,10 +90,11 @@ fn rows(span: &Span, width: usize) -> Rows<'_> {
 impl<'a, 'c> GpuBackend<'a, 'c> {
     /// A batch that `cpu` begins. What is wanted of the logits is found in place of them.
     pub(super) fn new(cpu: CpuBackend<'c>, part: Part<'a>) -> GpuBackend<'a, 'c> {
-        let Part { device, room, wanted, found, work, squares } = part;
+        let Part { device, pool, room, wanted, found, work, squares } = part;
         let gpu = &*device.gpu;
         let (rec, verbs) = (gpu.recording(), device.verbs.iter());
-        GpuBackend { cpu, device, gpu, room, rec, verbs, x: None, wanted, found, work, squares }
+        let (held, x) = (None, None);
+        GpuBackend { cpu, device, pool, held, gpu, room, rec, verbs, x, wanted, found, work, squares }
     }
 
     /// The weights of the next verb.
@@ -101,6 +108,9 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
 
     /// The state on the device, brought there if that is where the CPU's layers end.
     fn stream(&mut self) -> Result<Stream> {
+        if self.held.is_none() {
+            self.held = self.pool.map(PagePool::hold);
+        }
         if let Some(stream) = &self.x {
             return Ok(stream.clone());
         }
@@ -132,7 +142,10 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         self.work.bytes_moved += rec.bytes_moved();
         self.work.bytes_written += rec.bytes_written();
         self.work.bytes_read += rec.bytes_read();
-        Ok(self.gpu.run(&rec)?)
+        let read = self.gpu.run(&rec);
+        // Whoever is handed logits may use another session on the device.
+        self.held = None;
+        Ok(read?)
     }
 
     /// Room for prepared tokens: the buffers of that number.

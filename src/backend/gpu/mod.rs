@@ -215,8 +215,7 @@ impl DevicePart {
         self.found.take()
     }
 
-    /// Runs a batch, which `cpu` begins.
-    /// What meets the columns of the device's weights is added to `importance`.
+    /// Runs a batch, which `cpu` begins. What meets the columns of the device's weights is added to `importance`.
     pub(crate) fn forward(
         &mut self,
         model: &Model,
@@ -230,8 +229,10 @@ impl DevicePart {
             self.squares = None;
         }
         self.work = Work::default();
+        let pool = cpu.kv.pool();
         let part = Part {
             device: &self.model,
+            pool: pool.as_deref(),
             room: &mut self.room,
             wanted: self.wanted.as_ref(),
             found: &mut self.found,

@@ -59,7 +59,8 @@ fn main(
     for (var i = 0u; i < 16u; i += 1u) {
         top = max(top, sixteenths[i]);
     }
-    let weight = select(0.0, exp(state.x - top), state.y > 0.0);
+    // A sum that is not a number counts.
+    let weight = select(exp(state.x - top), 0.0, state.y == 0.0);
     weights[lane] = weight;
     totals[lane] = weight * state.y;
     workgroupBarrier();

@@ -117,11 +117,17 @@ fn load_norm(c: u32) -> vec4<f32> {
 #if ONE
 #if QUANTIZED
 fn rounded(v: array<vec4<f32>, 8>) -> array<vec4<f32>, 8> {
-    var four = abs(v[0]);
+    // By their bits, what is not a number is the largest.
+    let magnitude = vec4<u32>(0x7fffffffu);
+    var four = bitcast<vec4<u32>>(v[0]) & magnitude;
     for (var i = 1u; i < 8u; i++) {
-        four = max(four, abs(v[i]));
+        four = max(four, bitcast<vec4<u32>>(v[i]) & magnitude);
     }
-    let largest = max(max(four.x, four.y), max(four.z, four.w));
+    let bits = max(max(four.x, four.y), max(four.z, four.w));
+    if bits >= 0x7f800000u {
+        return v; // to be seen in the result
+    }
+    let largest = bitcast<f32>(bits);
     var out: array<vec4<f32>, 8>;
     if largest >= 1e-30 {
         let inverse = 127.0 / largest;

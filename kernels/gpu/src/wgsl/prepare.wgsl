@@ -71,20 +71,23 @@ fn main(
         // A thread makes a word of four codes.
         if thread % 4u == 0u && c / 32u < row_units {
             let block = thread / 32u * 32u;
-            var largest = 0.0;
+            // By their bits, what is not a number is the largest; the step is then none either, as on the CPU.
+            var bits = 0u;
             for (var i = 0u; i < 32u; i++) {
-                largest = max(largest, abs(shared_values[block + i]));
+                bits = max(bits, bitcast<u32>(shared_values[block + i]) & 0x7fffffffu);
             }
+            let finite = bits < 0x7f800000u;
+            let largest = bitcast<f32>(select(0u, bits, finite));
             let there = largest >= 1e-30;
             let inverse_step = select(0.0, 127.0 / largest, there);
             let four = vec4<f32>(
                 shared_values[thread], shared_values[thread + 1u], shared_values[thread + 2u], shared_values[thread + 3u],
             );
-            let codes = vec4<i32>(round(four * inverse_step));
+            let codes = select(vec4<i32>(), vec4<i32>(round(four * inverse_step)), finite);
             let unit = (token * row_units + c / 32u) * 9u;
             units[unit + c % 32u / 4u] = pack4xI8(codes);
             if thread == block {
-                units[unit + 8u] = bitcast<u32>(select(0.0, largest / 127.0, there));
+                units[unit + 8u] = select(0x7fc00000u, bitcast<u32>(select(0.0, largest / 127.0, there)), finite);
             }
         }
         workgroupBarrier();
