@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 
 use qwip_gpu::kv::PagePool;
 use qwip_gpu::ops::attend::{self, Attend};
-use qwip_gpu::ops::delta::{self, DeltaHeads};
-use qwip_gpu::ops::linear::{self, Chosen, FEW, Input, Preparation, Prepared, Rows};
-use qwip_gpu::ops::moe::{self, Routing};
+use qwip_gpu::ops::delta::DeltaHeads;
+use qwip_gpu::ops::linear::{self, Input, Preparation, Prepared, Rows};
 use qwip_gpu::ops::rope::{self, Cache, Heads, RopeStore};
 use qwip_gpu::ops::top_k::{self, Found, TopK};
-use qwip_gpu::{ALIGNMENT, Gpu, Recording, Span};
+use qwip_gpu::{Gpu, Recording, Span};
 
-use super::load::{DeltaWeights, ExpertGateUp, GateUp, MoeWeights, Projection, Verb};
+use super::load::{GateUp, Projection, Verb};
 use super::observe::Squares;
 use super::room::Room;
 use super::{GpuModel, Work};
@@ -23,14 +22,14 @@ use crate::sample::{Candidates, Wanted};
 
 /// One batch of tokens, on the CPU up to some layer and then on a GPU.
 pub(crate) struct GpuBackend<'a, 'c> {
-    cpu: CpuBackend<'c>,
-    device: &'a GpuModel,
+    pub(super) cpu: CpuBackend<'c>,
+    pub(super) device: &'a GpuModel,
     pool: Option<&'a PagePool>,
     /// Keeps the pages where they are while what is recorded has not been submitted.
     held: Option<RwLockReadGuard<'a, ()>>,
-    gpu: &'a Gpu,
-    room: &'a mut Room,
-    rec: Recording,
+    pub(super) gpu: &'a Gpu,
+    pub(super) room: &'a mut Room,
+    pub(super) rec: Recording,
     verbs: std::slice::Iter<'a, Verb>,
     x: Option<Stream>,
     wanted: Option<&'a Wanted>,
@@ -54,24 +53,24 @@ pub(super) struct Part<'a> {
 /// experts.
 const TOKENS: usize = 0;
 const HIDDEN: usize = 1;
-const SLOTS: usize = 2;
+pub(super) const SLOTS: usize = 2;
 
 /// What is on the device from the first of its layers on.
 #[derive(Clone)]
-struct Stream {
-    x: Span,      // [n, embedding], the residual stream
-    tables: Span, // cos and sin [n, rotated / 2] each, growth [n]
-    pages: Span,  // the slot of each page
+pub(super) struct Stream {
+    pub(super) x: Span, // [n, embedding], the residual stream
+    tables: Span,       // cos and sin [n, rotated / 2] each, growth [n]
+    pages: Span,        // the slot of each page
 }
 
 /// Tokens that have been prepared.
-struct Made {
-    plain: Span,
+pub(super) struct Made {
+    pub(super) plain: Span,
     units: Span,
 }
 
 impl Made {
-    fn spans(&self) -> Prepared<'_> {
+    pub(super) fn spans(&self) -> Prepared<'_> {
         Prepared { plain: &self.plain, units: &self.units }
     }
 }
@@ -83,7 +82,7 @@ pub(super) fn delta_heads(heads: &qwip_cpu::ops::delta::DeltaHeads) -> DeltaHead
 }
 
 /// Rows that lie one after the other.
-fn rows(span: &Span, width: usize) -> Rows<'_> {
+pub(super) fn rows(span: &Span, width: usize) -> Rows<'_> {
     Rows { span, at: 0, stride: width }
 }
 
@@ -102,12 +101,12 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         self.verbs.next().unwrap_or(&Verb::Elsewhere)
     }
 
-    fn floats(&mut self, name: &'static str, n: usize) -> Result<Span> {
+    pub(super) fn floats(&mut self, name: &'static str, n: usize) -> Result<Span> {
         self.room.floats(self.gpu, name, n)
     }
 
     /// The state on the device, brought there if that is where the CPU's layers end.
-    fn stream(&mut self) -> Result<Stream> {
+    pub(super) fn stream(&mut self) -> Result<Stream> {
         if self.held.is_none() {
             self.held = self.pool.map(PagePool::hold);
         }
@@ -149,7 +148,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// Room for prepared tokens: the buffers of that number.
-    fn room_for(&mut self, which: usize, cols: usize, n: usize) -> Result<Made> {
+    pub(super) fn room_for(&mut self, which: usize, cols: usize, n: usize) -> Result<Made> {
         const NAMES: [[&str; 2]; 3] =
             [["tokens", "units"], ["hidden", "units of hidden"], ["hidden of slots", "units of slots"]];
         let [plain, units] = NAMES[which];
@@ -160,14 +159,20 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// Prepares tokens for several products.
-    fn prepare(&mut self, x: Rows<'_>, preparation: Preparation<'_>, cols: usize, n: usize) -> Result<Made> {
+    pub(super) fn prepare(
+        &mut self,
+        x: Rows<'_>,
+        preparation: Preparation<'_>,
+        cols: usize,
+        n: usize,
+    ) -> Result<Made> {
         let made = self.room_for(TOKENS, cols, n)?;
         linear::prepare(&mut self.rec, x, preparation, made.spans(), cols, n);
         Ok(made)
     }
 
     /// Adds the projection of `input` at column `at` of `out`, whose rows have `width` columns.
-    fn project(
+    pub(super) fn project(
         &mut self,
         w: &Projection,
         input: Input<'_>,
@@ -181,7 +186,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// What projections of the normed state are given: for a single token its norm is theirs to do.
-    fn normed<'s>(
+    pub(super) fn normed<'s>(
         &mut self,
         stream: &'s Stream,
         (norm, eps): (&'s Span, f32),
@@ -196,7 +201,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// Watches what meets these weights: `n` rows of `x`.
-    fn see<'p>(
+    pub(super) fn see<'p>(
         &mut self,
         projections: impl IntoIterator<Item = &'p Projection>,
         x: &Span,
@@ -210,7 +215,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// Watches what meets the matrices of experts: rows of `x`, each for so many of the slots with these ids.
-    fn see_experts<'p>(
+    pub(super) fn see_experts<'p>(
         &mut self,
         mut names: impl Iterator<Item = &'p str>,
         x: &Span,
@@ -222,7 +227,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// x += w times the rows of `input`.
-    fn add(&mut self, w: &Projection, input: &Span) -> Result<()> {
+    pub(super) fn add(&mut self, w: &Projection, input: &Span) -> Result<()> {
         let (n, stream) = (self.cpu.n, self.stream()?);
         let (cols, width) = (w.matrix.cols, w.matrix.rows);
         let mut given = Input { x: rows(input, cols), prepared: None, norm: None };
@@ -237,7 +242,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     }
 
     /// Adds silu(gate) * up of `input` and what comes of it to `out`, or makes it that.
-    fn feed_forward(
+    pub(super) fn feed_forward(
         &mut self,
         gate_up: &GateUp,
         down: &Projection,
@@ -299,172 +304,6 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let c = self.cpu.config;
         let q = c.heads * c.head_dim * if self.gates() { 2 } else { 1 };
         (q, c.kv_heads * c.head_dim)
-    }
-
-    fn delta(&mut self, index: usize, eps: f32, w: &DeltaWeights) -> Result<()> {
-        let (n, stream) = (self.cpu.n, self.stream()?);
-        let nets_before =
-            self.device.first_layer - self.cpu.config.attention_layers_before(self.device.first_layer);
-        let mut prepared = None;
-        let input = self.normed(&stream, (&w.norm, eps), &mut prepared)?;
-        self.see([&w.qkv, &w.gate].into_iter().chain(&w.rates), input.x.span, n)?;
-        let u = self.floats("u", n * w.qkv.matrix.rows)?;
-        let z = self.floats("z", n * w.gate.matrix.rows)?;
-        self.project(&w.qkv, input, (&u, 0, w.qkv.matrix.rows), false, n);
-        self.project(&w.gate, input, (&z, 0, w.gate.matrix.rows), false, n);
-        let names = ["beta", "alpha"];
-        let mut rates = Vec::new();
-        for (name, w) in names.into_iter().zip(&w.rates) {
-            let out = self.floats(name, n * w.matrix.rows)?;
-            self.project(w, input, (&out, 0, w.matrix.rows), false, n);
-            rates.push(out);
-        }
-        let Some(memory) = self.cpu.memory.as_ref().and_then(|memory| memory.device()) else {
-            return Err(Error::BadOption { what: "memory", found: "none".into(), want: "a device's".into() });
-        };
-        let heads = *memory.heads();
-        let snapshot = self.cpu.snapshot.as_ref();
-        let snapshot =
-            snapshot.and_then(|(tokens, copy)| Some((*tokens, copy.device()?.layer(index - nets_before))));
-        let memory = memory.layer(index - nets_before);
-        let group = heads.values / heads.keys;
-        let inputs = match &rates[..] {
-            [beta, alpha] => delta::Rates {
-                beta,
-                beta_at: 0,
-                alpha,
-                alpha_at: 0,
-                stride: heads.values,
-                span: group,
-                forget: &w.forget,
-            },
-            both => delta::Rates {
-                beta: &both[0],
-                beta_at: 0,
-                alpha: &both[0],
-                alpha_at: group,
-                stride: 2 * heads.values,
-                span: 2 * group,
-                forget: &w.forget,
-            },
-        };
-        let y = self.room.floats(self.gpu, "y", n * heads.channels())?;
-        let factors = self.room.floats(self.gpu, "factors", heads.factors_bytes(n) as usize / 4)?;
-        let o = self.room.floats(self.gpu, "o", n * heads.value_width())?;
-        delta::remember(&mut self.rec, &heads, n, [&u, &w.taps], &inputs, [&y, &factors], memory, snapshot);
-        delta::gated_norm(&mut self.rec, &heads, n, [&y, &z, &w.head_norm], eps, &o);
-        self.add(&w.output, &o)
-    }
-
-    fn mixture(&mut self, eps: f32, w: &MoeWeights) -> Result<()> {
-        let (n, stream, width) = (self.cpu.n, self.stream()?, self.cpu.config.embedding);
-        let Some(sizes) = self.cpu.config.experts else { return Ok(()) };
-        let route = sizes.routing;
-        let routing = Routing {
-            experts: sizes.count,
-            used: route.used,
-            normalise: route.normalise,
-            scale: route.scale,
-        };
-        let h = self.prepare(rows(&stream.x, width), Preparation::Norm(&w.norm, eps), width, n)?;
-        let input = h.spans().input(width);
-        let logits = self.floats("router", n * sizes.count)?;
-        self.project(&w.router, input, (&logits, 0, sizes.count), false, n);
-        self.see(
-            [&w.router].into_iter().chain(w.shared.iter().map(|shared| &shared.router)),
-            input.x.span,
-            n,
-        )?;
-        let slots = routing.slots(n);
-        let (ids, weights) = (self.floats("ids", slots)?, self.floats("weights", slots)?);
-        moe::route(&mut self.rec, &routing, n, &logits, [&ids, &weights]);
-        let seen = [sizes.count, width, slots];
-        self.see_experts(w.gate_up.names.iter().map(String::as_str), &h.plain, (&ids, route.used), seen)?;
-        let shared = match &w.shared {
-            None => None,
-            Some(shared) => {
-                let (gates, answers) = (self.floats("share", n)?, self.floats("shared answers", n * width)?);
-                self.project(&shared.router, input, (&gates, 0, 1), false, n);
-                self.feed_forward(&shared.gate_up, &shared.down, input, &answers, false)?;
-                Some((gates, answers))
-            }
-        };
-        let answers = self.floats("answers", slots * width)?;
-        let hidden = self.room_for(SLOTS, sizes.ffn, slots)?;
-        let chosen = |ids, order_at, count, used, factors| Chosen {
-            ids,
-            order_at,
-            factors,
-            count,
-            used,
-            experts: sizes.count,
-            rows: (0, 0),
-            part: 0,
-        };
-        let down_rows = rows(&answers, width);
-        if n <= FEW {
-            let each = |factors| chosen(&ids, 0, slots, route.used, factors);
-            self.few_gated(&w.gate_up, input, each, &hidden, sizes.ffn, slots)?;
-            let input = Input { x: rows(&hidden.plain, sizes.ffn), prepared: None, norm: None };
-            let chosen = Chosen { rows: (0, width), ..chosen(&ids, 0, slots, 1, &w.down_factors) };
-            linear::experts(&mut self.rec, &w.down, input, down_rows, chosen, false);
-        } else {
-            let blocks = routing.blocks(n);
-            let block_bytes = (12 * blocks as u64).next_multiple_of(ALIGNMENT);
-            let order_at = block_bytes as usize / 4;
-            let both = self.floats("order", order_at + slots)?;
-            let order = both.buffer.span(block_bytes, slots as u64 * 4);
-            moe::sort(&mut self.rec, &routing, n, &ids, [&order, &both.buffer.span(0, 12 * blocks as u64)]);
-            let each = |used, factors| chosen(&both, order_at, blocks, used, factors);
-            let gate_up = self.floats("gate and up of slots", slots * 2 * sizes.ffn)?;
-            for part in 0..2 {
-                let y = Rows { span: &gate_up, at: part * sizes.ffn, stride: 2 * sizes.ffn };
-                let together = w.gate_up.matrices.len() == 1;
-                let which = if together { 0 } else { part };
-                let rows = (if together { part * sizes.ffn } else { 0 }, sizes.ffn);
-                let chosen = Chosen { rows, part, ..each(route.used, &w.gate_up.factors[which]) };
-                linear::experts_tiled(&mut self.rec, &w.gate_up.matrices[which], input, y, chosen);
-            }
-            let both = rows(&gate_up, 2 * sizes.ffn);
-            linear::prepare(&mut self.rec, both, Preparation::Silu, hidden.spans(), sizes.ffn, slots);
-            let input = hidden.spans().input(sizes.ffn);
-            let chosen = Chosen { rows: (0, width), ..each(1, &w.down_factors) };
-            linear::experts_tiled(&mut self.rec, &w.down, input, down_rows, chosen);
-        }
-        let seen = [sizes.count, sizes.ffn, slots];
-        self.see_experts([&*w.down_name].into_iter(), &hidden.plain, (&ids, 1), seen)?;
-        let shared = shared.as_ref().zip(w.shared.as_ref()).map(|((gates, answers), _)| moe::Shared {
-            answers,
-            gates,
-            scale: 1.0,
-        });
-        moe::mix(&mut self.rec, [n, route.used, width], [&answers, &weights], shared.as_ref(), &stream.x);
-        Ok(())
-    }
-
-    /// silu(gate) * up of each slot's expert, for few of them.
-    fn few_gated<'s>(
-        &mut self,
-        w: &'s ExpertGateUp,
-        input: Input<'_>,
-        chosen: impl Fn(&'s Span) -> Chosen<'s>,
-        hidden: &Made,
-        ffn: usize,
-        slots: usize,
-    ) -> Result<()> {
-        if let [both] = &w.matrices[..] {
-            let chosen = Chosen { rows: (0, 2 * ffn), ..chosen(&w.factors[0]) };
-            linear::experts(&mut self.rec, both, input, rows(&hidden.plain, ffn), chosen, true);
-            return Ok(());
-        }
-        let both = self.floats("gate and up of slots", slots * 2 * ffn)?;
-        for (part, (matrix, factors)) in w.matrices.iter().zip(&w.factors).enumerate() {
-            let y = Rows { span: &both, at: part * ffn, stride: 2 * ffn };
-            let chosen = Chosen { rows: (0, ffn), ..chosen(factors) };
-            linear::experts(&mut self.rec, matrix, input, y, chosen, false);
-        }
-        linear::prepare(&mut self.rec, rows(&both, 2 * ffn), Preparation::Silu, hidden.spans(), ffn, slots);
-        Ok(())
     }
 
     /// Logits, or states, of the rows that are wanted, in as many goes as their memory demands.

@@ -4,6 +4,8 @@
 //! runs the pass once with a backend that uploads what each verb is given (`load`), and computing takes them one after
 //! the other (`forward`). Verbs are recorded, and run in one submission when logits are wanted.
 
+mod delta;
+mod experts;
 mod forward;
 mod load;
 mod observe;
