@@ -20,7 +20,7 @@ def sample(pid):
 
 
 def measure(qwip, model, context, more):
-    command = [qwip, "bench", "-m", model, "-p", "0", "-n", "63", "-d", str(context - 64), "-r", "1", "-t", "2", "-o", "json"]
+    command = [qwip, "bench", "-m", model, "-p", "0", "-n", "63", "-d", str(context - 64), "-r", "1", "-t", "2", "-o", "json", "--device", "cpu"]
     process = subprocess.Popen(command + more, stdout=subprocess.DEVNULL)
     samples = []
     while process.poll() is None:

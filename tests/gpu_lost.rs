@@ -1,13 +1,14 @@
-//! A device that is lost in the middle: with leave the session goes on with the CPU as if it had always been there.
+//! A device that is lost in the middle: if it may, the session goes on with the CPU as if it had always been there.
 
 mod common;
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{error, fixture_tokens, load, options};
 use qwip::backend::gpu::{Gpu, GpuError, GpuModel, GpuOptions};
-use qwip::{Cancel, Cpu, Error, KvType, Model, Session};
+use qwip::{Cancel, Cpu, Error, GenerateOptions, KvType, Model, Sampler, SamplingParams, Session, Tokenizer};
 
 fn gpu() -> Option<Arc<Gpu>> {
     match Gpu::open(&GpuOptions::default()) {
@@ -93,6 +94,44 @@ fn a_session_that_may_leave_goes_on_wherever_the_device_is_lost() {
             assert_eq!(session.logits(), whole.logits(), "{name} {lost_after}");
         }
     }
+}
+
+#[test]
+fn an_answer_goes_on_when_the_device_is_lost() {
+    let Some(gpu) = gpu() else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    let cpu = qwip::cpu(2).expect("a CPU");
+    let model = load(dir.path(), "qwen3-wide-heads", "q8_0");
+    let tokenizer = Tokenizer::from_gguf(model.file().header(), model.file().parts()[0].bytes.clone());
+    let tokenizer = tokenizer.expect("a tokenizer");
+    let generate = GenerateOptions { max_tokens: Some(24), ignore_eos: true, ..GenerateOptions::default() };
+    let mut session = session(&gpu, &model, &cpu, 512);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = heard.clone();
+    session.leave_failing_device(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let prompt = fixture_tokens("qwen3-wide-heads");
+    session.prompt(&prompt, &Cancel::new(), &mut |_| {}).expect("logits");
+    let mut sampler = Sampler::new(SamplingParams { temperature: 0.0, ..SamplingParams::default() });
+    let mut pieces = 0;
+    let answer =
+        qwip::generate(&mut session, &tokenizer, &mut sampler, &generate, &Cancel::new(), &mut |_| {
+            pieces += 1;
+            if pieces == 6 {
+                gpu.destroy();
+            }
+            ControlFlow::Continue(())
+        });
+    let answer = answer.expect("an answer");
+    assert_eq!((answer.tokens.len(), heard.load(Ordering::Relaxed)), (24, 1));
+    assert!(session.device().is_none());
+    // From there on it is what the CPU says after the same tokens.
+    let mut whole = Session::new(model, cpu, &options(KvType::F16, 512)).expect("a session");
+    let evaluated = [&prompt[..], &answer.tokens[..23]].concat();
+    whole.extend(&evaluated, &Cancel::new(), &mut |_| {}).expect("logits");
+    assert_eq!(session.tokens(), evaluated);
+    assert_eq!(session.logits(), whole.logits());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The verbs on a GPU: the layers from some one on, whose weights have been uploaded.
 //!
 //! A forward pass is the same sequence of verbs for every batch. So the weights of each verb are kept in that order: loading
-//! runs the pass once with a backend that uploads what each verb is given ([`load`]), and computing takes them one after
-//! the other ([`forward`]). Verbs are recorded, and run in one submission when logits are wanted.
+//! runs the pass once with a backend that uploads what each verb is given (`load`), and computing takes them one after
+//! the other (`forward`). Verbs are recorded, and run in one submission when logits are wanted.
 
 mod forward;
 mod load;

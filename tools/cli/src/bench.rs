@@ -9,6 +9,7 @@ use qwip::{CONTRACT_VERSION, Session, VerbTimes};
 use serde_json::{Map, json};
 
 use crate::args::{BenchArgs, Format};
+use crate::device::Device;
 use crate::machine::Bandwidth;
 use crate::model_arg::Opened;
 use crate::output::{bytes, count, line, usage};
@@ -31,7 +32,12 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Some(made) => made.path.clone(),
         None => model_arg::choose(&args.model)?,
     };
-    let mut opened = Opened::new(&path, &args.compute)?;
+    let mut compute = args.compute.clone();
+    if args.verbs && compute.device == Device::Auto {
+        // Only its steps are timed one by one.
+        compute.device = Device::Cpu;
+    }
+    let mut opened = Opened::new(&path, &compute)?;
     if let Some(description) = &args.synthetic {
         opened.name = format!("synthetic {description}");
     }

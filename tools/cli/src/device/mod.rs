@@ -13,10 +13,10 @@ use qwip::{CONTRACT_VERSION, Cpu, Error, Model, Session, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::args::ComputeArgs;
-use crate::interrupt;
 use crate::model_arg::Opened;
-use crate::output::note;
+use crate::output::{bytes, note};
 use crate::progress::{Meter, Unit};
+use crate::{interrupt, machine};
 pub(crate) use decisions::remembered;
 use decisions::{Decisions, Key};
 
@@ -152,6 +152,18 @@ fn hardware_is_possible() -> bool {
     begins("/dev/dri", &["render"]) || begins("/dev", &["nvidia", "nvhost", "nvgpu", "dxg", "mali", "kgsl"])
 }
 
+/// Why a GPU that shares the computer's memory, of which `available` bytes are free, is not to hold so many bytes of
+/// weights: rather than refuse, the system might end a process.
+fn too_much(report: &AdapterReport, weights: u64, available: Option<u64>) -> Option<String> {
+    let shares = report.software || report.kind == "integrated";
+    let available = available.filter(|&available| shares && weights > available)?;
+    let (weights, available) = (bytes(weights), bytes(available));
+    Some(format!(
+        "{}: {weights} of weights are more than the {available} that are free of the memory it shares (-ngl takes fewer layers)",
+        report.name
+    ))
+}
+
 fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
     let software = std::env::var_os("QWIP_GPU_SOFTWARE").is_some_and(|value| value == "1");
     // The built-in model is answered before a GPU has woken up.
@@ -165,6 +177,11 @@ fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
     let mut decisions = Decisions::read(cache_dir());
     let known = decisions.find(&key);
     if known == Some(false) {
+        return Ok(None);
+    }
+    let weights = uploaded_bytes(&opened.model, wish.layers);
+    if let Some(why) = too_much(&reports[index], weights, machine::memory().available) {
+        on_the_cpu(&why);
         return Ok(None);
     }
     let tried = open(Some(index)).and_then(|gpu| load(gpu, &opened.model, wish.layers)).and_then(|layers| {
@@ -269,6 +286,8 @@ pub(crate) fn add_to(object: &mut Value, session: &Session) {
 
 #[cfg(test)]
 mod tests {
+    use qwip::backend::gpu::GpuError;
+
     use super::*;
 
     #[test]
@@ -307,6 +326,24 @@ mod tests {
         let broken = AdapterReport { unusable: Some("old".into()), ..report("discrete") };
         assert_eq!(best(&[broken, report("integrated")], false), Some(1));
         assert_eq!(best(&[], true), None);
+    }
+
+    #[test]
+    fn memory_that_is_shared_must_hold_the_weights() {
+        let integrated = report("integrated");
+        assert_eq!(too_much(&integrated, 5 << 30, Some(6 << 30)), None);
+        assert_eq!(too_much(&integrated, 5 << 30, None), None);
+        assert_eq!(too_much(&report("discrete"), 5 << 30, Some(1 << 30)), None);
+        let why = too_much(&integrated, 5 << 30, Some(4 << 30)).unwrap();
+        assert!(why.starts_with("integrated: 5.37 GB of weights are more than the 4.29 GB"), "{why}");
+    }
+
+    #[test]
+    fn an_error_has_the_adapters_name_once() {
+        let option = Error::BadOption { what: "cache type", found: "x".into(), want: "y".into() };
+        assert_eq!(named(&option, "X1"), "X1: cache type is x, expected y");
+        let lost = GpuError::Lost { adapter: "X1".into(), message: "gone".into() };
+        assert_eq!(named(&lost.into(), "X1"), "X1: the device was lost: gone");
     }
 
     #[test]
