@@ -56,6 +56,8 @@ pub struct Gpu {
     pub(crate) pipelines: Mutex<Pipelines>,
     pub(crate) bind_groups: Arc<Mutex<BindGroups>>,
     pub(crate) held: Arc<AtomicU64>,
+    /// The last submission that nobody has waited for.
+    pub(crate) under_way: Mutex<Option<wgpu::SubmissionIndex>>,
     pub(crate) grids: crate::upload::Grids,
     report: AdapterReport,
     lost: Arc<OnceLock<String>>,
@@ -211,6 +213,7 @@ impl Gpu {
             pipelines: Mutex::new(pipelines),
             bind_groups: Arc::default(),
             held: Arc::default(),
+            under_way: Mutex::default(),
             grids: crate::upload::Grids::default(),
             report,
             lost,
@@ -326,7 +329,12 @@ impl Gpu {
     /// # Errors
     /// The device was lost, or reported something.
     pub fn wait(&self) -> Result<()> {
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait_for(None)
+    }
+
+    /// Waits until the device has done that submission, or the last one.
+    pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
         self.fault()?;
         polled.map(drop).map_err(|e| driver(self.name(), &e.to_string()))
     }

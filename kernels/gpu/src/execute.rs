@@ -70,7 +70,9 @@ impl Gpu {
         Recording::new(self.lanes(), self.f16(), integer_dot)
     }
 
-    /// Submits everything at once and gives back what the recording reads, if anything; then it has waited for it.
+    /// Submits everything at once and gives back what the recording reads, if anything; then it has waited for it. Otherwise it
+    /// waits for the recording before: what is written lies in the host's memory until the device has taken it, and a caller
+    /// who is ahead by a whole prompt could not stop it.
     ///
     /// # Errors
     /// A kernel was refused, a part of a buffer is larger than a binding may be, the device was lost.
@@ -110,8 +112,13 @@ impl Gpu {
             }
         }
         let Some(span) = &recording.read else {
-            self.queue.submit([encoder.finish()]);
-            return self.fault().map(|()| Vec::new());
+            let submitted = self.queue.submit([encoder.finish()]);
+            let before = lock(&self.under_way).replace(submitted);
+            return match before {
+                Some(before) => self.wait_for(Some(before)),
+                None => self.fault(),
+            }
+            .map(|()| Vec::new());
         };
         let copy = lock(&self.pipelines).take_readback(self, span.bytes)?;
         encoder.copy_buffer_to_buffer(&span.buffer.raw, span.offset, &copy, 0, span.bytes);

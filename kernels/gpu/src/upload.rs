@@ -52,7 +52,7 @@ impl<'a> Uploader<'a> {
         let blocks = matrix.row_blocks();
         // A piece begins where a run of blocks does.
         let step = if blocks.is_multiple_of(layout.run()) { 1 } else { layout.run() };
-        debug_assert!(first_row.is_multiple_of(step));
+        debug_assert!((first_row * blocks).is_multiple_of(layout.run()));
         let piece = (PIECE / row_bytes).max(1).next_multiple_of(step);
         for slice in &matrix.slices {
             let (from, to) =

@@ -19,6 +19,7 @@ pub(crate) use qwip_gpu::kv::{Page, PagePool};
 pub(crate) use room::DeltaMemories;
 
 use qwip_gpu::kv::KvTypes;
+use qwip_gpu::ops::moe;
 
 use super::{Batch, CpuBackend, Importance};
 use crate::error::Result;
@@ -65,10 +66,12 @@ impl GpuModel {
     ) -> Result<GpuModel> {
         let all = model.config().layers;
         let (first_layer, output) = (all - layers.min(all), layers > all);
+        // Before gigabytes are uploaded.
+        shapes_fit(&gpu, &model)?;
         gpu.tune()?;
         let held = gpu.held_bytes();
         let verbs = load::upload(&gpu, &model, first_layer, output, progress)?;
-        let weight_bytes = gpu.held_bytes() - held;
+        let weight_bytes = gpu.held_bytes().saturating_sub(held);
         Ok(GpuModel { gpu, model, first_layer, output, verbs, weight_bytes, pools: Mutex::default() })
     }
 
@@ -109,7 +112,11 @@ impl GpuModel {
         let nets = c.hybrid.as_ref().map_or(0, |hybrid| hybrid.heads.channels());
         let slots = c.experts.map_or(0, |e| e.routing.used * c.embedding.max(2 * e.ffn));
         let widest = c.embedding.max(2 * c.ffn).max(heads).max(nets).max(slots);
-        (self.gpu.binding_bytes() as usize / size_of::<f32>() / widest).max(1)
+        // A grid has at most so many workgroups in its second dimension, one for each block of slots.
+        let blocks = c.experts.map_or(usize::MAX, |e| {
+            usize::from(u16::MAX).saturating_sub(e.count) * moe::TILE_TOKENS / e.routing.used
+        });
+        (self.gpu.binding_bytes() as usize / size_of::<f32>() / widest).min(blocks).max(1)
     }
 
     /// The adapter, and a hash of what else its numbers depend on: the driver, and which layers are here.
@@ -151,6 +158,16 @@ impl GpuModel {
         let layers = hybrid.attends[self.first_layer..].iter().filter(|attends| !**attends).count();
         DeltaMemories::new(self.gpu.clone(), forward::delta_heads(&hybrid.heads), layers).map(Some)
     }
+}
+
+/// Whether there are kernels for a model of these sizes.
+fn shapes_fit(gpu: &Arc<Gpu>, model: &Model) -> Result<()> {
+    let c = model.config();
+    if let Some(found) = c.experts.map(|e| e.count).filter(|count| *count > moe::MAX_EXPERTS) {
+        return Err(GpuError::Shape { what: "the number of experts", found, want: "up to 2048" }.into());
+    }
+    PagePool::new(gpu.clone(), c.kv_heads, c.head_dim, Vec::new())?;
+    Ok(())
 }
 
 /// What a session has of its own on a device.

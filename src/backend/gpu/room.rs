@@ -99,8 +99,10 @@ impl DeltaMemories {
         self.submit(&rec);
     }
 
-    /// A copy can only fail with the device, and then every later call does.
+    /// What a copy that failed leaves behind belongs to no position: the device is given up, so that every later call fails.
     fn submit(&self, rec: &Recording) {
-        let _ = self.gpu.run(rec);
+        if self.gpu.run(rec).is_err() {
+            self.gpu.destroy();
+        }
     }
 }
