@@ -97,8 +97,16 @@ pub(crate) struct Wanted {
     pub(crate) frequency_penalty: f32,
     /// Tokens that are penalised, in ascending order, and how often each was seen.
     pub(crate) seen: Vec<(u32, u32)>,
-    /// A bit for each token that may come out, `[vocab / 32]`.
-    pub(crate) allowed: Arc<[u32]>,
+    /// A bit for each token that may come out, `[vocab / 32]`; all may where there is none.
+    pub(crate) allowed: Option<Arc<[u32]>>,
+}
+
+impl Wanted {
+    /// The most probable token.
+    pub(crate) fn best() -> Wanted {
+        let (repeat_penalty, presence_penalty, frequency_penalty) = (1.0, 0.0, 0.0);
+        Wanted { k: 1, repeat_penalty, presence_penalty, frequency_penalty, seen: Vec::new(), allowed: None }
+    }
 }
 
 /// The largest logits that were wanted, best first, with their tokens.
@@ -161,7 +169,7 @@ impl Sampler {
             false => return None,
         };
         self.count(recent);
-        let (seen, allowed) = (self.counts.clone(), allowed.clone());
+        let (seen, allowed) = (self.counts.clone(), Some(allowed.clone()));
         Some(Wanted { k, repeat_penalty, presence_penalty, frequency_penalty, seen, allowed })
     }
 

@@ -11,7 +11,7 @@ use crate::backend::gpu::{DevicePart, GpuError};
 use crate::backend::gpu::{GpuModel, Work};
 use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, Sequence};
-use crate::sample::{Candidates, Wanted};
+use crate::sample::{Candidates, Wanted, greedy};
 
 /// Hears why a session has left its device.
 #[derive(Clone)]
@@ -66,6 +66,20 @@ impl Session {
         let result = self.extend(&[token], cancel, &mut |_| {});
         let found = self.device.as_mut().and_then(DevicePart::found);
         result.map(|()| found)
+    }
+
+    /// Appends a token and gives the most probable next one, the lowest of equal ones. On a device nothing else comes back,
+    /// and there are no logits afterwards.
+    ///
+    /// # Errors
+    /// As [`Session::extend`].
+    pub fn extend_greedily(&mut self, token: u32, cancel: &Cancel) -> Result<u32> {
+        let wanted = self.chooses().then(Wanted::best);
+        let best = match self.extend_choosing(token, wanted, cancel)? {
+            Some(candidates) => candidates.0.first().map(|&(_, id)| id),
+            None => greedy(self.logits(), |_| true),
+        };
+        best.ok_or(Error::NonFiniteLogits { position: self.tokens().len() - 1 })
     }
 
     /// Leaves the device, if there is one, to the CPU alone. The tokens stay; the next call evaluates them again.

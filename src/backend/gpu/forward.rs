@@ -147,6 +147,16 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         Ok(read?)
     }
 
+    /// Ends a layer: of several tokens each is submitted for itself, since drivers take a device that works on one submission
+    /// for seconds for hung, and so that cancelling need not wait for all.
+    pub(super) fn end_layer(&mut self) -> Result<()> {
+        if self.cpu.n > linear::FEW && self.x.is_some() {
+            self.run(None)?;
+            self.held = self.pool.map(PagePool::hold);
+        }
+        Ok(())
+    }
+
     /// Room for prepared tokens: the buffers of that number.
     pub(super) fn room_for(&mut self, which: usize, cols: usize, n: usize) -> Result<Made> {
         const NAMES: [[&str; 2]; 3] =
@@ -352,7 +362,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let top = TopK { vocab, k, temperature: 1.0, repeat_penalty, presence_penalty, frequency_penalty };
         let parts = self.floats("parts of the largest", top.parts_bytes() as usize / 4)?;
         let out = self.floats("the largest", top.found_bytes() as usize / 4)?;
-        let allowed = self.room.allowed(self.gpu, &wanted.allowed)?;
+        let allowed = wanted.allowed.as_ref().map(|mask| self.room.allowed(self.gpu, mask)).transpose()?;
         let pairs: Vec<u8> = wanted
             .seen
             .iter()
@@ -366,7 +376,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
             self.rec.write(seen, pairs);
         }
         let seen = seen.as_ref().map(|seen| (seen, wanted.seen.len()));
-        top_k::top_k(&mut self.rec, &top, logits, Some(&allowed), seen, [&parts, &out]);
+        top_k::top_k(&mut self.rec, &top, logits, allowed.as_ref(), seen, [&parts, &out]);
         let found = Found::read(&self.run(Some(&out))?);
         if found.not_finite > 0 {
             return Err(Error::NonFiniteLogits { position: self.cpu.start + self.cpu.n - 1 });
@@ -506,12 +516,16 @@ impl Backend for GpuBackend<'_, '_> {
         let stream = self.stream()?;
         let mut prepared = None;
         let input = self.normed(&stream, (&w.norm, eps), &mut prepared)?;
-        self.feed_forward(&w.gate_up, &w.down, input, &stream.x, true)
+        self.feed_forward(&w.gate_up, &w.down, input, &stream.x, true)?;
+        self.end_layer()
     }
 
     fn moe(&mut self, norm: &[f32], eps: f32, experts: &Experts) -> Result<()> {
         match self.next() {
-            Verb::Moe(w) => self.mixture(eps, w),
+            Verb::Moe(w) => {
+                self.mixture(eps, w)?;
+                self.end_layer()
+            }
             _ => self.cpu.moe(norm, eps, experts),
         }
     }

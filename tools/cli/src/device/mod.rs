@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use qwip::backend::gpu::{AdapterReport, Gpu, GpuModel, GpuOptions, adapters};
+use qwip::backend::gpu::{AdapterReport, Gpu, GpuError, GpuModel, GpuOptions, adapters};
 use qwip::{CONTRACT_VERSION, Cpu, Error, Model, Session, SessionOptions};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::progress::{Meter, Unit};
 use crate::{interrupt, machine};
 pub(crate) use decisions::remembered;
 use decisions::{Decisions, Key};
+use measure::Choice;
 
 /// What --device asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl Wish {
 #[derive(Debug)]
 pub(crate) struct Placed {
     layers: Arc<GpuModel>,
-    /// Whether sessions go on with the CPU if it fails.
-    auto: bool,
+    /// Whose choice it was: then sessions go on with the CPU if it fails.
+    chosen: Option<(Key, String)>,
 }
 
 impl Placed {
@@ -77,14 +78,19 @@ impl Placed {
     pub(crate) fn session(&self, cpu: &Cpu, options: &SessionOptions) -> anyhow::Result<Session> {
         match Session::on_gpu(self.layers.clone(), cpu.clone(), options) {
             Ok(mut session) => {
-                if self.auto {
-                    session.leave_failing_device(|error| {
+                if let Some((key, name)) = self.chosen.clone() {
+                    session.leave_failing_device(move |error| {
                         note(format_args!("qwip: note: going on with the CPU: {error}"));
+                        // A device that was lost with this model would be lost again.
+                        if let GpuError::Lost { .. } = error {
+                            let choice = Choice { gpu: false, reason: error.to_string() };
+                            Decisions::read(cache_dir()).add(&key, &name, &choice);
+                        }
                     });
                 }
                 Ok(session)
             }
-            Err(error) if self.auto => {
+            Err(error) if self.chosen.is_some() => {
                 on_the_cpu(&named(&error, self.layers.gpu().name()));
                 Ok(Session::new(self.layers.model().clone(), cpu.clone(), options)?)
             }
@@ -103,7 +109,7 @@ pub(crate) fn place(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Place
             let gpu = open(index).map_err(|error| anyhow!("--device gpu: {error}"))?;
             let name = gpu.name().to_string();
             match load(gpu, &opened.model, wish.layers) {
-                Ok(layers) => Ok(Some(Placed { layers, auto: false })),
+                Ok(layers) => Ok(Some(Placed { layers, chosen: None })),
                 Err(Error::Cancelled) => Err(Error::Cancelled.into()),
                 Err(error) => Err(anyhow!(named(&error, &name))),
             }
@@ -209,7 +215,7 @@ fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
         }
         note(format_args!("qwip: note: computing on {adapter}: {} (--device cpu does not)", choice.reason));
     }
-    Ok(Some(Placed { layers, auto: true }))
+    Ok(Some(Placed { layers, chosen: Some((key, opened.name.clone())) }))
 }
 
 /// Opens a device, whose driver may keep compiled kernels in the cache folder.
