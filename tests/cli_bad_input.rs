@@ -235,7 +235,8 @@ fn wrong_calls_exit_with_2() {
     contains(&help.stderr, &["Usage", "chat", "convert", "bench"]);
     contains(&qwip(&["--help"]).ok(), &["Usage", "QWIP_"]);
     contains(&qwip(&["--version"]).ok(), &["qwip"]);
-    contains(&qwip(&["run", "-p", "hi", "--device", "gpu"]).fails(1), &["--device gpu", "cpu"]);
+    contains(&qwip(&["run", "-p", "hi", "--device", "gpu:99"]).fails(1), &["--device gpu"]);
+    contains(&qwip(&["run", "-p", "hi", "--device", "vga"]).fails(2), &["vga", "gpu:N"]);
     let isa = outcome(program().args(["run", "-p", "hi"]).env("QWIP_ISA", "mmx"), b"").fails(1);
     contains(&isa, &["mmx", "scalar"]);
     contains(&qwip(&["run", "-p", "hi", "-b", "0"]).fails(2), &["--batch-size", "1 to 4096"]);
