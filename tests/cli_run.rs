@@ -148,8 +148,6 @@ fn raw_text_is_continued_and_stop_strings_end_it() {
     let stop: String = text[middle..].chars().take(2).collect();
     let cut = run(&["--stop", &stop]);
     assert_eq!(cut.strip_suffix('\n').unwrap_or(&cut), &text[..text.find(&stop).unwrap()]);
-    let note = qwip(&["run", "-m", arg(&path), "--raw", "-p", "Once", "-ngl", "99", "-n", "1"]);
-    assert!(note.stderr.contains("-ngl"), "{note:?}");
 }
 
 #[test]
