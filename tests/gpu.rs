@@ -6,33 +6,12 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{error, fixture_tokens, load, options};
+use common::{FIXTURES, error, fixture_tokens, load, options};
 use qwip::backend::gpu::{Gpu, GpuModel, GpuOptions};
 use qwip::{
     Cancel, Cpu, GenerateOptions, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions,
     Tokenizer, generate,
 };
-
-/// One or more of every architecture.
-const MODELS: [&str; 17] = [
-    "codeqwen-pieces",
-    "qwen1-fused",
-    "qwen2-gqa",
-    "qwen2-outliers",
-    "qwen2-yarn",
-    "qwen2moe-shared",
-    "qwen2vl-text",
-    "qwen3-kquant",
-    "qwen3-wide-heads",
-    "qwen35-tiled",
-    "qwen35-untiled",
-    "qwen35moe-packed",
-    "qwen3moe-norm",
-    "qwen3moe-plain",
-    "qwen3next-grouped",
-    "qwen3vl-text",
-    "qwen3vlmoe-transposed",
-];
 
 fn gpu() -> Option<Arc<Gpu>> {
     match Gpu::open(&GpuOptions::default()) {
@@ -86,7 +65,7 @@ fn logits_of_every_architecture_are_near_those_of_the_cpu() {
     let Some(gpu) = gpu() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
     let cpu = qwip::cpu(2).expect("a CPU");
-    for name in MODELS {
+    for name in FIXTURES {
         let tokens = fixture_tokens(name);
         for ty in ["f32", "q8_0"] {
             let model = load(dir.path(), name, ty);

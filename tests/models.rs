@@ -5,33 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{error, fixture_tokens as tokens, folder, load, logits, options, read_ids, read_npy};
+use common::{FIXTURES, error, fixture_tokens as tokens, folder, load, logits, options, read_ids, read_npy};
 use qwip::file::Bytes;
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Set, Writer};
 use qwip::{CacheTypes, Cancel, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions};
 use qwip_cpu::Kernels;
-
-const FIXTURES: [&str; 18] = [
-    "codeqwen-pieces",
-    "qwen1-fused",
-    "qwen2-gqa",
-    "qwen2-outliers",
-    "qwen2-sharded",
-    "qwen2-yarn",
-    "qwen2moe-shared",
-    "qwen2vl-text",
-    "qwen3-kquant",
-    "qwen3-wide-heads",
-    "qwen35-tiled",
-    "qwen35-untiled",
-    "qwen35moe-packed",
-    "qwen3moe-norm",
-    "qwen3moe-plain",
-    "qwen3next-grouped",
-    "qwen3vl-text",
-    "qwen3vlmoe-transposed",
-];
 
 #[test]
 fn logits_agree_with_transformers() {

@@ -7,6 +7,28 @@ use std::sync::Arc;
 use qwip::{Cancel, Cpu, KvType, Model, ModelFile, Session, SessionOptions};
 use qwip_convert::{Options, convert, file_type};
 
+/// The tiny checkpoints: one or more of every architecture.
+pub const FIXTURES: [&str; 18] = [
+    "codeqwen-pieces",
+    "qwen1-fused",
+    "qwen2-gqa",
+    "qwen2-outliers",
+    "qwen2-sharded",
+    "qwen2-yarn",
+    "qwen2moe-shared",
+    "qwen2vl-text",
+    "qwen3-kquant",
+    "qwen3-wide-heads",
+    "qwen35-tiled",
+    "qwen35-untiled",
+    "qwen35moe-packed",
+    "qwen3moe-norm",
+    "qwen3moe-plain",
+    "qwen3next-grouped",
+    "qwen3vl-text",
+    "qwen3vlmoe-transposed",
+];
+
 pub fn folder(name: &str) -> PathBuf {
     // Some of these tests are built with the root package, some with the command line's.
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();

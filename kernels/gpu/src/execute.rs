@@ -1,10 +1,12 @@
 //! Runs a recording: one encoder, one compute pass where nothing is copied in between, one submission.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::buffer::Span;
 use crate::device::{Gpu, PARAMETER_BYTES, driver, lock};
 use crate::error::{GpuError, Result};
+use crate::pipelines::Pipeline;
 use crate::recording::{Dispatch, Recording, Step};
 
 /// Bind groups by the layout they are for and what they bind; those that have not been used lately go.
@@ -79,9 +81,8 @@ impl Gpu {
     pub fn run(&self, recording: &Recording) -> Result<Vec<u8>> {
         self.fault()?;
         // Compiled first: that takes long, and may fail.
-        for dispatch in recording.dispatches() {
-            self.check(dispatch)?;
-        }
+        let pipelines = recording.dispatches().map(|dispatch| self.pipeline(dispatch));
+        let mut pipelines = pipelines.collect::<Result<Vec<_>>>()?.into_iter();
         for (span, data) in &recording.writes {
             self.write(span, data);
         }
@@ -102,11 +103,11 @@ impl Gpu {
                 }
                 Step::Dispatch(first) => {
                     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    self.dispatch(&mut pass, first)?;
+                    self.dispatch(&mut pass, first, pipelines.next());
                     while let Some(Step::Dispatch(next)) =
                         steps.next_if(|step| matches!(step, Step::Dispatch(_)))
                     {
-                        self.dispatch(&mut pass, next)?;
+                        self.dispatch(&mut pass, next, pipelines.next());
                     }
                 }
             }
@@ -128,7 +129,8 @@ impl Gpu {
         Ok(read)
     }
 
-    fn check(&self, dispatch: &Dispatch) -> Result<()> {
+    /// The compiled kernel of a dispatch that the device can do.
+    fn pipeline(&self, dispatch: &Dispatch) -> Result<Arc<Pipeline>> {
         for span in &dispatch.spans {
             if span.bytes > self.binding_bytes() {
                 let (needed, limit) = (span.bytes, self.binding_bytes());
@@ -139,11 +141,16 @@ impl Gpu {
         if dispatch.params.len() * 4 > PARAMETER_BYTES as usize {
             return Err(driver(self.name(), "a kernel has too many parameters"));
         }
-        lock(&self.pipelines).get(self, dispatch).map(drop)
+        lock(&self.pipelines).get(self, dispatch)
     }
 
-    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) -> Result<()> {
-        let pipeline = lock(&self.pipelines).get(self, dispatch)?;
+    fn dispatch(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        dispatch: &Dispatch,
+        pipeline: Option<Arc<Pipeline>>,
+    ) {
+        let Some(pipeline) = pipeline else { unreachable!("there is one for each dispatch") };
         let layout = (&pipeline.bindings, pipeline.id);
         let group = lock(&self.bind_groups).get(self, layout, &dispatch.spans);
         pass.set_pipeline(&pipeline.compute);
@@ -154,6 +161,5 @@ impl Gpu {
         let [x, y, z] = dispatch.groups;
         let (x, fold) = if x > self.grid() { (self.grid(), x.div_ceil(self.grid())) } else { (x, 1) };
         pass.dispatch_workgroups(x, y * fold, z);
-        Ok(())
     }
 }

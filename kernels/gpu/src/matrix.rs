@@ -35,6 +35,13 @@ pub struct MatrixSlice {
     pub scales: Span,
 }
 
+impl MatrixSlice {
+    /// The part of the matrix's bias `[rows]` that belongs to these rows.
+    pub(crate) fn bias_of(&self, bias: &Span) -> Span {
+        bias.buffer.span(bias.offset + (self.first_row * 4) as u64, (self.rows * 4) as u64)
+    }
+}
+
 impl GpuMatrix {
     /// Units of 32 columns in a row.
     pub fn units(&self) -> usize {

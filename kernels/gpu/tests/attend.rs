@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use cache::{Layout, pages, table};
-use common::{Random, download, gpu_with, upload, upload_words, zeros};
+use common::{Rng, download, gpu_with, upload, upload_words, zeros};
 use qwip_cpu::KvRef;
 use qwip_cpu::reference::attend::{attend_tile, finish};
 use qwip_gpu::kv::{KvType, KvTypes, PagePool, TILE};
@@ -149,7 +149,7 @@ fn check(gpu: &Arc<Gpu>, case: &Case) {
 }
 
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    Random(seed).floats(n)
+    Rng(seed).floats(n)
 }
 
 fn device() -> Option<Arc<Gpu>> {

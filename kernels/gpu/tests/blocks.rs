@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::Random;
+use common::Rng;
+use common::data::half_fields;
 use qwip_gpu::layout::{Layout, split};
 use qwip_quant::TensorType;
 use qwip_quant::types::check_row;
@@ -16,30 +17,16 @@ fn types() -> impl Iterator<Item = TensorType> {
     TensorType::ALL.into_iter().filter(|ty| ty.is_decodable())
 }
 
-/// The half precision fields of a block.
-fn halves(ty: TensorType) -> &'static [usize] {
-    match ty {
-        TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
-        TensorType::Q2K => &[80, 82],
-        TensorType::Q3K => &[108],
-        TensorType::Q6K => &[208],
-        TensorType::Tq1_0 => &[52],
-        TensorType::Tq2_0 => &[64],
-        TensorType::Mxfp4 | TensorType::Nvfp4 | TensorType::Iq1M => &[],
-        _ => &[0],
-    }
-}
-
 /// A row of blocks. `fill` is the byte of all codes, or random ones; half precision scales are of every kind: zero, subnormal,
 /// small and large, of both signs.
-fn blocks(rng: &mut Random, ty: TensorType, fill: Option<u8>) -> Vec<u8> {
+fn blocks(rng: &mut Rng, ty: TensorType, fill: Option<u8>) -> Vec<u8> {
     let mut bytes = vec![0; ty.row_bytes(COLS).unwrap()];
     let kinds =
         [0x0000u16, 0x8000, 0x0001, 0x8001, 0x03ff, 0x0400, 0x83ff, 0x2a00, 0xaa00, 0x3c00, 0xbc00, 0x7bff];
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         loop {
-            block.fill_with(|| fill.unwrap_or(rng.word() as u8));
-            for &at in halves(ty).iter().filter(|_| ty.is_quantized()) {
+            block.fill_with(|| fill.unwrap_or(rng.bits() as u8));
+            for &at in half_fields(ty).iter().filter(|_| ty.is_quantized()) {
                 block[at..at + 2].copy_from_slice(&kinds[rng.below(kinds.len())].to_le_bytes());
             }
             match ty {
@@ -89,7 +76,7 @@ fn bounds(ty: TensorType, row: &[u8], decoded: &[f32]) -> Vec<f32> {
 #[test]
 fn every_type_is_decoded_as_the_cpu_does() {
     let Some(device) = Device::open() else { return };
-    let mut rng = Random(5);
+    let mut rng = Rng(5);
     for ty in types() {
         let decode = device.kernel(&decode_source(ty));
         for fill in [None, None, None, Some(0x00), Some(0xff), Some(0x80), Some(0x7f), Some(0x3b)] {
@@ -113,12 +100,12 @@ fn every_type_is_decoded_as_the_cpu_does() {
 #[test]
 fn any_bytes_can_be_decoded() {
     let Some(device) = Device::open() else { return };
-    let mut rng = Random(6);
+    let mut rng = Rng(6);
     for ty in types() {
         let decode = device.kernel(&decode_source(ty));
         for fill in [None, Some(0xff), Some(0x7c)] {
             let mut row = vec![0; ty.row_bytes(COLS).unwrap()];
-            row.fill_with(|| fill.unwrap_or(rng.word() as u8));
+            row.fill_with(|| fill.unwrap_or(rng.bits() as u8));
             let (codes, scales) = parts(ty, &row);
             assert_eq!(device.run(&decode, COLS, &codes, &scales, Layout::grid(ty)).len(), COLS);
         }

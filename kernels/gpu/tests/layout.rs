@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Random;
+use common::Rng;
 use qwip_gpu::layout::{Layout, split};
 use qwip_quant::TensorType;
 
@@ -21,7 +21,7 @@ fn every_type_has_a_layout_of_about_its_size() {
 
 #[test]
 fn a_run_is_split_as_in_a_longer_row_and_its_end_is_zero() {
-    let mut rng = Random(7);
+    let mut rng = Rng(7);
     for ty in TensorType::ALL {
         let (Some(layout), bytes) = (Layout::of(ty), ty.block_bytes()) else { continue };
         let run = layout.run();
@@ -32,7 +32,7 @@ fn a_run_is_split_as_in_a_longer_row_and_its_end_is_zero() {
             split(ty, blocks, &mut codes, &mut scales);
             (codes, scales)
         };
-        let blocks: Vec<u8> = (0..3 * run * bytes).map(|_| rng.word() as u8).collect();
+        let blocks: Vec<u8> = (0..3 * run * bytes).map(|_| rng.bits() as u8).collect();
         let (codes, scales) = part(&blocks);
         let (first, rest) = (part(&blocks[..2 * run * bytes]), part(&blocks[2 * run * bytes..]));
         assert_eq!(codes, [first.0, rest.0].concat(), "{ty}");

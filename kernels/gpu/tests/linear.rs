@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::{Random, assert_close, download, gpus, upload, upload_words, zeros};
+use common::data::{self, Fill};
+use common::{Rng, assert_close, download, gpus, upload, upload_words, zeros};
 use qwip_gpu::ops::linear::{self, Chosen, Input, Output, Preparation, Prepared, Rows};
 use qwip_gpu::{Gpu, GpuMatrix, Span, Uploader};
-use qwip_quant::{TensorType, decode_row, encode_row};
+use qwip_quant::{TensorType, decode_row};
 
 /// A matrix as a file has it.
 struct Weights {
@@ -17,28 +18,8 @@ struct Weights {
 }
 
 impl Weights {
-    fn random(ty: TensorType, rows: usize, cols: usize, random: &mut Random) -> Weights {
-        let row = ty.row_bytes(cols).expect("whole blocks");
-        let mut bytes = vec![0; rows * row];
-        for out in bytes.chunks_exact_mut(row) {
-            if ty.is_encodable() {
-                encode_row(ty, &random.floats(cols), out).expect("finite numbers");
-            } else {
-                // Codes of codebooks are any bits; scales are made tame.
-                out.iter_mut().for_each(|b| *b = random.word() as u8);
-                for block in out.chunks_exact_mut(ty.block_bytes()) {
-                    if ty == TensorType::Iq1M {
-                        // The four upper bits of four words are a half float.
-                        for (i, nibble) in [0x0u8, 0x0, 0x0, 0x2].into_iter().enumerate() {
-                            let at = 48 + 2 * i + 1;
-                            block[at] = (block[at] & 0x0f) | nibble << 4;
-                        }
-                    } else {
-                        block[..2].copy_from_slice(&half::f16::from_f32(0.01).to_le_bytes());
-                    }
-                }
-            }
-        }
+    fn random(ty: TensorType, rows: usize, cols: usize, random: &mut Rng) -> Weights {
+        let bytes = data::weights(random, ty, rows, cols, Fill::Encoded);
         Weights { ty, rows, cols, bytes }
     }
 
@@ -81,13 +62,11 @@ impl Buffers {
 
 /// What a matrix of type `ty` is given of some tokens.
 fn given(ty: TensorType, x: &[f32]) -> Vec<f32> {
-    let mut out = x.to_vec();
-    for block in out.chunks_mut(32).filter(|_| ty.is_quantized()) {
-        let largest = block.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        block.iter_mut().for_each(|x| *x = (*x * inverse).round_ties_even() * (largest / 127.0));
+    if !ty.is_quantized() {
+        return x.to_vec();
     }
-    out
+    let data::Quantized { codes, scales, .. } = data::Quantized::new(x, x.len());
+    codes.iter().enumerate().map(|(i, code)| f32::from(*code) * scales[i / 32]).collect()
 }
 
 fn dot(w: &[f32], x: &[f32]) -> f32 {
@@ -112,7 +91,7 @@ fn rows(span: &Span, stride: usize) -> Rows<'_> {
 }
 
 /// y = w x + bias, added to ones, for so many tokens.
-fn check(gpu: &Gpu, weights: &Weights, tokens: usize, random: &mut Random) {
+fn check(gpu: &Gpu, weights: &Weights, tokens: usize, random: &mut Rng) {
     let (n, cols) = (weights.rows, weights.cols);
     let what = format!("{} {n} x {cols}, {tokens} tokens", weights.ty);
     let matrix = weights.upload(gpu, 1);
@@ -138,7 +117,7 @@ fn check(gpu: &Gpu, weights: &Weights, tokens: usize, random: &mut Random) {
 #[test]
 fn every_type_with_one_and_with_many_tokens() {
     for gpu in gpus() {
-        let mut random = Random(1);
+        let mut random = Rng(1);
         for ty in TensorType::ALL.into_iter().filter(|ty| ty.is_decodable()) {
             let weights = Weights::random(ty, 37, 512, &mut random);
             check(&gpu, &weights, 1, &mut random);
@@ -150,7 +129,7 @@ fn every_type_with_one_and_with_many_tokens() {
 #[test]
 fn every_number_of_tokens_and_odd_shapes() {
     for gpu in gpus() {
-        let mut random = Random(2);
+        let mut random = Rng(2);
         for tokens in [2, 3, 4, 5, 7, 8, 9, 32, 33, 64, 65, 130] {
             let weights = Weights::random(TensorType::Q4K, 70, 256, &mut random);
             check(&gpu, &weights, tokens, &mut random);
@@ -175,7 +154,7 @@ fn every_number_of_tokens_and_odd_shapes() {
 #[test]
 fn large_numbers_do_not_overflow_in_half_precision() {
     for gpu in gpus() {
-        let mut random = Random(3);
+        let mut random = Rng(3);
         let weights = Weights::random(TensorType::Q6K, 64, 256, &mut random);
         let matrix = weights.upload(&gpu, 1);
         let mut x = random.floats(16 * 256);
@@ -198,7 +177,7 @@ fn large_numbers_do_not_overflow_in_half_precision() {
 fn what_is_no_number_does_not_become_one() {
     let (rows_of_matrix, cols) = (64, 256);
     for gpu in gpus() {
-        let mut random = Random(8);
+        let mut random = Rng(8);
         let weights = Weights::random(TensorType::Q8_0, rows_of_matrix, cols, &mut random);
         let matrix = weights.upload(&gpu, 1);
         for (bad, tokens) in
@@ -224,7 +203,7 @@ fn what_is_no_number_does_not_become_one() {
 #[test]
 fn a_norm_before_and_a_gate_after_are_part_of_a_product() {
     for gpu in gpus() {
-        let mut random = Random(4);
+        let mut random = Rng(4);
         for (ty, ffn, cols) in
             [(TensorType::Q4K, 100, 512), (TensorType::F16, 33, 100), (TensorType::Q5_0, 9000, 96)]
         {
@@ -257,7 +236,7 @@ fn a_norm_before_and_a_gate_after_are_part_of_a_product() {
 fn matrices_are_cut_to_fit_the_bindings() {
     let options = qwip_gpu::GpuOptions { binding_bytes: Some(64 << 10), ..Default::default() };
     let Some(gpu) = common::gpu_with(&options) else { return };
-    let mut random = Random(5);
+    let mut random = Rng(5);
     for (ty, rows, cols) in
         [(TensorType::Q4K, 900, 512), (TensorType::Q6K, 900, 512), (TensorType::F32, 500, 160)]
     {
@@ -274,7 +253,7 @@ fn matrices_are_cut_to_fit_the_bindings() {
 fn slots_meet_the_matrices_of_their_experts() {
     let small = qwip_gpu::GpuOptions { binding_bytes: Some(64 << 10), ..Default::default() };
     for gpu in gpus().into_iter().chain(common::gpu_with(&small)) {
-        let mut random = Random(6);
+        let mut random = Rng(6);
         let (experts, ffn, cols, used, tokens) = (7, 48, 256, 3, 5);
         let weights = Weights::random(TensorType::Q4K, experts * 2 * ffn, cols, &mut random);
         let matrix = weights.upload(&gpu, 2 * ffn);
@@ -354,7 +333,7 @@ fn codes_as_integers_and_as_floats_give_the_same_bits() {
         .collect();
     for ty in [TensorType::Q8_0, TensorType::Q4K, TensorType::Q6K, TensorType::Iq3S, TensorType::Q2K] {
         let (cols, tokens, n) = (512, 40, 70);
-        let mut random = Random(7);
+        let mut random = Rng(7);
         let weights = Weights::random(ty, n, cols, &mut random);
         let x = random.floats(tokens * cols);
         let results = ways.iter().map(|gpu| {

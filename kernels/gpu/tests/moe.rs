@@ -21,7 +21,7 @@ fn routed(gpu: &Gpu, routing: &Routing, n: usize, logits: &[f32]) -> (Vec<u32>, 
 #[test]
 fn experts_are_chosen_and_weighed_as_the_reference_does() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(71);
+    let mut rng = Rng(71);
     for (experts, used) in
         [(1, 1), (5, 2), (60, 4), (64, 64), (128, 8), (130, 9), (512, 10), (1024, 64), (2048, 3)]
     {
@@ -63,7 +63,7 @@ fn experts_are_chosen_and_weighed_as_the_reference_does() {
 #[test]
 fn logits_that_are_no_numbers_choose_experts_that_exist_and_weigh_nothing() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(72);
+    let mut rng = Rng(72);
     for normalise in [false, true] {
         for odd in [f32::NAN, -f32::NAN, f32::INFINITY, f32::from_bits(0x7f80_0001)] {
             let routing = Routing { experts: 100, used: 8, normalise, scale: 1.0 };
@@ -83,7 +83,7 @@ fn logits_that_are_no_numbers_choose_experts_that_exist_and_weigh_nothing() {
 #[test]
 fn slots_are_grouped_by_expert_in_blocks() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(73);
+    let mut rng = Rng(73);
     for (experts, used, n) in [(1, 1, 1), (1, 1, 97), (4, 2, 200), (60, 4, 33), (128, 8, 64), (512, 10, 100)]
     {
         let routing = Routing { experts, used, normalise: true, scale: 1.0 };
@@ -131,7 +131,7 @@ fn slots_are_grouped_by_expert_in_blocks() {
 #[test]
 fn answers_are_added_up() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(74);
+    let mut rng = Rng(74);
     for (n, used, width) in [(1, 8, 256), (7, 3, 100), (40, 1, 1000)] {
         let (answers, weights) = (rng.floats(n * used * width), rng.floats(n * used));
         let (common, gates) = (rng.floats(n * width), rng.floats(n));

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use cache::{Layout, pages, table};
-use common::{Random, assert_close, download, upload, upload_words, zeros};
+use common::{Rng, assert_close, download, upload, upload_words, zeros};
 use qwip_cpu::reference::norm::rms_norm;
 use qwip_cpu::reference::rope::rope;
 use qwip_gpu::Gpu;
@@ -41,7 +41,7 @@ fn case(heads: usize, kv_heads: usize, d: usize, n: usize, start: usize) -> Case
 fn check(gpu: &Arc<Gpu>, case: &Case) {
     let Heads { heads, kv_heads, d } = case.heads;
     let (n, half) = (case.n, case.rotated / 2);
-    let mut random = Random(d as u64);
+    let mut random = Rng(d as u64);
     let q_stride = if case.gated { 2 * d } else { d };
     // Something stands between and behind.
     let k_at = heads * q_stride + 8;

@@ -60,14 +60,14 @@ fn check(gpu: &Gpu, wanted: &TopK, logits: &[f32], allowed: Option<&[u32]>, seen
     assert!(near || expected.not_finite > 0, "{wanted:?}: {} {}", found.sum, expected.sum);
 }
 
-fn logits(rng: &mut Random, vocab: usize, levels: usize) -> Vec<f32> {
+fn logits(rng: &mut Rng, vocab: usize, levels: usize) -> Vec<f32> {
     (0..vocab).map(|_| rng.below(levels) as f32 * (40.0 / levels as f32) - 20.0).collect()
 }
 
 #[test]
 fn the_largest_are_found_best_first_and_the_lowest_of_equal_ones() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(81);
+    let mut rng = Rng(81);
     for vocab in [1, 7, 2048, 2049, 6000, 151_936, 300_000, 600_000] {
         for k in [1, 2, 20, 64] {
             for levels in [2, 50, 1 << 20] {
@@ -83,12 +83,12 @@ fn the_largest_are_found_best_first_and_the_lowest_of_equal_ones() {
 #[test]
 fn only_what_is_allowed_is_found() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(82);
+    let mut rng = Rng(82);
     for vocab in [100, 5001, 151_936] {
         for k in [1, 33] {
             let logits = logits(&mut rng, vocab, 1000);
             let words = vocab.div_ceil(32);
-            let half: Vec<u32> = (0..words).map(|_| rng.word()).collect();
+            let half: Vec<u32> = (0..words).map(|_| rng.bits()).collect();
             // A handful, fewer than are wanted, in one word.
             let mut few = vec![0; words];
             few[words / 2] = 0b1001_0110;
@@ -102,7 +102,7 @@ fn only_what_is_allowed_is_found() {
 #[test]
 fn tokens_seen_lately_are_penalised() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(83);
+    let mut rng = Rng(83);
     for (vocab, len) in [(50, 50), (9000, 64), (151_936, 5000)] {
         for k in [1, 40] {
             let logits = logits(&mut rng, vocab, 3000);
@@ -131,7 +131,7 @@ fn tokens_seen_lately_are_penalised() {
 #[test]
 fn what_is_not_a_number_is_counted_and_not_found() {
     let Some(gpu) = gpu() else { return };
-    let mut rng = Random(84);
+    let mut rng = Rng(84);
     for k in [1, 5] {
         let mut logits = logits(&mut rng, 5000, 100);
         (logits[17], logits[4000], logits[4001]) = (f32::NAN, -f32::NAN, f32::NEG_INFINITY);

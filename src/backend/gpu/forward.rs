@@ -152,7 +152,6 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     pub(super) fn end_layer(&mut self) -> Result<()> {
         if self.cpu.n > linear::FEW && self.x.is_some() {
             self.run(None)?;
-            self.held = self.pool.map(PagePool::hold);
         }
         Ok(())
     }

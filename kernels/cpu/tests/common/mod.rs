@@ -1,6 +1,8 @@
 //! Test data: a small generator of numbers, weight bytes and activations, the same on every run.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod delta;
+
 use qwip_cpu::{ActsBuffer, Matrix, reference};
 use qwip_quant::TensorType;
 use qwip_quant::types::check_row;
@@ -105,7 +107,7 @@ pub(crate) const FILLS: [Fill; 9] = [
 ];
 
 /// The half precision fields of a block: scales that apply to all of it.
-fn half_fields(ty: TensorType) -> &'static [usize] {
+pub(crate) fn half_fields(ty: TensorType) -> &'static [usize] {
     match ty {
         TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
         TensorType::Q2K => &[80, 82],

@@ -155,9 +155,7 @@ fn few<'a>(
     let (shared, each) = (shared_tokens(tokens), thread_rows(rows, tokens, up_scale.is_some()));
     let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, output.y.span]);
     bindings.add("NORM", "B_NORM", input.norm.map(|(weights, _)| weights));
-    let bias = output
-        .bias
-        .map(|bias| bias.buffer.span(bias.offset + (slice.first_row * 4) as u64, (slice.rows * 4) as u64));
+    let bias = output.bias.map(|bias| slice.bias_of(bias));
     bindings.add("BIAS", "B_BIAS", bias.as_ref());
     bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
     let mut options = bindings.options;
@@ -198,9 +196,7 @@ fn many<'a>(
     debug_assert!(input.prepared.is_some(), "the input of many tokens is prepared");
     let x = input.of_several(matrix);
     let mut bindings = Optional::new(vec![&slice.codes, &slice.scales, x.span, output.y.span]);
-    let bias = output
-        .bias
-        .map(|bias| bias.buffer.span(bias.offset + (slice.first_row * 4) as u64, (slice.rows * 4) as u64));
+    let bias = output.bias.map(|bias| slice.bias_of(bias));
     bindings.add("BIAS", "B_BIAS", bias.as_ref());
     bindings.add("GRID", "B_GRID", matrix.grid.as_ref());
     let tile = rec.tile(matrix.ty, tokens);

@@ -1,6 +1,11 @@
 //! A device for the tests, or the reason why there is none, and numbers to work on.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+/// The test data of the CPU's kernels.
+#[path = "../../../cpu/tests/common/mod.rs"]
+pub(crate) mod data;
+
+pub(crate) use data::Rng;
 use qwip_gpu::{Gpu, GpuOptions, Span};
 
 /// A device; `None`, with a line that says so, where there is none and the environment does not demand one.
@@ -27,30 +32,6 @@ pub(crate) fn gpus() -> Vec<Gpu> {
     // One multiplies codes as integers, the other as floats.
     gpus.iter().enumerate().for_each(|(i, gpu)| gpu.set_integer_dot(i == 0));
     gpus
-}
-
-/// Seeded numbers that look random.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn word(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let x = (self.0 >> 33) as u32;
-        x ^ (x >> 15)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.word() as usize % n
-    }
-
-    /// From -1 to 1.
-    pub(crate) fn float(&mut self) -> f32 {
-        self.word() as f32 / (1u32 << 30) as f32 - 1.0
-    }
-
-    pub(crate) fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.float()).collect()
-    }
 }
 
 /// Numbers on the device.
