@@ -17,6 +17,7 @@ mod machine;
 mod model_arg;
 mod npy;
 mod output;
+mod places;
 mod progress;
 mod quantize;
 mod rerank;
