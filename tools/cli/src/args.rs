@@ -11,6 +11,7 @@ use qwip::{KvType, Session};
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
+use crate::manual::{CompletionsArgs, ManArgs};
 use crate::rerank::RerankArgs;
 use crate::rope::RopeArgs;
 use crate::split::SplitArgs;
@@ -60,6 +61,10 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Say what this computer can do, and check that it computes correctly
     Doctor(DoctorArgs),
+    /// Print what a shell needs to complete qwip's commands and flags
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(ManArgs),
 }
 
 #[derive(Args, Debug, Default, Clone)]

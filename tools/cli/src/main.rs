@@ -13,7 +13,9 @@ mod eval;
 mod imatrix;
 mod input;
 mod interrupt;
+mod kept;
 mod machine;
+mod manual;
 mod model_arg;
 mod npy;
 mod output;
@@ -69,6 +71,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Eval(args)) => eval::run(args)?,
         Some(Command::Bench(args)) => bench::run(&args)?,
         Some(Command::Doctor(args)) => doctor::run(&args)?,
+        Some(Command::Completions(args)) => manual::completions(&args)?,
+        Some(Command::Man(args)) => manual::man(&args)?,
         None if input::from_terminal() && output::to_terminal() => {
             match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {
                 Ok(Some(Command::Chat(args))) => chat::run(args)?,
