@@ -59,7 +59,7 @@ pub use embed::{EmbedOptions, Embedder};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
-pub use generate::{FinishReason, GenerateOptions, Generated, generate};
+pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, generate};
 pub use kv::{CacheTypes, KvType};
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;

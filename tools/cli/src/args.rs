@@ -90,7 +90,8 @@ pub(crate) struct HubArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
-    /// Most tokens of prompt and answers together [default: what the model was trained for, at most 8192]
+    /// Most tokens of prompt and answers together; 0: what the model was trained for [default: that, if the memory that is
+    /// available suffices]
     #[arg(short = 'c', long, env = "QWIP_CTX_SIZE", value_name = "N", value_parser = parse_tokens)]
     pub(crate) ctx_size: Option<usize>,
     /// Tokens of the prompt that are evaluated in one slice [default: 512, fewer for wide models]
@@ -183,7 +184,13 @@ pub(crate) struct AnswerArgs {
     /// End the answer before this text (may be given several times)
     #[arg(long, env = "QWIP_STOP", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
-    /// Go on when the model says that it is done
+    /// Most tokens of thinking; then it is ended and the model answers. 0: none, -1: no limit [default: -1]
+    #[arg(long, env = "QWIP_THINK_BUDGET", value_name = "N", allow_negative_numbers = true)]
+    pub(crate) think_budget: Option<i64>,
+    /// Go on when the answer repeats itself without end: the same words for some 800 tokens, numbers and signs for 4000
+    #[arg(long, env = "QWIP_NO_LOOP_GUARD", value_parser = FalseyValueParser::new())]
+    pub(crate) no_loop_guard: bool,
+    /// Go on when the model says that it is done, or repeats itself
     #[arg(long, env = "QWIP_IGNORE_EOS", value_parser = FalseyValueParser::new())]
     pub(crate) ignore_eos: bool,
     /// Say what was loaded and how long it took

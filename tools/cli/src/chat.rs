@@ -95,6 +95,9 @@ impl Talk {
         let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
         voice.check_chat().with_context(|| opened.name.clone())?;
         let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+        if args.answer.verbose {
+            note(format_args!("[{}]", voice::in_effect(&params)));
+        }
         Ok(Talk {
             history: Vec::new(),
             system: args.answer.system.clone(),
@@ -214,6 +217,7 @@ impl Talk {
             )),
             FinishReason::Cancelled => note("[stopped]"),
             FinishReason::Length => note("[cut off at -n]"),
+            FinishReason::Repetition => note("[stopped: the answer repeats itself]"),
             FinishReason::Stop => {}
         }
         if self.answer.verbose {

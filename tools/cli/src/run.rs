@@ -39,7 +39,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
         voice.prompt(&messages, &[], args.answer.think).with_context(|| opened.name.clone())?
     };
     let params = voice.sampling(file, args.answer.think, &args.sampling)?;
-    let seed = params.seed;
+    let (seed, in_effect) = (params.seed, voice::in_effect(&params));
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
 
@@ -59,6 +59,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     if args.json {
         line(json_of(&answer, &opened, &session, seed, load_time))?;
     }
+    if answer.reason == FinishReason::Repetition && !args.json {
+        note("qwip: note: stopped: the answer repeats itself (--no-loop-guard lets it)");
+    }
     if answer.reason == FinishReason::ContextFull && !args.json {
         note(format_args!(
             "qwip: note: the context of {} tokens is full (raise it with -c)",
@@ -67,12 +70,13 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     if args.answer.verbose {
         note(format_args!(
-            "qwip: {} ({}), {}{} threads, {}, seed {seed}, load {:.0} ms; {}; cache {}",
+            "qwip: {} ({}), {}{} threads, {}, context {}, {in_effect}, load {:.0} ms; {}; cache {}",
             opened.name,
             opened.model.architecture(),
             device::of(&session).map_or(String::new(), |name| format!("{name}, ")),
             opened.cpu.pool.threads(),
             opened.cpu.kernels.isa,
+            opened.context(),
             load_time.as_secs_f64() * 1e3,
             answer.timing(),
             crate::output::bytes(session.kv_bytes())
