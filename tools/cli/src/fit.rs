@@ -396,7 +396,7 @@ mod tests {
             "every new token reads about 4.",
         ];
         assert!(words.iter().all(|word| too_large.contains(word)), "{too_large}");
-        assert!(short.starts_with("the context is 2"), "{short}");
+        assert!(short.starts_with("the context is 4352 tokens, not 40960: 3.00 GB"), "{short}");
         let [too_large, _] = &model.notes(&[], Some(GB))[..] else { panic!("two notes") };
         assert!(too_large.contains("no type of this model would fit"), "{too_large}");
         // What was asked for stays.
