@@ -10,6 +10,7 @@ mod doctor;
 mod edit;
 mod embed;
 mod eval;
+mod hub;
 mod imatrix;
 mod input;
 mod interrupt;
