@@ -11,6 +11,7 @@ use qwip::{KvType, Session};
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
+use crate::pull::PullArgs;
 use crate::rerank::RerankArgs;
 use crate::rope::RopeArgs;
 use crate::split::SplitArgs;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Imatrix(ImatrixArgs),
     /// Change the metadata or the chat template of a GGUF file
     Edit(EditArgs),
+    /// Fetch a model from Hugging Face or ModelScope
+    Pull(PullArgs),
     /// Say what is in a model file
     Show(ShowArgs),
     /// Turn text into tokens
