@@ -12,6 +12,7 @@ use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
+use crate::pull::PullArgs;
 use crate::rerank::RerankArgs;
 use crate::rope::RopeArgs;
 use crate::split::SplitArgs;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Imatrix(ImatrixArgs),
     /// Change the metadata or the chat template of a GGUF file
     Edit(EditArgs),
+    /// Fetch a model from Hugging Face or ModelScope
+    Pull(PullArgs),
     /// Say what is in a model file
     Show(ShowArgs),
     /// Turn text into tokens

@@ -11,6 +11,7 @@ mod edit;
 mod embed;
 mod eval;
 mod fit;
+mod hub;
 mod imatrix;
 mod input;
 mod interrupt;
@@ -22,6 +23,7 @@ mod npy;
 mod output;
 mod places;
 mod progress;
+mod pull;
 mod quantize;
 mod rerank;
 mod rope;
@@ -67,6 +69,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Quantize(args)) => quantize::run(&args)?,
         Some(Command::Imatrix(args)) => imatrix::run(&args)?,
         Some(Command::Edit(args)) => edit::run(&args)?,
+        Some(Command::Pull(args)) => pull::run(&args)?,
         Some(Command::Show(args)) => show::run(&args)?,
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,
