@@ -99,6 +99,7 @@ fn not_here(name: &Name) -> String {
     let mut here: Vec<String> = layout::cached()
         .iter()
         .filter(|file| file.owner == name.owner && file.repo == name.repo)
+        .filter(|file| name.hub.is_none_or(|hub| hub == file.hub))
         .map(|file| choose::quant_of(file.file.trim_end_matches(".gguf")))
         .collect();
     here.dedup();
