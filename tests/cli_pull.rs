@@ -109,6 +109,8 @@ fn a_model_goes_where_other_tools_look_and_is_fetched_once() {
     assert_eq!(scene.hub.served(), file.size);
     let requests = scene.hub.data_requests().len();
     assert!(requests > 8, "{requests}");
+    // The connections serve one part after the other.
+    assert!(scene.hub.connections() <= 8, "{}", scene.hub.connections());
     check(scene.pull(&["https://huggingface.co/o/r:q4_k_m"]), &file);
     check(scene.pull(&["o/r", "--offline"]), &file);
     assert_eq!(scene.hub.data_requests().len(), requests);
@@ -317,6 +319,7 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
     });
     assert!(requests.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")));
     let there = cdn.plan(|plan| plan.requests.clone());
+    assert!(scene.hub.connections() <= 8 && cdn.connections() <= 8);
     assert!(there.len() > 8 && there.iter().all(|request| request.host.starts_with("localhost:")));
     assert!(there.iter().all(|request| request.authorization.is_none()));
     // From the file where the hub's own tool puts it.
@@ -469,12 +472,15 @@ fn ctrl_c_says_that_the_same_command_goes_on() {
     let scene = Scene::with(4 * MIB);
     scene.hub.plan(|plan| plan.throttle = Some(MIB / 2));
     let child = scene.command(&["o/r"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait(|| scene.hub.served() > MIB);
+    // Long enough for a line that says how fast it is.
+    wait(|| scene.hub.served() > 3 * MIB);
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the same command goes on"), "{stderr}");
+    assert!(stderr.contains(" % m-Q4_K_M.gguf, ") && stderr.contains("/s, 0:0"), "{stderr}");
     scene.hub.plan(|plan| plan.throttle = None);
     check(scene.pull(&["o/r"]), &scene.file(1));
     assert!(scene.hub.served() <= scene.file(1).size + MIB, "{}", scene.hub.served());
