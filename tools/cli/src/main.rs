@@ -28,6 +28,7 @@ mod quantize;
 mod rerank;
 mod rope;
 mod run;
+mod screen;
 mod show;
 mod split;
 mod synthetic;
