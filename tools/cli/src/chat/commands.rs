@@ -8,11 +8,11 @@ use super::lines::Lines;
 use super::transcript::{self, Role, Transcript, Turn, beginning};
 use super::{Talk, device_of};
 use crate::args::{ModelArgs, Think};
+use crate::input;
 use crate::model_arg::{self, Opened};
 use crate::output::{bytes, line, note, one_line, to_terminal, visible};
 use crate::screen::{Screen, harmless};
 use crate::voice::{self, Voice};
-use crate::{input, interrupt};
 
 /// Commands and what they do.
 pub(crate) const NAMES: [(&str, &str); 17] = [
@@ -351,7 +351,6 @@ fn help() -> anyhow::Result<()> {
 
 /// What concerns only one command is no reason to end.
 fn noted(result: anyhow::Result<()>) {
-    drop(interrupt::arm());
     if let Err(error) = result {
         note(format_args!("qwip: {}", one_line(&error)));
     }

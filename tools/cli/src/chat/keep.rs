@@ -61,7 +61,8 @@ impl Record {
 
     fn write(&mut self, transcript: &Transcript) -> anyhow::Result<()> {
         if let Some(path) = &self.path
-            && stamp(path) != self.stamp
+            && let found @ Some(_) = stamp(path)
+            && found != self.stamp
         {
             // Whoever wrote it would lose what he said.
             note(format_args!(
@@ -114,8 +115,18 @@ impl Talk {
         }
     }
 
-    /// Begins another conversation. The one before stays where it is kept, if we chose the place.
+    /// Begins another conversation. The one before stays in its file, or moves to our folder where the call says which
+    /// file it is.
     pub(crate) fn start_again(&mut self) {
+        if self.record.path.is_some() && !self.record.chosen && !self.history.is_empty() {
+            let mut old = Record::new(None, false);
+            old.created.clone_from(&self.record.created);
+            let written = old.write(&self.transcript());
+            if let (Ok(()), Some(path)) = (&written, old.path()) {
+                note(format_args!("What was said is kept in {}", path.display()));
+            }
+            self.report(written);
+        }
         self.history.clear();
         self.files.clear();
         (self.forgotten, self.declined, self.last) = (0, false, None);

@@ -34,6 +34,14 @@ pub(crate) enum Typed {
     Message(String),
 }
 
+/// What became of a line.
+enum Got {
+    Line(String),
+    /// Ctrl-C.
+    Cleared,
+    End,
+}
+
 /// Where messages come from.
 pub(crate) enum Lines {
     Terminal(Box<Terminal>),
@@ -88,21 +96,28 @@ impl Lines {
 
     /// A text, where `initial` stands already; `None` at the end, or when the user did not want to.
     pub(crate) fn text(&mut self, prompt: &str, initial: &str) -> anyhow::Result<Option<String>> {
-        let Some(mut text) = self.line(prompt, initial)? else { return Ok(None) };
-        while text.ends_with('\\') || is_open_block(&text) {
-            if !is_open_block(&text) {
-                text.pop();
+        'anew: loop {
+            let mut text = match self.line(prompt, initial)? {
+                Got::Line(text) => text,
+                Got::Cleared if initial.is_empty() => continue,
+                Got::Cleared | Got::End => return Ok(None),
+            };
+            while text.ends_with('\\') || is_open_block(&text) {
+                if !is_open_block(&text) {
+                    text.pop();
+                }
+                text.push('\n');
+                match self.line(". ", "")? {
+                    Got::Line(more) => text.push_str(&more),
+                    Got::Cleared => continue 'anew,
+                    Got::End => break,
+                }
             }
-            text.push('\n');
-            match self.line(". ", "")? {
-                Some(more) => text.push_str(&more),
-                None => break,
+            if let Lines::Terminal(terminal) = self {
+                terminal.remember(&text);
             }
+            return Ok(Some(text));
         }
-        if let Lines::Terminal(terminal) = self {
-            terminal.remember(&text);
-        }
-        Ok(Some(text))
     }
 
     /// A question to a person; `None` where there is none.
@@ -111,48 +126,48 @@ impl Lines {
             return Ok(None);
         }
         loop {
-            let answer = self.line(&format!("{question} [y/n] "), "")?.unwrap_or_default();
+            let Got::Line(answer) = self.line(&format!("{question} [y/n] "), "")? else {
+                return Ok(Some(false));
+            };
             match answer.trim().to_lowercase().as_str() {
-                "y" | "yes" => return Ok(Some(true)),
-                "n" | "no" | "" => return Ok(Some(false)),
+                "y" | "yes" | "是" => return Ok(Some(true)),
+                "n" | "no" | "否" => return Ok(Some(false)),
                 _ => {}
             }
         }
     }
 
-    fn line(&mut self, prompt: &str, initial: &str) -> anyhow::Result<Option<String>> {
+    fn line(&mut self, prompt: &str, initial: &str) -> anyhow::Result<Got> {
         match self {
             Lines::Terminal(terminal) => terminal.line(prompt, initial),
-            Lines::Script => script_line(),
+            Lines::Script => Ok(script_line()?.map_or(Got::End, Got::Line)),
         }
     }
 }
 
 impl Terminal {
-    fn line(&mut self, prompt: &str, initial: &str) -> anyhow::Result<Option<String>> {
-        let mut initial = initial.to_string();
-        loop {
-            if let Some(aid) = self.editor.helper() {
-                aid.empty.set(initial.is_empty());
+    fn line(&mut self, prompt: &str, initial: &str) -> anyhow::Result<Got> {
+        if let Some(aid) = self.editor.helper() {
+            aid.empty.set(initial.is_empty());
+        }
+        match self.editor.readline_with_initial(prompt, (initial, "")) {
+            Ok(text) => {
+                self.leaving = false;
+                Ok(Got::Line(text))
             }
-            match self.editor.readline_with_initial(prompt, (&initial, "")) {
-                Ok(text) => {
-                    self.leaving = false;
-                    return Ok(Some(text));
+            Err(ReadlineError::Eof) => Ok(Got::End),
+            Err(ReadlineError::Interrupted) => {
+                let empty = self.editor.helper().is_none_or(|aid| aid.empty.get());
+                if empty && self.leaving {
+                    return Ok(Got::End);
                 }
-                Err(ReadlineError::Eof) => return Ok(None),
-                Err(ReadlineError::Interrupted) => {
-                    let empty = self.editor.helper().is_none_or(|aid| aid.empty.get());
-                    match (empty, self.leaving) {
-                        (true, true) => return Ok(None),
-                        (true, false) => note("(Ctrl-C again leaves, as does Ctrl-D)"),
-                        (false, _) => {}
-                    }
-                    self.leaving = empty;
-                    initial.clear();
+                if empty {
+                    note("(Ctrl-C again leaves, as does Ctrl-D)");
                 }
-                Err(error) => return Err(error).context("the terminal"),
+                self.leaving = empty;
+                Ok(Got::Cleared)
             }
+            Err(error) => Err(error).context("the terminal"),
         }
     }
 
