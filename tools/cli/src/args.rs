@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::{KvType, Session};
 
+use crate::chat::ChatArgs;
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
@@ -18,6 +19,7 @@ use crate::pull::PullArgs;
 use crate::rerank::RerankArgs;
 use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
+use crate::screen::LookArgs;
 use crate::split::SplitArgs;
 use crate::stop::StopArgs;
 
@@ -147,7 +149,7 @@ pub(crate) struct ComputeArgs {
 }
 
 /// How tokens are chosen; what is not given comes from the model file or its family's published settings.
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Default, Clone)]
 #[command(next_help_heading = "Sampling (defaults: the model's own)")]
 pub(crate) struct SamplingArgs {
     /// Seed of the draw; the same seed gives the same answer [default: a new one each time]
@@ -229,21 +231,6 @@ pub(crate) enum Think {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ChatArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Functions that the model may call: a JSON list as OpenAI's `tools`; you are asked for their results
-    #[arg(long, env = "QWIP_TOOLS", value_name = "FILE")]
-    pub(crate) tools: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -261,6 +248,8 @@ pub(crate) struct RunArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]

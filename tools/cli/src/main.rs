@@ -33,6 +33,7 @@ mod rm;
 mod rope;
 mod run;
 mod running;
+mod screen;
 mod show;
 mod split;
 mod stop;

@@ -5,10 +5,12 @@ use qwip::chat::Message;
 use qwip::{FinishReason, Sampler, Session};
 use serde_json::json;
 
-use crate::args::{ChatArgs, RunArgs};
+use crate::args::RunArgs;
+use crate::chat::ChatArgs;
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
-use crate::voice::{self, Answer, Screen, Voice};
+use crate::screen::{Look, Screen};
+use crate::voice::{self, Answer, Voice};
 use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -17,7 +19,11 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
         return chat::run(ChatArgs {
             model: args.model,
             tools: None,
+            session: None,
+            newest: false,
+            session_cache: chat::SESSION_CACHE,
             answer: args.answer,
+            look: args.look,
             compute: args.compute,
             sampling: args.sampling,
         });
@@ -45,7 +51,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     model_arg::remember(&args.model, &opened);
     let _running = running::register("run", &opened);
 
-    let mut screen = Screen::new();
+    // Without a template it is no Markdown that the model writes.
+    let look = Look { markdown: !args.look.no_markdown && !args.raw, fold: false };
+    let mut screen = Screen::new(look);
     let mut sampler = Sampler::new(params);
     let answer = voice::answer(
         &mut session,

@@ -264,72 +264,13 @@ impl Answer {
             self.answer_rate()
         )
     }
-
-    /// The answer as it belongs into the conversation. Templates drop the thinking where the model wants that.
-    pub(crate) fn message(&self) -> Message {
-        match self.thinking.is_empty() {
-            true => Message::assistant(&self.text),
-            false => Message::assistant(&format!("<think>\n{}\n</think>\n\n{}", self.thinking, self.text)),
-        }
-    }
 }
 
-/// Prints an answer as it comes: the answer to standard output, the thinking dimmed on a terminal, between
-/// markers where it cannot be dimmed, and to standard error where a program reads standard output.
-pub(crate) struct Screen {
-    terminal: bool,
-    dim: bool,
-    thinking: bool,
-    /// Whether the last line of the answer is open.
-    open: bool,
-}
-
-impl Screen {
-    pub(crate) fn new() -> Screen {
-        Screen { terminal: output::to_terminal(), dim: output::can_dim(), thinking: false, open: false }
-    }
-
-    pub(crate) fn show(&mut self, part: Part<'_>) -> anyhow::Result<()> {
-        match part {
-            Part::Thinking(text) => {
-                if !self.thinking {
-                    self.thinking = true;
-                    self.aside(if self.dim { "\x1b[2m" } else { "[thinking]\n" })?;
-                }
-                self.aside(text)
-            }
-            Part::Answer(text) => {
-                self.end_thinking()?;
-                self.open = !text.ends_with('\n');
-                output::print(text)?;
-                output::flush()
-            }
-        }
-    }
-
-    fn aside(&self, text: &str) -> anyhow::Result<()> {
-        if !self.terminal {
-            output::print_err(text);
-            return Ok(());
-        }
-        output::print(text)?;
-        output::flush()
-    }
-
-    fn end_thinking(&mut self) -> anyhow::Result<()> {
-        if std::mem::take(&mut self.thinking) {
-            self.aside(if self.dim { "\x1b[0m\n\n" } else { "\n[answer]\n" })?;
-        }
-        Ok(())
-    }
-
-    /// Ends the last line.
-    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
-        self.end_thinking()?;
-        if std::mem::take(&mut self.open) {
-            output::line("")?;
-        }
-        output::flush()
+/// What the model said before, as the template sees it. Templates drop the thinking where the model wants that.
+pub(crate) fn said(thinking: &str, text: &str) -> Message {
+    match thinking.is_empty() {
+        true => Message::assistant(text),
+        false => Message::assistant(&format!("<think>\n{thinking}\n</think>\n\n{text}")),
     }
 }
 
