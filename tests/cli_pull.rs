@@ -294,6 +294,15 @@ fn a_wrong_hash_is_told_and_nothing_of_it_kept() {
 }
 
 #[test]
+fn a_hub_that_states_no_hash_is_noted() {
+    let scene = Scene::with(MIB);
+    scene.hub.plan(|plan| plan.files[1].sha256.clear());
+    let outcome = scene.pull(&["o/r"]);
+    assert!(outcome.stderr.contains("states no SHA-256 for m-Q4_K_M.gguf"), "{outcome:?}");
+    check(outcome, &scene.file(1));
+}
+
+#[test]
 fn a_server_without_ranges_gives_the_whole_file() {
     let scene = Scene::with(MIB);
     scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
@@ -415,17 +424,8 @@ fn an_unreachable_hub_fails_soon_and_names_what_helps() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     // Connections come about and nobody answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!(
-        "http://{}",
-        silent
-            .local_addr()
-            .map(|at| {
-                std::mem::forget(silent);
-                at
-            })
-            .unwrap()
-    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
     for endpoint in [refuses, silent, "http://no-such-host.invalid".to_string()] {
         let started = Instant::now();
         let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", &endpoint), b"").fails(1);
@@ -435,6 +435,7 @@ fn an_unreachable_hub_fails_soon_and_names_what_helps() {
     }
     let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", "nonsense"), b"").fails(1);
     assert!(error.contains("HF_ENDPOINT") && error.contains("nonsense"), "{error}");
+    drop(listener);
     // Something that speaks, but not so that nobody else can listen.
     let endpoint = scene.hub.url().replace("http:", "https:");
     let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", &endpoint), b"").fails(1);
