@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
-use super::Talk;
 use super::lines::Lines;
 use super::transcript::{self, Transcript, merged};
+use super::{Talk, note};
 use crate::args::Think;
-use crate::output::{note, one_line};
+use crate::output::one_line;
 use crate::places;
 
 /// Where a conversation is kept.

@@ -8,6 +8,7 @@ mod room;
 mod settings;
 mod transcript;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -18,11 +19,10 @@ use qwip::{Error, FinishReason, Sampler, Session};
 
 use crate::args::{AnswerArgs, ComputeArgs, ModelArgs, SamplingArgs, Think};
 use crate::model_arg::{self, Opened};
-use crate::output::{note, to_terminal, usage, visible};
-use crate::screen::{Look, LookArgs, Screen};
+use crate::output::{self, to_terminal, usage, visible};
+use crate::screen::{Look, LookArgs, Screen, wrapped};
 use crate::voice::{self, Prompt, Voice, parse_tools};
 use crate::{builtin, device, input, interrupt};
-use commands::tell;
 use keep::Record;
 use lines::{Lines, Typed};
 use transcript::{Role, Transcript, Turn};
@@ -79,6 +79,23 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     let talked = talk.talk(&mut lines);
     talk.leave();
     talked
+}
+
+/// What was asked for: to a person on standard output, to whoever reads that by program not among the answers.
+fn tell(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    if !to_terminal() {
+        note(text);
+        return Ok(());
+    }
+    wrapped(&visible(text)).lines().try_for_each(output::line)
+}
+
+/// What must be known beside the answers.
+fn note(text: impl std::fmt::Display) {
+    match std::io::stderr().is_terminal() {
+        true => wrapped(&visible(text)).lines().for_each(output::note),
+        false => output::note(text),
+    }
 }
 
 /// Where the conversation is kept, if the call says so.
