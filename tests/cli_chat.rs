@@ -355,9 +355,16 @@ mod terminal {
             self.until(words, |screen| screen.contains(words))
         }
 
-        /// Waits for an answer to have ended: the prompt stands alone on the last line that is not empty.
+        /// Waits for an answer to have ended: the prompt stands alone on the last line that is not empty, and stays
+        /// there. (It also does so for a moment while a line is drawn anew.)
         fn prompt(&self) -> String {
-            self.until("prompt", |screen| screen.trim_end().ends_with("\n>"))
+            loop {
+                let screen = self.until("prompt", |screen| screen.trim_end().ends_with("\n>"));
+                std::thread::sleep(Duration::from_millis(150));
+                if self.screen() == screen {
+                    return screen;
+                }
+            }
         }
 
         fn show(&self, title: &str) {
@@ -408,9 +415,11 @@ mod terminal {
 
         tmux.say("/save 第一次");
         tmux.wait("Kept in");
+        tmux.prompt();
         assert_eq!(sessions(&tmux).len(), 1, "the name that was made up is gone");
         tmux.say("/clear");
         tmux.wait("starts again");
+        tmux.prompt();
         tmux.say("/load 第一次");
         tmux.wait("4 messages");
         tmux.prompt();
@@ -509,12 +518,14 @@ mod terminal {
         tmux.start("");
         tmux.prompt();
         tmux.say("/think on");
+        tmux.prompt();
         tmux.say("What is 2+3?");
         tmux.prompt();
         tmux.show("dimmed");
         let styled = tmux.styled();
         assert!(styled.contains("\u{1b}[2m"), "{styled}");
         tmux.say("/set fold on");
+        tmux.prompt();
         tmux.say("What is 3+4?");
         let screen = tmux.wait("thought for");
         assert!(!screen.contains("thinking…"), "{screen}");

@@ -6,10 +6,10 @@ use anyhow::Context;
 
 use super::lines::Lines;
 use super::transcript::{self, Role, Transcript, Turn, beginning};
-use super::{Talk, device_of};
+use super::{Talk, device_of, note, tell};
 use crate::args::{ModelArgs, Think};
 use crate::model_arg::{self, Opened};
-use crate::output::{bytes, line, note, one_line, to_terminal, visible};
+use crate::output::{bytes, line, one_line, to_terminal, visible};
 use crate::screen::{Screen, harmless};
 use crate::voice::{self, Voice};
 use crate::{input, running};
@@ -43,17 +43,6 @@ A message that begins with / is sent as //... Ctrl-C stops an answer, Tab comple
 const LISTED: usize = 20;
 /// A longer message is not given back for editing.
 const LONGEST_EDIT: usize = 8 << 10;
-
-/// What was asked for: to a person on standard output, to whoever reads that by program not among the answers.
-pub(crate) fn tell(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    match to_terminal() {
-        true => line(text),
-        false => {
-            note(text);
-            Ok(())
-        }
-    }
-}
 
 impl Talk {
     /// Obeys what follows the slash; true to leave. What goes wrong with it is a note.

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
-use super::Talk;
 use super::lines::Lines;
 use super::transcript::{self, Transcript, merged};
+use super::{Talk, note};
 use crate::args::Think;
 use crate::kept::Found;
-use crate::output::{bytes, note, one_line};
+use crate::output::{bytes, one_line};
 use crate::{interrupt, places};
 
 /// Where a conversation is kept.

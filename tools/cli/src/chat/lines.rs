@@ -13,8 +13,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Editor, Helper};
 
-use super::complete;
-use crate::output::note;
+use super::{complete, note};
 use crate::{input, places};
 
 /// Opens and closes a message of several lines.

@@ -8,6 +8,7 @@ mod room;
 mod settings;
 mod transcript;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -19,13 +20,12 @@ use qwip::{Error, FinishReason, Sampler, Session};
 use crate::args::{AnswerArgs, ComputeArgs, ModelArgs, SamplingArgs, Think};
 use crate::kept::Kept;
 use crate::model_arg::{self, Opened};
-use crate::output::{note, to_terminal, usage, visible};
+use crate::output::{self, to_terminal, usage, visible};
 use crate::running::{self, Registered};
-use crate::screen::{Look, LookArgs, Screen};
+use crate::screen::{Look, LookArgs, Screen, wrapped};
 use crate::split::parse_size;
 use crate::voice::{self, Prompt, Voice, parse_tools};
 use crate::{builtin, device, input, interrupt};
-use commands::tell;
 use keep::Record;
 use lines::{Lines, Typed};
 use transcript::{Role, Transcript, Turn};
@@ -96,6 +96,23 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
 
 fn parse_cache(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { parse_size(text) }
+}
+
+/// What was asked for: to a person on standard output, to whoever reads that by program not among the answers.
+fn tell(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    if !to_terminal() {
+        note(text);
+        return Ok(());
+    }
+    wrapped(&visible(text)).lines().try_for_each(output::line)
+}
+
+/// What must be known beside the answers.
+fn note(text: impl std::fmt::Display) {
+    match std::io::stderr().is_terminal() {
+        true => wrapped(&visible(text)).lines().for_each(output::note),
+        false => output::note(text),
+    }
 }
 
 /// Where the conversation is kept, if the call says so.

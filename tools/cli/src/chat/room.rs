@@ -1,9 +1,8 @@
 //! A context that gets full: what is left is said, and the oldest turns go only if the user wants that.
 
-use super::Talk;
 use super::lines::Lines;
 use super::transcript::Role;
-use crate::output::note;
+use super::{Talk, note};
 
 impl Talk {
     /// Tokens of the prompt that the history makes without its `first` messages.

@@ -43,6 +43,20 @@ pub(crate) fn columns() -> usize {
     terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
 }
 
+/// A line of ours in lines that end between words. What continues one in columns stands below its last column.
+pub(crate) fn wrapped(text: &str) -> String {
+    let name = text.trim_start();
+    let indent = text.len() - name.len();
+    let value = name.find("  ").map_or(name, |at| name[at..].trim_start());
+    let hang = if indent > 0 { text.len() - value.len() } else { 0 };
+    let plain = |text: &str| text.chars().map(|c| (c, Style::PLAIN)).collect::<Vec<_>>();
+    let (mut wrap, mut out) = (Wrap::new(columns()), String::new());
+    wrap.begin(&plain(&text[..hang]), &plain(&" ".repeat(hang)), &mut out);
+    plain(&text[hang..]).into_iter().for_each(|c| wrap.put(c, &mut out));
+    wrap.finish(&mut out);
+    out
+}
+
 /// Text of a model without what would steer a terminal.
 pub(crate) fn harmless(text: &str) -> String {
     let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
@@ -207,6 +221,19 @@ impl Thinking {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn our_lines_end_between_words_and_columns_line_up() {
+        // Tests have no terminal, which counts as one of 80 columns.
+        let words = "word ".repeat(17);
+        assert_eq!(super::wrapped(&words), format!("{}\nword word", "word ".repeat(15).trim_end()));
+        let line = super::wrapped(&format!("  name      {words}"));
+        assert!(
+            line.starts_with("  name      word")
+                && line.lines().nth(1).is_some_and(|l| l.starts_with(&(" ".repeat(12) + "word"))),
+            "{line}"
+        );
+    }
+
     #[test]
     fn what_would_steer_a_terminal_becomes_visible() {
         assert_eq!(super::harmless("a\tb\r\n\x1b[2J\u{9b}日"), "a\tb\n\\u001b[2J\\u009b日");
