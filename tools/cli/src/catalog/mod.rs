@@ -33,7 +33,6 @@ pub(crate) enum Source {
 
 /// Other programs, whose folders are only read: what their models' names begin with, and how to find them.
 struct Program {
-    source: Source,
     prefix: &'static str,
     title: &'static str,
     roots: fn() -> Vec<PathBuf>,
@@ -42,27 +41,9 @@ struct Program {
 }
 
 const PROGRAMS: [Program; 3] = [
-    Program {
-        source: Source::Ollama,
-        prefix: "ollama/",
-        title: "Ollama",
-        roots: ollama::roots,
-        add: ollama::add,
-    },
-    Program {
-        source: Source::LmStudio,
-        prefix: "lmstudio/",
-        title: "LM Studio",
-        roots: lmstudio::roots,
-        add: lmstudio::add,
-    },
-    Program {
-        source: Source::LlamaCpp,
-        prefix: "llama.cpp/",
-        title: "llama.cpp",
-        roots: llamacpp::roots,
-        add: llamacpp::add,
-    },
+    Program { prefix: "ollama/", title: "Ollama", roots: ollama::roots, add: ollama::add },
+    Program { prefix: "lmstudio/", title: "LM Studio", roots: lmstudio::roots, add: lmstudio::add },
+    Program { prefix: "llama.cpp/", title: "llama.cpp", roots: llamacpp::roots, add: llamacpp::add },
 ];
 
 impl Source {
