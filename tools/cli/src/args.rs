@@ -13,6 +13,7 @@ use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
 use crate::list::ListArgs;
 use crate::ps::PsArgs;
+use crate::pull::PullArgs;
 use crate::rerank::RerankArgs;
 use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Imatrix(ImatrixArgs),
     /// Change the metadata or the chat template of a GGUF file
     Edit(EditArgs),
+    /// Fetch a model from Hugging Face or ModelScope
+    Pull(PullArgs),
     /// Say what is in a model file
     Show(ShowArgs),
     /// Turn text into tokens

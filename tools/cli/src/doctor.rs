@@ -1,7 +1,5 @@
 //! `qwip doctor`: what this computer can do, whether it computes correctly, and whether a file is sound.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +8,10 @@ use anyhow::{Context, bail};
 use qwip::backend::gpu::{AdapterReport, adapters};
 use qwip::quant::types::check_row;
 use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
-use sha2::{Digest, Sha256};
 
 use crate::args::{ComputeArgs, DoctorArgs};
 use crate::catalog::{self, hubs};
+use crate::hub::hash;
 use crate::output::{Ending, bytes, line};
 use crate::progress::{Meter, Unit};
 use crate::{device, interrupt, machine, model_arg, show, synthetic};
@@ -163,7 +161,6 @@ fn check_hashes(name: &Path) -> anyhow::Result<Option<u64>> {
     let Some(model) = held.iter().find(|model| model.used.iter().any(|file| file.data == path)) else {
         return Ok(None);
     };
-    let mut meter = Meter::new("hashing", model.used.iter().map(|file| file.size).sum(), Unit::Bytes);
     let mut seen = 0;
     let mut unknown = Vec::new();
     for file in &model.used {
@@ -171,7 +168,7 @@ fn check_hashes(name: &Path) -> anyhow::Result<Option<u64>> {
             unknown.push(file.file.as_str());
             continue;
         };
-        let found = sha256(&file.data, &mut meter, &file.file)?;
+        let found = hash::of_file(&file.data, &file.file)?;
         if found != *stated {
             bail!(
                 "{}: {} is damaged: the hub stated the SHA-256 {stated}, its bytes have {found}: `qwip rm {}`, then \
@@ -183,32 +180,10 @@ fn check_hashes(name: &Path) -> anyhow::Result<Option<u64>> {
         }
         seen += file.size;
     }
-    drop(meter);
     if !unknown.is_empty() {
         line(format_args!("download     not checked, no hash is on record: {}", unknown.join(", ")))?;
     }
     Ok((seen > 0).then_some(seen))
-}
-
-/// The SHA-256 of a file, in hexadecimal digits.
-fn sha256(path: &Path, meter: &mut Meter, what: &str) -> anyhow::Result<String> {
-    let context = || path.display().to_string();
-    let mut file = File::open(path).with_context(context)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        if interrupt::flag().is_cancelled() {
-            return Err(Ending::Interrupted.into());
-        }
-        match file.read(&mut buffer).with_context(context)? {
-            0 => break,
-            n => {
-                hash.update(&buffer[..n]);
-                meter.advance(n as u64, what);
-            }
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether tokenizer and template can be used; otherwise why not.

@@ -23,6 +23,7 @@ mod output;
 mod places;
 mod progress;
 mod ps;
+mod pull;
 mod quantize;
 mod rerank;
 mod rm;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Quantize(args)) => quantize::run(&args)?,
         Some(Command::Imatrix(args)) => imatrix::run(&args)?,
         Some(Command::Edit(args)) => edit::run(&args)?,
+        Some(Command::Pull(args)) => pull::run(&args)?,
         Some(Command::Show(args)) => show::run(&args)?,
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,

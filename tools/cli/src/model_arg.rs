@@ -13,7 +13,7 @@ use qwip::{Cpu, Estimate, Model, ModelFile, OpenOptions, Session, SessionOptions
 use crate::args::{ComputeArgs, HubArgs, ModelArgs};
 use crate::catalog::{self, last};
 use crate::device::{self, Placed, Wish};
-use crate::hub::{self, Name};
+use crate::hub::{self, FetchOptions, Name};
 use crate::output::bytes;
 use crate::{builtin, machine, output, places};
 
@@ -44,9 +44,7 @@ pub(crate) fn pick(given: Option<&PathBuf>, hub: &HubArgs) -> anyhow::Result<Pat
         let Some(name) = Name::parse(repo) else {
             return Err(output::usage(format!("-hf {repo}: expected OWNER/REPO or OWNER/REPO:QUANT")));
         };
-        if hub::find(&name).is_none() {
-            hub::fetch(&name, hub.offline)?;
-        }
+        hub::fetch(&name, &FetchOptions { offline: hub.offline, ..FetchOptions::default() })?;
         return Ok(repo.into());
     }
     let from_environment = || places::variable("QWIP_MODEL").map(PathBuf::from);
