@@ -219,6 +219,39 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
 }
 
 #[test]
+fn an_unfinished_download_is_listed_and_can_be_removed() {
+    let place = Place::new();
+    let (f16, _) = models();
+    let blobs = "hf/models--Qwen--Tiny-GGUF/blobs";
+    let hash = sha256(f16);
+    let mut holes = f16.clone();
+    holes[100_000..].fill(0);
+    place.write(&format!("{blobs}/{hash}.qwip.incomplete"), &holes);
+    let parts = format!("qwip-parts 1 {}\n0 100000\n", f16.len());
+    place.write(&format!("{blobs}/{hash}.qwip.parts"), parts.as_bytes());
+    let name = format!("{REPO}:unfinished-{}", &hash[..8]);
+    let list = place.json(&["list", "--json"]);
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    let entry = &list[0];
+    assert_eq!(
+        (&entry["name"], &entry["complete"], &entry["runs"]),
+        (&json!(name), &json!(false), &json!(false))
+    );
+    assert_eq!((&entry["downloaded_bytes"], &entry["total_bytes"]), (&json!(100_000), &json!(f16.len())));
+    contains(&place.qwip(&["list"]).ok(), &[&name, "incomplete: 48 %"]);
+    contains(&place.qwip(&["run", &name, "-p", "hi"]).fails(1), &[&name, "qwip pull"]);
+    contains(&place.qwip(&["run", REPO, "-p", "hi"]).fails(1), &["`qwip pull Qwen/Tiny-GGUF`"]);
+    // As long as it is being fetched, it stays.
+    let lock = place.write(&format!("hf/.locks/models--Qwen--Tiny-GGUF/{hash}.lock"), b"");
+    let held = fs::File::open(lock).unwrap();
+    held.try_lock().unwrap();
+    contains(&place.qwip(&["rm", "-y", &name]).fails(1), &["downloading"]);
+    drop(held);
+    contains(&place.qwip(&["rm", "-y", REPO]).ok(), &["100 kB are free"]);
+    assert!(place.names().is_empty() && !place.at("hf/models--Qwen--Tiny-GGUF").exists());
+}
+
+#[test]
 fn what_is_not_ours_is_not_removed() {
     let place = Place::new();
     let (f16, _) = models();

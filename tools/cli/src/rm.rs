@@ -9,9 +9,11 @@ use clap::builder::FalseyValueParser;
 
 use crate::catalog::hubs::{self, Held};
 use crate::catalog::{self, remove};
+use crate::hub::unfinished::{self, Unfinished};
 use crate::hub::{Name, quant_of};
+use crate::input;
 use crate::output::{self, bytes, line};
-use crate::{input, running};
+use crate::running::{self, Process};
 
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
@@ -23,43 +25,104 @@ pub(crate) struct RmArgs {
     pub(crate) yes: bool,
 }
 
+/// What can be removed.
+enum Thing {
+    Model(Held),
+    Rest(Unfinished),
+}
+
+impl Thing {
+    fn name(&self) -> String {
+        match self {
+            Thing::Model(model) => model.name.clone(),
+            Thing::Rest(rest) => hubs::rest_name(rest),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Thing::Model(model) => model.used.iter().map(|file| file.size).sum(),
+            Thing::Rest(rest) => rest.have,
+        }
+    }
+
+    /// Fails if a process of qwip needs it.
+    fn check_unused(&self, processes: &[Process]) -> anyhow::Result<()> {
+        let name = self.name();
+        match self {
+            Thing::Rest(rest) if rest.is_busy() => bail!("{name}: a process is downloading it"),
+            Thing::Rest(_) => Ok(()),
+            Thing::Model(model) => {
+                let used = |process: &&Process| model.all.iter().any(|file| process.uses(&file.path));
+                match processes.iter().find(used) {
+                    Some(Process { pid, command, .. }) => {
+                        bail!("{name}: process {pid} ({command}) works with it: `qwip stop {pid}` ends that")
+                    }
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn remove(&self) -> anyhow::Result<u64> {
+        match self {
+            Thing::Model(model) => remove::remove(model),
+            Thing::Rest(rest) => remove::remove_rest(rest),
+        }
+    }
+
+    fn is_meant(&self, name: &Name) -> bool {
+        let (hub, owner, repo) = match self {
+            Thing::Rest(rest) => (rest.hub, &rest.owner, &rest.repo),
+            Thing::Model(model) => match model.all.first() {
+                Some(file) => (file.hub, &file.owner, &file.repo),
+                None => return false,
+            },
+        };
+        name.hub.is_none_or(|named| named == hub)
+            && owner.eq_ignore_ascii_case(&name.owner)
+            && repo.eq_ignore_ascii_case(&name.repo)
+            && name.quant.as_ref().is_none_or(|quant| self.is_of(quant))
+    }
+
+    /// Whether this is the quantization, or the rest, that is called so.
+    fn is_of(&self, quant: &str) -> bool {
+        let mut labels = vec![self.name().rsplit_once(':').unwrap_or_default().1.to_string()];
+        if let Thing::Model(model) = self {
+            labels.extend(model.all.first().map(|file| quant_of(file.file.trim_end_matches(".gguf"))));
+        }
+        labels.iter().any(|label| label.eq_ignore_ascii_case(quant))
+    }
+}
+
 pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
-    let mut held = hubs::held();
-    let mut meant: Vec<Held> = Vec::new();
+    let rests = unfinished::unfinished().into_iter().map(Thing::Rest);
+    let mut things: Vec<Thing> = hubs::held().into_iter().map(Thing::Model).chain(rests).collect();
+    let mut meant: Vec<Thing> = Vec::new();
     for text in &args.models {
         // Given twice, it is removed once.
-        if meant.iter().any(|model| model.name == *text) {
+        if meant.iter().any(|thing| thing.name() == *text) {
             continue;
         }
-        let at = find(&held, text)?;
-        meant.push(held.swap_remove(at));
+        let at = find(&things, text)?;
+        meant.push(things.swap_remove(at));
     }
-    for process in running::processes() {
-        let used = |model: &&Held| model.all.iter().any(|file| process.uses(&file.path));
-        if let Some(model) = meant.iter().find(used) {
-            bail!(
-                "{}: process {} ({}) works with it: `qwip stop {}` ends that",
-                model.name,
-                process.pid,
-                process.command,
-                process.pid
-            );
-        }
-    }
+    let processes = running::processes();
+    meant.iter().try_for_each(|thing| thing.check_unused(&processes))?;
     if !args.yes && input::from_terminal() && output::to_terminal() && !agreed(&meant)? {
         return line("Nothing was removed.");
     }
     let mut freed = 0;
-    for model in &meant {
-        freed += remove::remove(model)?;
-        line(format_args!("removed {}", model.name))?;
+    for thing in &meant {
+        freed += thing.remove()?;
+        line(format_args!("removed {}", thing.name()))?;
     }
     line(format_args!("{} are free now", bytes(freed)))
 }
 
-/// Which of the models a text means.
-fn find(held: &[Held], text: &str) -> anyhow::Result<usize> {
-    if let Some(at) = held.iter().position(|model| model.name == text) {
+/// Which of the things a text means.
+fn find(things: &[Thing], text: &str) -> anyhow::Result<usize> {
+    if let Some(at) = things.iter().position(|thing| thing.name() == text) {
         return Ok(at);
     }
     if let Some(title) = catalog::owner(text) {
@@ -72,36 +135,21 @@ fn find(held: &[Held], text: &str) -> anyhow::Result<usize> {
         Some(name) => name.map_err(anyhow::Error::msg)?,
         None => bail!("{text}: there is no such model (`qwip list` shows what there is)"),
     };
-    let found: Vec<usize> = (0..held.len()).filter(|&at| is_meant(&held[at], &name)).collect();
+    let found: Vec<usize> = (0..things.len()).filter(|&at| things[at].is_meant(&name)).collect();
     match found[..] {
         [at] => Ok(at),
         [] => bail!("{text}: it is not in the cache (`qwip list` shows what there is)"),
         _ => {
-            let names: Vec<&str> = found.iter().map(|&at| held[at].name.as_str()).collect();
+            let names: Vec<String> = found.iter().map(|&at| things[at].name()).collect();
             bail!("{text}: there are several, say which: {}", names.join(", "))
         }
     }
 }
 
-fn is_meant(model: &Held, name: &Name) -> bool {
-    let Some(file) = model.all.first() else { return false };
-    let here = name.hub.is_none_or(|hub| hub == file.hub);
-    let label = || {
-        let stem = file.file.strip_suffix(".gguf").unwrap_or(&file.file);
-        let (_, shown) = model.name.rsplit_once(':').unwrap_or_default();
-        [quant_of(stem), shown.to_string()]
-    };
-    let quant = name.quant.as_ref();
-    here && file.owner.eq_ignore_ascii_case(&name.owner)
-        && file.repo.eq_ignore_ascii_case(&name.repo)
-        && quant.is_none_or(|quant| label().iter().any(|label| label.eq_ignore_ascii_case(quant)))
-}
-
 /// Asks at the terminal.
-fn agreed(models: &[Held]) -> anyhow::Result<bool> {
-    for model in models {
-        let size: u64 = model.used.iter().map(|file| file.size).sum();
-        line(format_args!("{} ({})", model.name, bytes(size)))?;
+fn agreed(things: &[Thing]) -> anyhow::Result<bool> {
+    for thing in things {
+        line(format_args!("{} ({})", thing.name(), bytes(thing.bytes())))?;
     }
     output::print("Remove? [y/N] ")?;
     output::flush()?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{Entry, Source, State, folders};
 use crate::hub::layout::{self, Cached};
+use crate::hub::unfinished::{self, Unfinished};
 use crate::hub::{Hub, Name, quant_of};
 
 /// A model in a hub's cache: its files in the revision that is used, and in all revisions.
@@ -28,16 +29,42 @@ impl Held {
         let files: Vec<PathBuf> = self.used.iter().map(|file| file.path.clone()).collect();
         let modified =
             self.used.iter().filter_map(|f| std::fs::metadata(&f.data).ok()?.modified().ok()).max();
-        let source = match self.hub {
-            Hub::HuggingFace => Source::HuggingFace,
-            Hub::ModelScope => Source::ModelScope,
-        };
+        let source = source(self.hub);
         let state = match files.len() < self.count {
             true => State::PartsMissing { have: files.len(), count: self.count },
             false => State::Whole,
         };
         Entry { name: self.name.clone(), source, bytes: self.bytes(), modified, state, files }
     }
+}
+
+fn source(hub: Hub) -> Source {
+    match hub {
+        Hub::HuggingFace => Source::HuggingFace,
+        Hub::ModelScope => Source::ModelScope,
+    }
+}
+
+/// What an unfinished download is called: which of a repository's files it is, its cache does not say.
+pub(crate) fn rest_name(rest: &Unfinished) -> String {
+    let blob: String = rest.blob.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let Unfinished { owner, repo, .. } = rest;
+    match rest.hub {
+        Hub::HuggingFace => format!("{owner}/{repo}:unfinished-{blob}"),
+        Hub::ModelScope => format!("modelscope/{owner}/{repo}:unfinished-{blob}"),
+    }
+}
+
+/// Everything that is unfinished in both caches.
+pub(super) fn rests() -> impl Iterator<Item = Entry> {
+    unfinished::unfinished().into_iter().map(|rest| Entry {
+        name: rest_name(&rest),
+        source: source(rest.hub),
+        bytes: rest.have,
+        modified: std::fs::metadata(&rest.data).and_then(|meta| meta.modified()).ok(),
+        state: State::Incomplete { have: rest.have, total: rest.total },
+        files: vec![rest.data],
+    })
 }
 
 /// Every model in both caches.

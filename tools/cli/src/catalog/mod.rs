@@ -106,6 +106,7 @@ impl Entry {
 /// Everything on this computer, by name, and the folders that hold more than is looked at.
 pub(crate) fn everything() -> (Vec<Entry>, Vec<PathBuf>) {
     let mut entries: Vec<Entry> = hubs::held().iter().map(hubs::Held::entry).collect();
+    entries.extend(hubs::rests());
     let mut cut = Vec::new();
     for program in &PROGRAMS {
         cut.extend(add(program, &mut entries));
@@ -170,6 +171,9 @@ pub(crate) fn wanted(text: &str) -> Option<Result<Name, String>> {
 
 fn not_here(text: &str, name: &Name) -> String {
     let (entries, _) = everything();
+    if let Some(entry) = entries.iter().find(|entry| entry.name == text && !entry.is_whole()) {
+        return format!("{}: only a part of it is here: `qwip pull` goes on where it stopped", entry.name);
+    }
     let id = name.id().to_ascii_lowercase();
     let near = |entry: &&Entry| {
         let known = entry.name.to_ascii_lowercase();

@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::hubs::Held;
 use crate::hub::Hub;
 use crate::hub::layout::{self, Cached};
+use crate::hub::unfinished::Unfinished;
 
 /// Snapshots are not deeper or larger.
 const DEPTH: usize = 10;
@@ -46,6 +47,15 @@ pub(crate) fn remove(held: &Held) -> anyhow::Result<u64> {
         Hub::ModelScope => clear_folder(&repo, held),
     }
     Ok(freed)
+}
+
+/// Throws an unfinished download away. Returns how many bytes became free.
+pub(crate) fn remove_rest(rest: &Unfinished) -> anyhow::Result<u64> {
+    rest.remove().with_context(|| rest.data.display().to_string())?;
+    if let (Some(root), Hub::HuggingFace) = (layout::root(rest.hub), rest.hub) {
+        clear_repository(&layout::repo_dir(&root, rest.hub, &rest.owner, &rest.repo));
+    }
+    Ok(rest.have)
 }
 
 /// Removes a blob of this repository to which no snapshot points any more.

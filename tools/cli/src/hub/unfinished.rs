@@ -118,6 +118,8 @@ mod tests {
         held.try_lock().unwrap();
         assert!(found[0].is_busy());
         found[0].remove().unwrap();
-        assert!(!dir.path().join("aa.qwip.parts").exists() && !dir.path().join("aa.qwip.incomplete").exists());
+        assert!(
+            !dir.path().join("aa.qwip.parts").exists() && !dir.path().join("aa.qwip.incomplete").exists()
+        );
     }
 }
