@@ -21,11 +21,14 @@ use crate::split::SplitArgs;
 use crate::stop::StopArgs;
 
 const AFTER_HELP: &str = "\
-MODEL is the path of a GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or a short name such as qwen3:4b for what
-`pull` has downloaded, or `builtin`: a very small demonstration model inside this program. It is the first argument or
-follows -m, or stands in QWIP_MODEL; otherwise it is the one that was used or downloaded last. Every flag --some-name is also QWIP_SOME_NAME in the
-environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled
-GPU kernels and the choices of --device auto are kept.
+MODEL is the path of a GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or a short name such as qwen3:4b for what \
+`pull` has downloaded, or `builtin`: a very small demonstration model inside this program. It is the first argument or \
+follows -m, or stands in QWIP_MODEL; otherwise it is the one that was used or downloaded last.
+
+Every flag --some-name is also QWIP_SOME_NAME in the environment; \
+QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled \
+GPU kernels, the choices of --device auto and the list of running processes are kept, QWIP_DATA_DIR where conversations and \
+the name of the model used last.
 
 Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.";
 

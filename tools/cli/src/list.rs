@@ -17,7 +17,8 @@ Each name can be given as MODEL:
   ollama/NAME:TAG              in Ollama's folder
   lmstudio/OWNER/REPO/FILE     in LM Studio's folder
   llama.cpp/FILE               in llama.cpp's folder
-Folders of other programs are only read. HF_HUB_CACHE, MODELSCOPE_CACHE, OLLAMA_MODELS and LLAMA_CACHE say where they are.";
+Folders of other programs are only read. HF_HUB_CACHE, MODELSCOPE_CACHE, OLLAMA_MODELS and LLAMA_CACHE say where they \
+are.";
 
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]

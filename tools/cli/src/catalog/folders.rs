@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use qwip::quant::gguf::split;
 
-/// So many entries of one folder tree are looked at.
-pub(super) const MOST_ENTRIES: usize = 20_000;
+/// So many entries of a folder are looked at, and so many of its whole tree.
+const MOST_OF_FOLDER: usize = 5_000;
+const MOST_OF_TREE: usize = 50_000;
 
 /// Files found in a tree, each with its place below the root.
 #[derive(Default)]
@@ -20,24 +21,28 @@ pub(super) struct Found {
 /// The files of a tree, at most `depth` folders down. Links are followed; that the depth is bounded ends a loop.
 pub(super) fn files(root: &Path, depth: usize) -> Found {
     let mut found = Found::default();
-    let mut left = MOST_ENTRIES;
+    let mut left = MOST_OF_TREE;
     let mut folders = vec![(Vec::new(), root.to_path_buf())];
     while let Some((place, folder)) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            if left == 0 {
+        for (n, entry) in entries.flatten().enumerate() {
+            if n == MOST_OF_FOLDER || left == 0 {
                 found.cut = true;
-                return found;
+                break;
             }
             left -= 1;
             // A name that is not Unicode could not be typed as part of a model's name.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = entry.path();
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let kind = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => std::fs::metadata(&path).map(|meta| meta.file_type()),
+                kind => kind,
+            };
+            let Ok(kind) = kind else { continue };
             let place: Vec<String> = place.iter().cloned().chain([name]).collect();
-            if meta.is_file() {
+            if kind.is_file() {
                 found.files.push((place, path));
-            } else if meta.is_dir() && place.len() <= depth {
+            } else if kind.is_dir() && place.len() <= depth {
                 folders.push((place, path));
             }
         }
@@ -123,6 +128,23 @@ mod tests {
         {
             assert_eq!(split_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_very_many_files_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["a/many", "a/one", "b/one"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        for i in 0..MOST_OF_FOLDER + 10 {
+            std::fs::File::create(dir.path().join(format!("a/many/{i}"))).unwrap();
+        }
+        for place in ["a/one/q.gguf", "b/one/q.gguf"] {
+            std::fs::write(dir.path().join(place), b"GGUF").unwrap();
+        }
+        let found = files(dir.path(), 2);
+        assert!(found.cut);
+        assert_eq!(models(found).len(), 2);
     }
 
     #[cfg(unix)]

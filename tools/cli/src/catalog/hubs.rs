@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Entry, Source, State, folders};
 use crate::hub::layout::{self, Cached};
 use crate::hub::unfinished::{self, Unfinished};
-use crate::hub::{Hub, Name, quant_of};
+use crate::hub::{self, Hub, Name, quant_of};
 
 /// A model in a hub's cache: its files in the revision that is used, and in all revisions.
 pub(crate) struct Held {
@@ -93,10 +93,12 @@ pub(crate) fn held() -> Vec<Held> {
                 hub: (hub == Hub::ModelScope).then_some(hub),
                 owner: owner.clone(),
                 repo: repo.clone(),
-                quant: Some(if alone { label } else { stem }),
+                quant: Some(if alone { label } else { stem.clone() }),
             };
             let used = used(&files);
-            held.push(Held { name: shown(&name, &used), hub, used, all: files, count });
+            // A name without a quantization could be a part of another file's.
+            let doubtful = !alone || used.len() < count || name.quant.as_ref() == Some(&stem);
+            held.push(Held { name: shown(&name, &used, doubtful), hub, used, all: files, count });
         }
     }
     held
@@ -114,14 +116,20 @@ fn used(files: &[Cached]) -> Vec<Cached> {
     used
 }
 
-/// The name as it is typed; the path where no name leads there.
-fn shown(name: &Name, used: &[Cached]) -> String {
+/// The name as it is typed; the path where that leads to nothing or, which is looked into if it is `doubtful`, to another
+/// file.
+fn shown(name: &Name, used: &[Cached], doubtful: bool) -> String {
     let text = match name.hub {
         Some(Hub::ModelScope) => format!("modelscope/{name}"),
         _ => name.to_string(),
     };
-    match (Name::parse(&text), used.first()) {
-        (None, Some(file)) => file.path.display().to_string(),
-        _ => text,
+    let Some(first) = used.first() else { return text };
+    let leads = |name: Name| match doubtful.then(|| hub::find(&name)).flatten() {
+        Some(path) => std::fs::canonicalize(path).is_ok_and(|data| data == first.data),
+        None => true,
+    };
+    match Name::parse(&text).is_some_and(leads) {
+        true => text,
+        false => first.path.display().to_string(),
     }
 }
