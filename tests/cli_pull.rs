@@ -312,7 +312,9 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         (outcome.stderr, scene.hub.plan(|plan| std::mem::take(&mut plan.requests)))
     };
-    let (_, requests) = run(&|command| drop(command.env("HF_TOKEN", "hf_secret")));
+    let (_, requests) = run(&|command| {
+        command.env("HF_TOKEN", "hf_secret");
+    });
     assert!(requests.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")));
     let there = cdn.plan(|plan| plan.requests.clone());
     assert!(there.len() > 8 && there.iter().all(|request| request.host.starts_with("localhost:")));
@@ -327,18 +329,32 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
 }
 
 #[test]
-fn a_mirror_never_gets_the_token() {
+fn a_proxy_is_used_and_a_mirror_never_gets_the_token() {
+    // The hub is the proxy, too: no server of names knows this mirror.
+    let mirror = |scene: &Scene| {
+        let mut command = scene.command(&["o/r"]);
+        command.env("HF_ENDPOINT", "http://mirror.example").env("HF_TOKEN", "hf_secret");
+        command
+    };
+    for name in ["HTTP_PROXY", "ALL_PROXY", "http_proxy"] {
+        let scene = Scene::with(MIB);
+        let outcome = outcome(mirror(&scene).env(name, scene.hub.url()), b"");
+        assert!(outcome.stderr.contains("is not sent to http://mirror.example"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("hf_secret"));
+        check(outcome, &scene.file(1));
+        let requests = scene.hub.plan(|plan| plan.requests.clone());
+        assert!(requests.iter().any(|request| request.host.starts_with("mirror.example")), "{requests:?}");
+        assert!(requests.iter().all(|request| request.authorization.is_none()));
+    }
     let scene = Scene::with(MIB);
-    let mut command = scene.command(&["o/r"]);
-    // Through a proxy, so that the name needs no server of names; it is not even asked for a tunnel with the token.
-    command
-        .env("HF_ENDPOINT", "http://mirror.example")
-        .env("HF_TOKEN", "hf_secret")
-        .env("HTTP_PROXY", scene.hub.url());
-    let outcome = outcome(&mut command, b"");
-    assert!(outcome.stderr.contains("is not sent to http://mirror.example"), "{outcome:?}");
-    assert!(!outcome.stderr.contains("hf_secret"));
-    assert!(scene.hub.plan(|plan| plan.requests.iter().all(|request| request.authorization.is_none())));
+    let mut command = mirror(&scene);
+    command.env("HTTP_PROXY", scene.hub.url()).env("NO_PROXY", "a.b, mirror.example");
+    let error = outcome(&mut command, b"").fails(1);
+    assert!(error.contains("cannot be reached:"), "{error}");
+    let error = outcome(mirror(&scene).env("HTTP_PROXY", "http://127.0.0.1:9"), b"").fails(1);
+    assert!(error.contains("over the proxy 127.0.0.1:9"), "{error}");
+    let error = outcome(mirror(&scene).env("ALL_PROXY", "gopher://x"), b"").fails(1);
+    assert!(error.contains("ALL_PROXY"), "{error}");
 }
 
 #[test]
@@ -416,8 +432,13 @@ fn an_unreachable_hub_fails_soon_and_names_what_helps() {
     }
     let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", "nonsense"), b"").fails(1);
     assert!(error.contains("HF_ENDPOINT") && error.contains("nonsense"), "{error}");
-    let error = outcome(scene.command(&["o/r"]).env("ALL_PROXY", "gopher://x"), b"").fails(1);
-    assert!(error.contains("ALL_PROXY"), "{error}");
+    // Something that speaks, but not so that nobody else can listen.
+    let endpoint = scene.hub.url().replace("http:", "https:");
+    let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", &endpoint), b"").fails(1);
+    assert!(error.contains(&endpoint), "{error}");
+    scene.pull(&["o/r"]).ok();
+    let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", "http://127.0.0.1:9"), b"").fails(1);
+    assert!(error.contains("--offline"), "{error}");
 }
 
 #[test]

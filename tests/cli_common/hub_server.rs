@@ -124,6 +124,7 @@ pub struct Request {
     pub host: String,
     pub range: Option<(u64, u64)>,
     pub authorization: Option<String>,
+    pub is_tunnel: bool,
 }
 
 impl Request {
@@ -221,6 +222,11 @@ fn serve(stream: TcpStream, plan: &Mutex<Plan>, served: &AtomicU64) -> std::io::
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
     while let Some(request) = read(&mut input)? {
+        // As a proxy, it is itself wherever one wants to go.
+        if request.is_tunnel {
+            write!(out, "HTTP/1.1 200 OK\r\n\r\n")?;
+            continue;
+        }
         let (fault, throttle) = {
             let mut plan = plan.lock().expect("no test thread panics with it");
             plan.requests.push(request.clone());
@@ -257,7 +263,8 @@ fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         return Ok(None);
     }
     let target = line.split(' ').nth(1).unwrap_or_default().to_string();
-    let mut request = Request { target, host: String::new(), range: None, authorization: None };
+    let is_tunnel = line.starts_with("CONNECT ");
+    let mut request = Request { target, host: String::new(), range: None, authorization: None, is_tunnel };
     loop {
         let mut line = String::new();
         if input.read_line(&mut line)? == 0 || line.trim().is_empty() {

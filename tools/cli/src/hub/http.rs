@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 use ureq::http::Uri;
-use ureq::{Agent, Body, http};
+use ureq::{Body, http};
 
-use super::agent;
+use super::agent::{self, Way};
 
 /// How long it may take until a hub is called unreachable: its name, the connection, the first answer. Together they
 /// stay below ten seconds where one of them fails.
@@ -103,8 +103,8 @@ pub(crate) struct Answer {
 
 /// Talks to one hub.
 pub(crate) struct Client {
-    secure: Agent,
-    plain: Agent,
+    secure: Way,
+    plain: Way,
     /// Without a slash at the end.
     pub(crate) endpoint: String,
     origin: Origin,
@@ -118,7 +118,7 @@ impl Client {
     pub(crate) fn new(endpoint: &str, advice: &'static str) -> anyhow::Result<Client> {
         let endpoint = endpoint.trim_end_matches('/').to_string();
         let origin = Origin::of(&endpoint).map_err(|error| anyhow!("{error}"))?;
-        let (secure, plain) = agent::agents(PATIENCE)?;
+        let (secure, plain) = agent::ways(PATIENCE)?;
         let tuning = Tuning::from_env();
         Ok(Client { secure, plain, endpoint, origin, token: None, tuning, advice })
     }
@@ -148,8 +148,8 @@ impl Client {
         let mut linked = (None, None);
         for _ in 0..=MAX_REDIRECTS {
             let origin = Origin::of(&url).map_err(Failure::Wrong)?;
-            let agent = if origin.secure { &self.secure } else { &self.plain };
-            let config = agent.get(&url).config();
+            let way = self.way(&origin);
+            let config = way.agent.get(&url).config();
             let config = config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience));
             let mut request = config.build();
             if let Some(token) = self.token.as_ref().filter(|_| origin == self.origin) {
@@ -243,7 +243,12 @@ impl Client {
 
     /// The line for a hub that does not answer.
     pub(crate) fn unreachable(&self, why: &str) -> String {
-        format!("{} cannot be reached: {why}; {}", self.endpoint, self.advice)
+        let over = self.way(&self.origin).over(&self.endpoint);
+        format!("{} cannot be reached{over}: {why}; {}", self.endpoint, self.advice)
+    }
+
+    fn way(&self, origin: &Origin) -> &Way {
+        if origin.secure { &self.secure } else { &self.plain }
     }
 }
 

@@ -2,9 +2,10 @@
 
 mod agent;
 mod choose;
+mod connection;
 mod disk;
 mod download;
-pub(crate) mod hash;
+mod hash;
 mod http;
 mod huggingface;
 mod journal;
@@ -85,7 +86,6 @@ pub(crate) fn fetch(name: &Name, options: &FetchOptions) -> anyhow::Result<PathB
         Hub::ModelScope => modelscope::client(),
     }?;
     let fetcher = Fetcher { hub, name: &name, root, client: Arc::new(client) };
-    let _armed = interrupt::arm();
     let result = match fetcher.fetch() {
         Err(error) if error.is::<Changed>() => {
             note(format_args!("qwip: note: {}; starting again", output::one_line(&error)));
@@ -102,7 +102,7 @@ fn not_here(name: &Name) -> String {
         .iter()
         .filter(|file| file.owner == name.owner && file.repo == name.repo)
         .filter(|file| name.hub.is_none_or(|hub| hub == file.hub))
-        .map(|file| choose::quant_of(file.file.trim_end_matches(".gguf")))
+        .map(|file| quant_of(file.file.trim_end_matches(".gguf")))
         .collect();
     here.dedup();
     let roots: Vec<String> = [Hub::HuggingFace, Hub::ModelScope]
@@ -129,6 +129,8 @@ impl Fetcher<'_> {
             Hub::ModelScope => modelscope::list(&self.client, self.name),
         }?;
         let chosen = self.choose(&listing)?;
+        // Until here nothing is lost by ending at once.
+        let _armed = interrupt::arm();
         let mut wanted = Vec::new();
         for remote in &chosen {
             wanted.push((*remote, Place::new(&self.root, self.hub, self.name, &listing.revision, remote)?));
@@ -280,7 +282,7 @@ impl Fetcher<'_> {
             let longest = refuse::STEPS[refuse::STEPS.len() - 1].saturating_mul(16);
             self.judge(&download.start(longest)?, job, is_first)?;
         }
-        follower.finish(&job.title)
+        follower.finish(&job.title, meter, hash::Shown::AsTail)
     }
 
     /// Whether the first bytes were enough to see that the model runs.
@@ -296,6 +298,11 @@ impl Fetcher<'_> {
         let Fetcher { hub, name, client, .. } = self;
         let id = name.id();
         let found = error.downcast_ref::<Failure>();
+        if let Some(Failure::Broken(why)) = found
+            && find(name).is_some()
+        {
+            return anyhow!("{why}; what is in the cache is found with --offline");
+        }
         let Some(Failure::Status { code, reason, .. }) = found else { return error };
         let unknown = *code == 404 || reason == "RepoNotFound";
         match (unknown, code, hub) {
