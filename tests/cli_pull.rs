@@ -36,6 +36,13 @@ impl Scene {
     }
 
     fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.any(&["pull"]);
+        command.args(args);
+        command
+    }
+
+    /// Also another command than `pull`.
+    fn any(&self, args: &[&str]) -> Command {
         let mut command = program();
         for name in
             ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_DOMAIN"]
@@ -52,7 +59,8 @@ impl Scene {
             .env("MODELSCOPE_ENDPOINT", self.hub.url())
             .env("MODELSCOPE_CACHE", self.home.path().join("ms"));
         command.env("HF_HOME", self.home.path().join("hf")).env("QWIP_HUB_TUNING", &self.tuning);
-        command.arg("pull").args(args);
+        command.env("QWIP_DATA_DIR", self.home.path().join("data"));
+        command.args(args);
         command
     }
 
@@ -79,6 +87,26 @@ fn check(outcome: Outcome, file: &HubFile) -> PathBuf {
     let path = PathBuf::from(outcome.ok().trim_end());
     assert!(std::fs::read(&path).unwrap() == file.bytes(), "{} has other bytes", path.display());
     path
+}
+
+#[test]
+fn what_hf_names_is_fetched_once_and_a_pulled_model_is_the_one_that_is_meant() {
+    let scene = Scene::with(300_000);
+    let show = |args: &[&str]| outcome(&mut scene.any(&[&["show", "--json"], args].concat()), b"");
+    assert!(show(&["-hf", "o/r", "--offline"]).fails(1).contains("not in the cache"));
+    // Only -hf says that it may be fetched.
+    assert!(show(&["o/r"]).fails(1).contains("`qwip pull o/r`"));
+    assert!(!scene.repo().exists());
+    assert!(show(&["-hf", "o/r"]).ok().contains("\"file\":\"o/r\""));
+    scene.hub.plan(|plan| plan.files.clear());
+    show(&["-hf", "o/r:q4_k_m", "--offline"]).ok();
+    show(&["-hf", "o/r"]).ok();
+    // Looking at it was not using it.
+    assert!(show(&[]).ok().contains("\"file\":\"builtin\""));
+
+    let scene = Scene::with(300_000);
+    scene.pull(&["o/r"]).ok();
+    assert!(outcome(&mut scene.any(&["show", "--json"]), b"").ok().contains("\"file\":\"o/r\""));
 }
 
 /// A rule that strikes the first `n` requests for bytes.

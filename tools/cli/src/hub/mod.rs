@@ -5,7 +5,7 @@ mod choose;
 mod connection;
 mod disk;
 mod download;
-mod hash;
+pub(crate) mod hash;
 mod http;
 mod huggingface;
 mod journal;
