@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail};
 use qwip::file::Bytes;
@@ -52,18 +52,17 @@ pub(crate) fn pick(given: Option<&PathBuf>, hub: &HubArgs) -> anyhow::Result<Pat
         return Ok(name);
     }
     let Some(name) = last::recall() else { return Ok(builtin::NAME.into()) };
-    match catalog::resolve(Path::new(&name)) {
-        Ok(path) if path.is_file() => {
-            if output::to_terminal() {
-                output::note(format_args!("qwip: note: {name}, the model used last (-m takes another)"));
-            }
-            Ok(name.into())
+    let is_there = catalog::resolve(Path::new(&name)).is_ok_and(|path| path.is_file());
+    // `run` without a prompt asks once more, as a chat.
+    static SAID: Once = Once::new();
+    SAID.call_once(|| match is_there {
+        true if output::to_terminal() => {
+            output::note(format_args!("qwip: note: {name}, the model used last (-m takes another)"));
         }
-        _ => {
-            output::note(format_args!("qwip: note: {name}, the model used last, is no longer there"));
-            Ok(builtin::NAME.into())
-        }
-    }
+        true => {}
+        false => output::note(format_args!("qwip: note: {name}, the model used last, is no longer there")),
+    });
+    Ok(if is_there { name.into() } else { builtin::NAME.into() })
 }
 
 /// Remembers the model that a conversation was begun with, if the user named one.
