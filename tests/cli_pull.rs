@@ -137,6 +137,8 @@ fn a_model_goes_where_other_tools_look_and_is_fetched_once() {
     assert_eq!(scene.hub.served(), file.size);
     let requests = scene.hub.data_requests().len();
     assert!(requests > 8, "{requests}");
+    // The connections serve one part after the other.
+    assert!(scene.hub.connections() <= 8, "{}", scene.hub.connections());
     check(scene.pull(&["https://huggingface.co/o/r:q4_k_m"]), &file);
     check(scene.pull(&["o/r", "--offline"]), &file);
     assert_eq!(scene.hub.data_requests().len(), requests);
@@ -320,6 +322,15 @@ fn a_wrong_hash_is_told_and_nothing_of_it_kept() {
 }
 
 #[test]
+fn a_hub_that_states_no_hash_is_noted() {
+    let scene = Scene::with(MIB);
+    scene.hub.plan(|plan| plan.files[1].sha256.clear());
+    let outcome = scene.pull(&["o/r"]);
+    assert!(outcome.stderr.contains("states no SHA-256 for m-Q4_K_M.gguf"), "{outcome:?}");
+    check(outcome, &scene.file(1));
+}
+
+#[test]
 fn a_server_without_ranges_gives_the_whole_file() {
     let scene = Scene::with(MIB);
     scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
@@ -345,6 +356,7 @@ fn the_token_goes_to_the_hub_and_to_nobody_else() {
     });
     assert!(requests.iter().all(|request| request.authorization.as_deref() == Some("Bearer hf_secret")));
     let there = cdn.plan(|plan| plan.requests.clone());
+    assert!(scene.hub.connections() <= 8 && cdn.connections() <= 8);
     assert!(there.len() > 8 && there.iter().all(|request| request.host.starts_with("localhost:")));
     assert!(there.iter().all(|request| request.authorization.is_none()));
     // From the file where the hub's own tool puts it.
@@ -440,17 +452,8 @@ fn an_unreachable_hub_fails_soon_and_names_what_helps() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     // Connections come about and nobody answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!(
-        "http://{}",
-        silent
-            .local_addr()
-            .map(|at| {
-                std::mem::forget(silent);
-                at
-            })
-            .unwrap()
-    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
     for endpoint in [refuses, silent, "http://no-such-host.invalid".to_string()] {
         let started = Instant::now();
         let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", &endpoint), b"").fails(1);
@@ -460,6 +463,7 @@ fn an_unreachable_hub_fails_soon_and_names_what_helps() {
     }
     let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", "nonsense"), b"").fails(1);
     assert!(error.contains("HF_ENDPOINT") && error.contains("nonsense"), "{error}");
+    drop(listener);
     // Something that speaks, but not so that nobody else can listen.
     let endpoint = scene.hub.url().replace("http:", "https:");
     let error = outcome(scene.command(&["o/r"]).env("HF_ENDPOINT", &endpoint), b"").fails(1);
@@ -497,12 +501,15 @@ fn ctrl_c_says_that_the_same_command_goes_on() {
     let scene = Scene::with(4 * MIB);
     scene.hub.plan(|plan| plan.throttle = Some(MIB / 2));
     let child = scene.command(&["o/r"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait(|| scene.hub.served() > MIB);
+    // Long enough for a line that says how fast it is.
+    wait(|| scene.hub.served() > 3 * MIB);
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the same command goes on"), "{stderr}");
+    assert!(stderr.contains(" % m-Q4_K_M.gguf, ") && stderr.contains("/s, 0:0"), "{stderr}");
     scene.hub.plan(|plan| plan.throttle = None);
     check(scene.pull(&["o/r"]), &scene.file(1));
     assert!(scene.hub.served() <= scene.file(1).size + MIB, "{}", scene.hub.served());

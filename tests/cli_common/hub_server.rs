@@ -168,6 +168,7 @@ pub struct Server {
     pub port: u16,
     plan: Arc<Mutex<Plan>>,
     served: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -176,17 +177,19 @@ impl Server {
         let port = listener.local_addr().expect("an address").port();
         let plan = Arc::new(Mutex::new(Plan { files, ..Plan::default() }));
         let served = Arc::new(AtomicU64::new(0));
-        let (shared, count) = (plan.clone(), served.clone());
+        let connections = Arc::new(AtomicU64::new(0));
+        let (shared, count, opened) = (plan.clone(), served.clone(), connections.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (plan, served) = (shared.clone(), count.clone());
+                opened.fetch_add(1, Ordering::Relaxed);
                 thread::spawn(move || {
                     // A client that goes away is what half of the tests are about.
                     let _ = serve(stream, &plan, &served);
                 });
             }
         });
-        Server { port, plan, served }
+        Server { port, plan, served, connections }
     }
 
     pub fn url(&self) -> String {
@@ -209,6 +212,11 @@ impl Server {
     /// Bytes of files that were sent.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were opened.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Requests for bytes of files.

@@ -8,7 +8,16 @@ use crate::catalog::{self, last};
 use crate::hub::{self, FetchOptions, Hub};
 use crate::output::{line, usage};
 
+const AFTER_HELP: &str = "\
+A stopped download goes on where it was when the same command is given again. Files go into the caches that the hubs'
+own tools use, and what those have fetched is found.
+
+HF_ENDPOINT and MODELSCOPE_ENDPOINT name mirrors; HF_TOKEN, HF_TOKEN_PATH or HF_HOME hold your token, which is shown to
+huggingface.co alone; HF_HUB_CACHE, HF_HOME and MODELSCOPE_CACHE say where models are kept; HF_HUB_OFFLINE=1 is
+--offline; HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are respected.";
+
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct PullArgs {
     /// The model: a short name such as qwen3:4b, or OWNER/REPO, and which of its quantizations [default: Q4_K_M, else the first]
     #[arg(value_name = "OWNER/REPO[:QUANT]")]

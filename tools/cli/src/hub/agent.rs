@@ -44,6 +44,9 @@ pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
             .timeout_resolve(Some(RESOLVE))
             .timeout_connect(Some(CONNECT))
             .timeout_send_request(Some(patience))
+            // Every connection of a download, to the hub and to where it redirects.
+            .max_idle_connections(32)
+            .max_idle_connections_per_host(16)
             .build()
             .new_agent();
         Way { agent, proxy }

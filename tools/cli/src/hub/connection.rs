@@ -147,6 +147,7 @@ impl Shared {
         self.check(&answer, *at, to)?;
         let write = |error| fatal(write_error(error, &self.job, self.lock().done.total()));
         file.seek(SeekFrom::Start(*at)).map_err(write)?;
+        let exact = answer.body.content_length() == Some(end - *at);
         let mut body = answer.body.into_reader().take(end - *at);
         let mut buffer = vec![0; BUFFER];
         let every = (self.part / 16).clamp(SAVED_EVERY.0, SAVED_EVERY.1);
@@ -177,6 +178,10 @@ impl Shared {
             }
         };
         self.save(file, saved, *at).map_err(write)?;
+        if exact && result.is_ok() {
+            // Only who has seen the end of an answer may use the connection again.
+            let _ = body.into_inner().read(&mut [0]);
+        }
         result
     }
 

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 
 use super::connection::{End, Shared, State, write_error};
 use super::http::Client;
 use super::journal::{self, Journal, Ranges};
 use crate::interrupt;
-use crate::output::{Ending, bytes, note};
+use crate::output::{Ending, bytes};
 use crate::progress::Meter;
 
 const SMALLEST_PART: u64 = 16 << 20;
@@ -73,6 +73,16 @@ pub(crate) struct Download {
     shared: Arc<Shared>,
 }
 
+/// Counts a thread as long as it lives, however it ends.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.wake.notify_all();
+    }
+}
+
 impl Download {
     /// Opens the unfinished file, or begins one.
     pub(crate) fn open(client: Arc<Client>, job: Job) -> anyhow::Result<Download> {
@@ -113,7 +123,11 @@ impl Download {
         let pieces: VecDeque<(u64, u64)> = pieces.collect();
         let workers = connections.min(pieces.len());
         shared.lock().queue = pieces;
-        self.work(workers, meter, Shared::fetch_parts)
+        let parts = self.work(workers, meter, Shared::fetch_parts)?;
+        if parts == Parts::Given && !shared.lock().done.missing(end).is_empty() {
+            bail!("{}: a connection came to no end that we know; the same command goes on", shared.job.title);
+        }
+        Ok(parts)
     }
 
     /// Fetches the whole file over one connection, from a server that gives no parts.
@@ -132,14 +146,10 @@ impl Download {
         let shared = &self.shared;
         for _ in 0..workers {
             shared.lock().running += 1;
-            let own = shared.clone();
-            let started = std::thread::Builder::new().spawn(move || {
-                run(&own);
-                own.lock().running -= 1;
-                own.wake.notify_all();
-            });
+            let own = Running(shared.clone());
+            let started = std::thread::Builder::new().spawn(move || run(&own.0));
             if let Err(error) = started {
-                shared.lock().running -= 1;
+                // The thread's count went with what it was to run.
                 shared.end(End::Failed(anyhow!(error).context("cannot start a thread")));
             }
         }
@@ -165,7 +175,7 @@ impl Download {
             if interrupted {
                 let (done, size) = (bytes(state.done.total()), bytes(shared.job.size));
                 let title = &shared.job.title;
-                note(format_args!(
+                meter.note(&format!(
                     "qwip: note: {title}: {done} of {size} are here; the same command goes on from there"
                 ));
                 return Err(Ending::Interrupted.into());

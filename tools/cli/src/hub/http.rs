@@ -1,7 +1,7 @@
 //! Requests to a hub: to whom the token goes, what a redirect may lead to, how long is waited.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -10,11 +10,14 @@ use ureq::http::Uri;
 use ureq::{Body, http};
 
 use super::agent::{self, Way};
+use crate::output::note;
 
 /// How long it may take until a hub is called unreachable: its name, the connection, the first answer. Together they
 /// stay below ten seconds where one of them fails.
 const PATIENCE: Duration = Duration::from_secs(9);
 const MAX_REDIRECTS: usize = 8;
+/// Text beside a redirect that is worth reading.
+const SHORT: u64 = 16 << 10;
 /// The longest answer of an API: a page of a list of files.
 const MAX_JSON: u64 = 32 << 20;
 /// The longest that a server's wish to be asked later is respected.
@@ -177,13 +180,19 @@ impl Client {
                     });
                 }
                 301 | 302 | 303 | 307 | 308 => {
-                    let to = header("Location").unwrap_or_default();
+                    let Some(to) = header("Location").filter(|to| !to.is_empty()) else {
+                        return Err(Failure::Wrong(format!("{origin} redirects to nowhere")));
+                    };
                     let next = join(&url, to);
                     if origin.secure && !next.starts_with("https://") {
                         let to = Origin::of(&next).map_or(next, |origin| origin.to_string());
                         return Err(Failure::Wrong(format!(
                             "{origin} redirects to {to}, which is not encrypted"
                         )));
+                    }
+                    // An answer that was read to its end leaves the connection for the next part.
+                    if response.body().content_length().is_some_and(|length| length <= SHORT) {
+                        let _ = io::copy(&mut response.into_body().into_reader(), &mut io::sink());
                     }
                     url = next;
                 }
@@ -210,7 +219,12 @@ impl Client {
             tries += 1;
             match (&failure, failure.passes()) {
                 (Failure::Status { .. }, Some(wait)) if tries < TRIES => {
-                    std::thread::sleep(self.pause(tries, wait));
+                    let pause = self.pause(tries, wait);
+                    if pause >= Duration::from_secs(2) {
+                        let seconds = pause.as_secs();
+                        note(format_args!("qwip: note: {}: {failure}; waiting {seconds} s", self.endpoint));
+                    }
+                    std::thread::sleep(pause);
                 }
                 (Failure::Broken(why), _) => return Err(Failure::Broken(self.unreachable(why)).into()),
                 _ => return Err(failure.into()),

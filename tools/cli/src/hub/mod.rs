@@ -144,7 +144,7 @@ impl Fetcher<'_> {
         let jobs: Vec<Job> =
             missing.iter().map(|(_, remote, place)| self.job(remote, place, &listing)).collect();
         self.check_room(&jobs)?;
-        let total = jobs.iter().map(|job| job.size).sum();
+        let total = jobs.iter().fold(0u64, |sum, job| sum.saturating_add(job.size));
         let mut meter = Meter::new("fetching", total, Unit::Bytes);
         for ((at, _, place), job) in missing.iter().zip(jobs) {
             self.fetch_file(place, job, *at == 0, &mut meter)?;
@@ -237,7 +237,7 @@ impl Fetcher<'_> {
             );
         }
         if job.sha256.is_none() {
-            note(format_args!(
+            meter.note(&format!(
                 "qwip: note: {} states no SHA-256 for {}; only its size was checked",
                 self.hub, job.title
             ));
