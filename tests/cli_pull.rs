@@ -184,6 +184,21 @@ fn modelscope_has_a_cache_of_its_own() {
 }
 
 #[test]
+fn what_modelscopes_own_tool_fetched_is_found() {
+    let scene = Scene::with(MIB);
+    let file = scene.file(1);
+    let dir = scene.home.path().join("ms/models/o--r-1.5/snapshots/master");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("m-Q4_K_M.gguf"), file.bytes()).unwrap();
+    for args in [&["modelscope/o/r-1.5"][..], &["o/r-1.5", "--offline"]] {
+        assert_eq!(check(scene.pull(args), &file), dir.join("m-Q4_K_M.gguf"));
+    }
+    assert_eq!(scene.hub.data_requests().len(), 0);
+    let error = scene.pull(&["o/other", "--offline", "--source", "modelscope"]).fails(1);
+    assert!(error.contains("not in the cache"), "{error}");
+}
+
+#[test]
 fn the_quantization_is_chosen_the_vision_part_left_aside_and_a_split_model_whole() {
     let mut files = vec![
         HubFile::model("mmproj-Q8_0.gguf", 1 << 12, 1),

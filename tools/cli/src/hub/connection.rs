@@ -18,6 +18,8 @@ use crate::output::{self, bytes};
 
 /// Bytes on one connection that are not on record yet: a part's sixteenth, within these.
 const SAVED_EVERY: (u64, u64) = (16 << 10, 4 << 20);
+/// And after that long, on a slow line.
+const SAVED_AFTER: Duration = Duration::from_secs(2);
 const BUFFER: usize = 128 << 10;
 /// How often a wait looks whether it is to end.
 const TICK: Duration = Duration::from_millis(100);
@@ -151,7 +153,7 @@ impl Shared {
         let mut body = answer.body.into_reader().take(end - *at);
         let mut buffer = vec![0; BUFFER];
         let every = (self.part / 16).clamp(SAVED_EVERY.0, SAVED_EVERY.1);
-        let mut saved = *at;
+        let (mut saved, mut last) = (*at, Instant::now());
         let result = loop {
             if *at == end {
                 break Ok(());
@@ -172,9 +174,9 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(Broken::Passing(error.to_string(), None)),
             }
-            if *at - saved >= every {
+            if *at - saved >= every || last.elapsed() >= SAVED_AFTER {
                 self.save(file, saved, *at).map_err(write)?;
-                saved = *at;
+                (saved, last) = (*at, Instant::now());
             }
         };
         self.save(file, saved, *at).map_err(write)?;

@@ -2,7 +2,8 @@
 //!
 //! Hugging Face: `models--owner--repo/{blobs/<hash>, refs/main, snapshots/<commit>/<path>}`, the last being links to the
 //! blobs, or the files themselves where the system has no links. ModelScope: `models/owner/repo/<path>`, the dots of
-//! the repository written as `___`.
+//! the repository written as `___`; since its version 1.38 it makes `models/owner--repo/snapshots/master/<path>`, and
+//! goes on with the older folder where there is one, as we do.
 
 use std::path::{Path, PathBuf};
 
@@ -59,12 +60,25 @@ fn root_of(hub: Hub, variable: &dyn Fn(&str) -> Option<PathBuf>, home: Option<Pa
     }
 }
 
-/// The folder of a repository.
+/// The folder of a repository; of ModelScope the one with the files of its branch.
 pub(crate) fn repo_dir(root: &Path, hub: Hub, owner: &str, repo: &str) -> PathBuf {
-    match hub {
-        Hub::HuggingFace => root.join(format!("models--{owner}--{repo}")),
-        Hub::ModelScope => root.join("models").join(owner).join(repo.replace('.', "___")),
+    if hub == Hub::HuggingFace {
+        return root.join(format!("models--{owner}--{repo}"));
     }
+    let usual = root.join("models").join(owner).join(repo.replace('.', "___"));
+    if !entries(&usual).is_empty() {
+        return usual;
+    }
+    let newer = newer_models(root).into_iter().map(|models| {
+        models.join(format!("{owner}--{repo}")).join("snapshots").join(super::modelscope::REVISION)
+    });
+    newer.into_iter().find(|dir| !entries(dir).is_empty()).unwrap_or(usual)
+}
+
+/// Where ModelScope's tool of today has its repositories: without a folder `hub`, if nobody chose another place.
+fn newer_models(root: &Path) -> Vec<PathBuf> {
+    let above = root.parent().filter(|_| root.ends_with("hub"));
+    [Some(root), above].into_iter().flatten().map(|base| base.join("models")).collect()
 }
 
 /// Every GGUF file in the caches of both hubs.
@@ -80,7 +94,16 @@ pub(crate) fn cached() -> Vec<Cached> {
                     let names = entries(&models.join(&owner));
                     names.into_iter().map(move |name| (owner.clone(), name.replace("___", ".")))
                 };
-                entries(&models).into_iter().flat_map(repos).collect()
+                let older = entries(&models).into_iter().flat_map(repos);
+                let newer = newer_models(&root).into_iter().flat_map(|models| entries(&models));
+                let newer = newer.filter_map(|name| {
+                    let (owner, repo) = name.split_once("--")?;
+                    Some((owner.to_string(), repo.to_string()))
+                });
+                let mut repos: Vec<(String, String)> = older.chain(newer).collect();
+                repos.sort();
+                repos.dedup();
+                repos
             }
         };
         for (owner, repo) in repos {
@@ -261,5 +284,14 @@ mod tests {
         std::fs::create_dir_all(&scope).unwrap();
         std::fs::write(scope.join("m-q4_0.gguf"), "1").unwrap();
         assert_eq!(files(root, Hub::ModelScope, "o", "r-1.5")[0].revision, "master");
+        // As its tool does today, below a chosen place and beside the usual one.
+        for (top, root) in [(root.to_path_buf(), root.to_path_buf()), (root.to_path_buf(), root.join("hub"))]
+        {
+            let newer = top.join("models/o--new.1/snapshots/master/sub");
+            std::fs::create_dir_all(&newer).unwrap();
+            std::fs::write(newer.join("n-q4_0.gguf"), "12").unwrap();
+            let found = files(&root, Hub::ModelScope, "o", "new.1");
+            assert_eq!((found[0].file.as_str(), found[0].size), ("sub/n-q4_0.gguf", 2));
+        }
     }
 }
