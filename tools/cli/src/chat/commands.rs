@@ -134,7 +134,7 @@ impl Talk {
     fn show_thinking(&self) -> anyhow::Result<()> {
         let last = self.history.iter().rev().find(|turn| turn.role == Role::Assistant);
         match last.map(|turn| turn.thinking.as_str()) {
-            Some(text) if !text.is_empty() => harmless(text).lines().try_for_each(tell),
+            Some(text) if !text.is_empty() => harmless(text).replace('\t', "    ").lines().try_for_each(tell),
             _ => {
                 note("There was no thinking before the last answer.");
                 Ok(())
