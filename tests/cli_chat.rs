@@ -210,7 +210,7 @@ fn what_does_not_fit_is_said_and_refused() {
     assert_eq!(found.code, Some(0), "{found:?}");
     assert!(found.stderr.contains("no longer fits the context of 128 tokens"), "{found:?}");
     // Nearly full is announced, wherever that begins.
-    let nearly =
+    let mut nearly =
         (40..130).step_by(4).map(|n| chat(&["-c", "128", "-n", "2"], &format!("{}\n", "word ".repeat(n))));
     let told = |found: Outcome| found.stderr.contains("of 128 tokens of the context are used");
     assert!(nearly.any(told));
