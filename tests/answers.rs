@@ -54,7 +54,7 @@ fn a_chat_goes_on_after_an_endless_answer() {
 #[test]
 fn thinking_is_ended_when_its_tokens_are_used_up() {
     let run = |think: &str, more: &[&str]| {
-        let base = ["run", "-p", "What is 23 + 45?", "--temp", "0", "--json", "--think", think];
+        let base = ["run", "builtin", "-p", "What is 23 + 45?", "--temp", "0", "--json", "--think", think];
         json(&qwip(&[&base[..], more].concat()).ok())
     };
     let words = "Considering the limited time by the user, I have to give the solution based on the thinking \
@@ -88,7 +88,7 @@ fn thinking_is_ended_when_its_tokens_are_used_up() {
     assert_eq!(run("off", &["--think-budget", "2"])["tokens"], run("off", &[])["tokens"]);
     let from_environment = outcome(
         program()
-            .args(["run", "-p", "What is 23 + 45?", "--temp", "0", "--json", "--think", "on"])
+            .args(["run", "builtin", "-p", "What is 23 + 45?", "--temp", "0", "--json", "--think", "on"])
             .env("QWIP_THINK_BUDGET", "6"),
         b"",
     );
@@ -107,7 +107,18 @@ fn thinking_that_was_ended_is_part_of_the_conversation() {
 #[test]
 fn the_words_that_end_thinking_need_room() {
     let run = |context: &str| {
-        let args = ["run", "-p", "What is 23 + 45?", "--temp", "0", "--think", "on", "--think-budget", "2"];
+        let args = [
+            "run",
+            "builtin",
+            "-p",
+            "What is 23 + 45?",
+            "--temp",
+            "0",
+            "--think",
+            "on",
+            "--think-budget",
+            "2",
+        ];
         json(&qwip(&[&args[..], &["--json", "-c", context]].concat()).ok())
     };
     let full = run("24");
@@ -147,6 +158,6 @@ fn what_draws_the_tokens_is_said_and_the_same_in_run_and_chat() {
     let chat = outcome(program().arg("chat").args(common), b"Hi\n").stderr;
     assert_eq!(settings(&run), settings(&chat));
     assert!(run.contains("top-k 7, ") && run.contains("presence penalty 0.5"), "{run}");
-    let greedy = qwip(&["run", "-p", "Hi", "-n", "2", "-v", "--temp", "0"]).stderr;
+    let greedy = qwip(&["run", "builtin", "-p", "Hi", "-n", "2", "-v", "--temp", "0"]).stderr;
     assert!(greedy.contains("the most probable token, "), "{greedy}");
 }

@@ -117,6 +117,48 @@ fn a_conversation_in_a_file_of_the_users_survives_its_clearing() {
 }
 
 #[test]
+fn what_was_read_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, text) = (dir.path().join("talk.json"), dir.path().join("text.txt"));
+    fs::write(&text, "One fish, two fish, red fish, blue fish. ".repeat(30)).unwrap();
+    let session = ["--session", arg(&path), "-c", "2048", "-v"];
+    let script = format!("/file {}\nHello!\n", arg(&text));
+    let new_tokens = |found: &Outcome| -> usize {
+        let line = found.stderr.lines().rfind(|line| line.contains(" new)")).expect("a timing");
+        line.split('(').nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a number")
+    };
+    let first = chat(&session, &script);
+    let whole = new_tokens(&first);
+    assert!(whole > 300, "{first:?}");
+    let transcript = fs::read(&path).unwrap();
+    let second = chat(&session, "What is 1+1?\n/stats\n");
+    assert!(second.stderr.contains("need not be read again") && new_tokens(&second) < 40, "{second:?}");
+    assert!(second.stderr.contains("of what was read in conversations, at most 4.00 GB"), "{second:?}");
+    let answer = second.ok();
+
+    // Without what was kept, and where it is of no use, the answer is the same.
+    let again = |more: &[&str]| {
+        fs::write(&path, &transcript).unwrap();
+        chat(&[&session[..], more].concat(), "What is 1+1?\n")
+    };
+    let none = again(&["--session-cache", "0"]);
+    assert!(new_tokens(&none) > whole && !none.stderr.contains("again"), "{none:?}");
+    assert_eq!(none.ok(), answer);
+    let f32s = again(&["--cache-type-k", "f32"]);
+    assert!(f32s.stderr.contains("has cache types f16") && new_tokens(&f32s) > whole, "{f32s:?}");
+    let kept = own_home().join("cache/sessions");
+    for file in fs::read_dir(&kept).unwrap().flatten() {
+        let mut bytes = fs::read(file.path()).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(file.path(), bytes).unwrap();
+    }
+    let damaged = again(&[]);
+    assert!(damaged.stderr.contains("checksum") && damaged.stderr.contains("is read again"), "{damaged:?}");
+    assert_eq!(damaged.ok(), answer);
+}
+
+#[test]
 fn turns_are_changed_saved_and_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a.json"), dir.path().join("b.json"));

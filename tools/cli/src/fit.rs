@@ -403,7 +403,7 @@ mod tests {
         let [note] = &model.notes(&["-c", "131072"], Some(60 * GB))[..] else { panic!("one note") };
         assert!(note.starts_with("131072 tokens of context take up to 19."), "{note}");
         assert!(
-            note.ends_with("GB of memory, beside the 4.28 GB of weights that stay in the file"),
+            note.ends_with("GB of memory, beside the 4.27 GB of weights that stay in the file"),
             "{note}"
         );
         let [note] = &model.notes(&["-c", "131072"], Some(8 * GB))[..] else { panic!("one note") };

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod builtin;
+mod catalog;
 mod chat;
 mod convert;
 mod device;
@@ -16,6 +17,7 @@ mod imatrix;
 mod input;
 mod interrupt;
 mod kept;
+mod list;
 mod machine;
 mod manual;
 mod model_arg;
@@ -23,15 +25,20 @@ mod npy;
 mod output;
 mod places;
 mod progress;
+mod ps;
 mod pull;
 mod quantize;
 mod rerank;
+mod rm;
 mod rope;
 mod run;
+mod running;
 mod screen;
 mod show;
 mod split;
+mod stop;
 mod synthetic;
+mod table;
 mod tokenize;
 mod voice;
 
@@ -75,6 +82,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,
         Some(Command::Bench(args)) => bench::run(&args)?,
+        Some(Command::List(args)) => list::run(&args)?,
+        Some(Command::Rm(args)) => rm::run(&args)?,
+        Some(Command::Ps(args)) => ps::run(&args)?,
+        Some(Command::Stop(args)) => stop::run(&args)?,
         Some(Command::Doctor(args)) => doctor::run(&args)?,
         Some(Command::Completions(args)) => manual::completions(&args)?,
         Some(Command::Man(args)) => manual::man(&args)?,

@@ -11,7 +11,7 @@ use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
 use crate::screen::{Look, Screen};
 use crate::voice::{self, Answer, Voice};
-use crate::{builtin, chat, device, input, interrupt};
+use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
@@ -21,6 +21,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
             tools: None,
             session: None,
             newest: false,
+            session_cache: chat::SESSION_CACHE,
             answer: args.answer,
             look: args.look,
             compute: args.compute,
@@ -47,6 +48,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let (seed, in_effect) = (params.seed, voice::in_effect(&params));
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
+    model_arg::remember(&args.model, &opened);
+    let _running = running::register("run", &opened);
 
     // Without a template it is no Markdown that the model writes.
     let look = Look { markdown: !args.look.no_markdown && !args.raw, fold: false };

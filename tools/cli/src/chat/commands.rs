@@ -8,11 +8,11 @@ use super::lines::Lines;
 use super::transcript::{self, Role, Transcript, Turn, beginning};
 use super::{Talk, device_of, note, tell};
 use crate::args::{ModelArgs, Think};
-use crate::input;
 use crate::model_arg::{self, Opened};
 use crate::output::{bytes, line, one_line, to_terminal, visible};
 use crate::screen::{Screen, harmless};
 use crate::voice::{self, Voice};
+use crate::{input, running};
 
 /// Commands and what they do.
 pub(crate) const NAMES: [(&str, &str); 17] = [
@@ -57,8 +57,9 @@ impl Talk {
                 note("The conversation starts again.");
             }
             "system" => {
-                self.system = (!rest.is_empty()).then(|| rest.to_string());
                 self.start_again();
+                self.system = (!rest.is_empty()).then(|| rest.to_string());
+                self.changed();
                 let what = if rest.is_empty() { "removed" } else { "set" };
                 note(format_args!("The system message is {what}; the conversation starts again."));
             }
@@ -242,6 +243,10 @@ impl Talk {
         if let Some(path) = self.record.path() {
             stats.push(format!("  kept in   {}", path.display()));
         }
+        if let Some(kept) = &self.kept {
+            let (all, most) = (bytes(kept.bytes()), bytes(kept.most()));
+            stats.push(format!("  on disk   {all} of what was read in conversations, at most {most}"));
+        }
         stats
     }
 
@@ -263,6 +268,7 @@ impl Talk {
         voice.check_chat().with_context(|| opened.name.clone())?;
         let params = voice.sampling(opened.model.file(), self.think, &self.sampling)?;
         let session = opened.session_with_notes()?;
+        self.running = running::register("chat", &opened);
         (self.session, self.opened, self.voice) = (session, opened, voice);
         self.sampler.set_params(params);
         self.declined = false;

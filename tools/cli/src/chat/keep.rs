@@ -11,8 +11,9 @@ use super::lines::Lines;
 use super::transcript::{self, Transcript, merged};
 use super::{Talk, note};
 use crate::args::Think;
-use crate::output::one_line;
-use crate::places;
+use crate::kept::Found;
+use crate::output::{bytes, one_line};
+use crate::{interrupt, places};
 
 /// Where a conversation is kept.
 #[derive(Debug, Default)]
@@ -115,9 +116,46 @@ impl Talk {
         }
     }
 
+    /// Keeps what the model has read of this conversation, if the conversation itself is kept; the bytes that takes.
+    fn keep_read(&mut self) -> Option<u64> {
+        let (Some(kept), Some(path)) = (&self.kept, self.record.path()) else { return None };
+        if self.record.failed {
+            return None;
+        }
+        let _armed = interrupt::arm();
+        match kept.store(path, &mut self.session, interrupt::flag()) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                note(format_args!("qwip: note: what was read is not kept: {}", one_line(&error)));
+                None
+            }
+        }
+    }
+
+    /// Takes up what was read of this conversation before; says so, or why it is read again.
+    fn take_up_read(&mut self) {
+        let (Some(kept), Some(path)) = (&self.kept, self.record.path()) else { return };
+        let _armed = interrupt::arm();
+        match kept.restore(path, &mut self.session, interrupt::flag()) {
+            Ok(Found::Tokens(tokens)) => {
+                note(format_args!("{tokens} tokens of it were kept and need not be read again."));
+            }
+            Ok(Found::Useless(why)) => {
+                note(format_args!("qwip: note: {why}; the conversation is read again"));
+            }
+            Ok(Found::Nothing) => {}
+            Err(error) => {
+                note(format_args!("qwip: note: the conversation is read again: {}", one_line(&error)));
+            }
+        }
+    }
+
     /// Begins another conversation. The one before stays in its file, or moves to our folder where the call says which
     /// file it is.
     pub(crate) fn start_again(&mut self) {
+        if self.record.chosen {
+            self.keep_read();
+        }
         if self.record.path.is_some() && !self.record.chosen && !self.history.is_empty() {
             let mut old = Record::new(None, false);
             old.created.clone_from(&self.record.created);
@@ -139,6 +177,7 @@ impl Talk {
 
     /// Goes on with the conversation in `path`.
     pub(crate) fn adopt(&mut self, path: &Path, found: Transcript) {
+        self.keep_read();
         let model = &found.model;
         let is_known = !model[1].is_empty() || !model[2].is_empty();
         let is_other =
@@ -175,6 +214,7 @@ impl Talk {
                 self.opened.title()
             ));
         }
+        self.take_up_read();
     }
 
     /// Keeps the conversation in a file or under a name from now on.
@@ -220,6 +260,7 @@ impl Talk {
 
     /// The conversation ends in an orderly way.
     pub(crate) fn leave(&mut self) {
+        let read = self.keep_read();
         let Some(path) = self.record.path.as_ref() else { return };
         if !self.record.automatic || self.record.failed {
             return;
@@ -229,6 +270,14 @@ impl Talk {
         let name = name.display().to_string();
         let quote = if name.contains(char::is_whitespace) { "\"" } else { "" };
         note(format_args!("The conversation is kept: qwip chat --session {quote}{name}{quote}"));
+        if let (Some(read), Some(kept)) = (read, &self.kept) {
+            note(format_args!(
+                "What was read of it takes {}; all that is kept of conversations {} of {}.",
+                bytes(read),
+                bytes(kept.bytes()),
+                bytes(kept.most())
+            ));
+        }
     }
 
     /// The conversation as it is kept.

@@ -18,14 +18,20 @@ use qwip::chat::Message;
 use qwip::{Error, FinishReason, Sampler, Session};
 
 use crate::args::{AnswerArgs, ComputeArgs, ModelArgs, SamplingArgs, Think};
+use crate::kept::Kept;
 use crate::model_arg::{self, Opened};
 use crate::output::{self, to_terminal, usage, visible};
+use crate::running::{self, Registered};
 use crate::screen::{Look, LookArgs, Screen, wrapped};
+use crate::split::parse_size;
 use crate::voice::{self, Prompt, Voice, parse_tools};
 use crate::{builtin, device, input, interrupt};
 use keep::Record;
 use lines::{Lines, Typed};
 use transcript::{Role, Transcript, Turn};
+
+/// Bytes that may be kept of what was read in conversations, unless the user says otherwise.
+pub(crate) const SESSION_CACHE: u64 = 4_000_000_000;
 
 #[derive(Args, Debug)]
 pub(crate) struct ChatArgs {
@@ -41,6 +47,11 @@ pub(crate) struct ChatArgs {
     /// Go on with the newest conversation
     #[arg(long = "continue", env = "QWIP_CONTINUE", value_parser = FalseyValueParser::new())]
     pub(crate) newest: bool,
+    /// Keep what the model has read of conversations in so many bytes of the cache folder, so that it need not read it again;
+    /// the oldest go first; 0: keep nothing [default: 4G]
+    #[arg(long, env = "QWIP_SESSION_CACHE", value_name = "N(K|M|G)", value_parser = parse_cache, default_value_t = SESSION_CACHE,
+          hide_default_value = true)]
+    pub(crate) session_cache: u64,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
     #[command(flatten)]
@@ -64,7 +75,9 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     let found =
         session.as_ref().filter(|path| path.exists()).map(|path| Transcript::read(path)).transpose()?;
     let mut lines = Lines::open()?;
+    let model = args.model.clone();
     let mut talk = Talk::open(args, tools)?;
+    model_arg::remember(&model, &talk.opened);
     talk.record = Record::new(session.clone(), lines.is_interactive());
     tell(greeting(&talk.opened, &talk.session))?;
     if let (Some(path), Some(found)) = (session, found) {
@@ -96,6 +109,10 @@ fn note(text: impl std::fmt::Display) {
         true => wrapped(&visible(text)).lines().for_each(output::note),
         false => output::note(text),
     }
+}
+
+fn parse_cache(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { parse_size(text) }
 }
 
 /// Where the conversation is kept, if the call says so.
@@ -152,6 +169,10 @@ struct Talk {
     tools: Vec<serde_json::Value>,
     look: Look,
     record: Record,
+    /// Where what was read is kept.
+    kept: Option<Kept>,
+    /// That others see which model is in use.
+    running: Option<Registered>,
     /// What goes along with the next message.
     files: String,
     /// How the last answer went.
@@ -184,11 +205,13 @@ impl Talk {
             answer: args.answer,
             compute: args.compute,
             session: opened.session_with_notes()?,
+            running: running::register("chat", &opened),
             opened,
             voice,
             tools,
             look: Look::from(&args.look),
             record: Record::default(),
+            kept: Kept::open(args.session_cache),
             files: String::new(),
             last: None,
             declined: false,

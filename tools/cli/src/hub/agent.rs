@@ -13,24 +13,45 @@ use crate::output;
 const RESOLVE: Duration = Duration::from_secs(4);
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// One for https and one for http, since each has its own proxy.
-pub(crate) fn agents(patience: Duration) -> anyhow::Result<(Agent, Agent)> {
-    let agent = |proxy: Option<Proxy>| {
-        Agent::config_builder()
+/// The agent for https or for http, each with its own proxy, and where that is.
+pub(crate) struct Way {
+    pub(crate) agent: Agent,
+    proxy: Option<Proxy>,
+}
+
+impl Way {
+    /// Over which proxy `url` is reached, in words.
+    pub(crate) fn over(&self, url: &str) -> String {
+        let none = |proxy: &&Proxy| url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+        match self.proxy.as_ref().filter(|proxy| !none(proxy)) {
+            Some(proxy) => format!(" over the proxy {}:{}", proxy.host(), proxy.port()),
+            None => String::new(),
+        }
+    }
+}
+
+/// One for https and one for http.
+pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
+    let way = |proxy: Option<Proxy>| {
+        let agent = Agent::config_builder()
             .http_status_as_error(false)
             // We follow them ourselves: each may lead to another host.
             .max_redirects(0)
             .user_agent(concat!("qwip/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .proxy(proxy)
+            .proxy(proxy.clone())
             .tls_config(tls())
             .timeout_resolve(Some(RESOLVE))
             .timeout_connect(Some(CONNECT))
             .timeout_send_request(Some(patience))
+            // Every connection of a download, to the hub and to where it redirects.
+            .max_idle_connections(32)
+            .max_idle_connections_per_host(16)
             .build()
-            .new_agent()
+            .new_agent();
+        Way { agent, proxy }
     };
-    Ok((agent(proxy("HTTPS_PROXY")?), agent(proxy("HTTP_PROXY")?)))
+    Ok((way(proxy("HTTPS_PROXY")?), way(proxy("HTTP_PROXY")?)))
 }
 
 /// The proxy in a variable of the environment, else in ALL_PROXY; capital letters win over small ones. `NO_PROXY` names

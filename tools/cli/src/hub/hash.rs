@@ -18,12 +18,20 @@ use crate::progress::{Meter, Unit};
 
 const BUFFER: usize = 1 << 20;
 
+/// What a meter makes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shown {
+    /// It measures this.
+    AsWork,
+    /// It measured what came before, and is full.
+    AsTail,
+}
+
 /// A thread that reads a file as far as it is there.
 pub(crate) struct Follower {
     thread: Option<JoinHandle<io::Result<String>>>,
     hashed: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    size: u64,
 }
 
 impl Follower {
@@ -62,23 +70,24 @@ impl Follower {
             Ok(hex(&hash.finalize()))
         };
         let thread = std::thread::Builder::new().spawn(run).context("cannot start a thread")?;
-        Ok(Follower { thread: Some(thread), hashed, stop, size })
+        Ok(Follower { thread: Some(thread), hashed, stop })
     }
 
     /// Waits until everything is hashed.
-    pub(crate) fn finish(mut self, title: &str) -> anyhow::Result<String> {
+    pub(crate) fn finish(mut self, title: &str, meter: &mut Meter, shown: Shown) -> anyhow::Result<String> {
         let Some(thread) = self.thread.take() else { return Err(anyhow!("hashed already")) };
-        let mut meter = Meter::new("checking", self.size, Unit::Bytes);
-        let mut shown = self.hashed.load(Ordering::Relaxed);
-        meter.begin_at(shown);
+        let mut so_far = 0;
         while !thread.is_finished() {
             if interrupt::flag().is_cancelled() {
                 return Err(Ending::Interrupted.into());
             }
             std::thread::sleep(Duration::from_millis(20));
             let hashed = self.hashed.load(Ordering::Relaxed);
-            meter.advance(hashed - shown, title);
-            shown = hashed;
+            match shown {
+                Shown::AsWork => meter.advance(hashed - so_far, title),
+                Shown::AsTail => meter.advance(0, &format!("{title}: checking")),
+            }
+            so_far = hashed;
         }
         match thread.join() {
             Ok(hash) => Ok(hash.with_context(|| format!("reading {title} again"))?),
@@ -96,7 +105,8 @@ impl Drop for Follower {
 /// The hash of a file.
 pub(crate) fn of_file(path: &Path, title: &str) -> anyhow::Result<String> {
     let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    Follower::start(path, size, move || size)?.finish(title)
+    let mut meter = Meter::new("checking", size, Unit::Bytes);
+    Follower::start(path, size, move || size)?.finish(title, &mut meter, Shown::AsWork)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -123,7 +133,9 @@ mod tests {
             let there = there.clone();
             move || there.fetch_add(1, Ordering::Relaxed).min(3)
         };
-        assert_eq!(Follower::start(&path, 3, frontier).unwrap().finish("f").unwrap(), want);
+        let mut meter = Meter::new("checking", 3, Unit::Bytes);
+        let grown = Follower::start(&path, 3, frontier).unwrap();
+        assert_eq!(grown.finish("f", &mut meter, Shown::AsTail).unwrap(), want);
         std::fs::write(&path, "").unwrap();
         assert!(of_file(&path, "f").unwrap().starts_with("e3b0c442"));
     }

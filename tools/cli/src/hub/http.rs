@@ -1,20 +1,23 @@
 //! Requests to a hub: to whom the token goes, what a redirect may lead to, how long is waited.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 use ureq::http::Uri;
-use ureq::{Agent, Body, http};
+use ureq::{Body, http};
 
-use super::agent;
+use super::agent::{self, Way};
+use crate::output::note;
 
 /// How long it may take until a hub is called unreachable: its name, the connection, the first answer. Together they
 /// stay below ten seconds where one of them fails.
 const PATIENCE: Duration = Duration::from_secs(9);
 const MAX_REDIRECTS: usize = 8;
+/// Text beside a redirect that is worth reading.
+const SHORT: u64 = 16 << 10;
 /// The longest answer of an API: a page of a list of files.
 const MAX_JSON: u64 = 32 << 20;
 /// The longest that a server's wish to be asked later is respected.
@@ -103,8 +106,8 @@ pub(crate) struct Answer {
 
 /// Talks to one hub.
 pub(crate) struct Client {
-    secure: Agent,
-    plain: Agent,
+    secure: Way,
+    plain: Way,
     /// Without a slash at the end.
     pub(crate) endpoint: String,
     origin: Origin,
@@ -118,7 +121,7 @@ impl Client {
     pub(crate) fn new(endpoint: &str, advice: &'static str) -> anyhow::Result<Client> {
         let endpoint = endpoint.trim_end_matches('/').to_string();
         let origin = Origin::of(&endpoint).map_err(|error| anyhow!("{error}"))?;
-        let (secure, plain) = agent::agents(PATIENCE)?;
+        let (secure, plain) = agent::ways(PATIENCE)?;
         let tuning = Tuning::from_env();
         Ok(Client { secure, plain, endpoint, origin, token: None, tuning, advice })
     }
@@ -148,8 +151,8 @@ impl Client {
         let mut linked = (None, None);
         for _ in 0..=MAX_REDIRECTS {
             let origin = Origin::of(&url).map_err(Failure::Wrong)?;
-            let agent = if origin.secure { &self.secure } else { &self.plain };
-            let config = agent.get(&url).config();
+            let way = self.way(&origin);
+            let config = way.agent.get(&url).config();
             let config = config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience));
             let mut request = config.build();
             if let Some(token) = self.token.as_ref().filter(|_| origin == self.origin) {
@@ -177,13 +180,19 @@ impl Client {
                     });
                 }
                 301 | 302 | 303 | 307 | 308 => {
-                    let to = header("Location").unwrap_or_default();
+                    let Some(to) = header("Location").filter(|to| !to.is_empty()) else {
+                        return Err(Failure::Wrong(format!("{origin} redirects to nowhere")));
+                    };
                     let next = join(&url, to);
                     if origin.secure && !next.starts_with("https://") {
                         let to = Origin::of(&next).map_or(next, |origin| origin.to_string());
                         return Err(Failure::Wrong(format!(
                             "{origin} redirects to {to}, which is not encrypted"
                         )));
+                    }
+                    // An answer that was read to its end leaves the connection for the next part.
+                    if response.body().content_length().is_some_and(|length| length <= SHORT) {
+                        let _ = io::copy(&mut response.into_body().into_reader(), &mut io::sink());
                     }
                     url = next;
                 }
@@ -210,7 +219,12 @@ impl Client {
             tries += 1;
             match (&failure, failure.passes()) {
                 (Failure::Status { .. }, Some(wait)) if tries < TRIES => {
-                    std::thread::sleep(self.pause(tries, wait));
+                    let pause = self.pause(tries, wait);
+                    if pause >= Duration::from_secs(2) {
+                        let seconds = pause.as_secs();
+                        note(format_args!("qwip: note: {}: {failure}; waiting {seconds} s", self.endpoint));
+                    }
+                    std::thread::sleep(pause);
                 }
                 (Failure::Broken(why), _) => return Err(Failure::Broken(self.unreachable(why)).into()),
                 _ => return Err(failure.into()),
@@ -243,7 +257,12 @@ impl Client {
 
     /// The line for a hub that does not answer.
     pub(crate) fn unreachable(&self, why: &str) -> String {
-        format!("{} cannot be reached: {why}; {}", self.endpoint, self.advice)
+        let over = self.way(&self.origin).over(&self.endpoint);
+        format!("{} cannot be reached{over}: {why}; {}", self.endpoint, self.advice)
+    }
+
+    fn way(&self, origin: &Origin) -> &Way {
+        if origin.secure { &self.secure } else { &self.plain }
     }
 }
 

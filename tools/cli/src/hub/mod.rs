@@ -2,6 +2,7 @@
 
 mod agent;
 mod choose;
+mod connection;
 mod disk;
 mod download;
 pub(crate) mod hash;
@@ -14,16 +15,18 @@ mod name;
 mod record;
 mod refuse;
 mod store;
+pub(crate) mod unfinished;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 
 use crate::output::{bytes, note, usage};
 use crate::progress::{Meter, Unit};
 use crate::{interrupt, output};
 use choose::NoChoice;
+pub(crate) use choose::quant_of;
 use download::{Changed, Download, Job, Parts};
 use http::{Client, Failure};
 pub(crate) use layout::find;
@@ -83,7 +86,6 @@ pub(crate) fn fetch(name: &Name, options: &FetchOptions) -> anyhow::Result<PathB
         Hub::ModelScope => modelscope::client(),
     }?;
     let fetcher = Fetcher { hub, name: &name, root, client: Arc::new(client) };
-    let _armed = interrupt::arm();
     let result = match fetcher.fetch() {
         Err(error) if error.is::<Changed>() => {
             note(format_args!("qwip: note: {}; starting again", output::one_line(&error)));
@@ -99,7 +101,8 @@ fn not_here(name: &Name) -> String {
     let mut here: Vec<String> = layout::cached()
         .iter()
         .filter(|file| file.owner == name.owner && file.repo == name.repo)
-        .map(|file| choose::quant_of(file.file.trim_end_matches(".gguf")))
+        .filter(|file| name.hub.is_none_or(|hub| hub == file.hub))
+        .map(|file| quant_of(file.file.trim_end_matches(".gguf")))
         .collect();
     here.dedup();
     let roots: Vec<String> = [Hub::HuggingFace, Hub::ModelScope]
@@ -126,6 +129,8 @@ impl Fetcher<'_> {
             Hub::ModelScope => modelscope::list(&self.client, self.name),
         }?;
         let chosen = self.choose(&listing)?;
+        // Until here nothing is lost by ending at once.
+        let _armed = interrupt::arm();
         let mut wanted = Vec::new();
         for remote in &chosen {
             wanted.push((*remote, Place::new(&self.root, self.hub, self.name, &listing.revision, remote)?));
@@ -139,7 +144,7 @@ impl Fetcher<'_> {
         let jobs: Vec<Job> =
             missing.iter().map(|(_, remote, place)| self.job(remote, place, &listing)).collect();
         self.check_room(&jobs)?;
-        let total = jobs.iter().map(|job| job.size).sum();
+        let total = jobs.iter().fold(0u64, |sum, job| sum.saturating_add(job.size));
         let mut meter = Meter::new("fetching", total, Unit::Bytes);
         for ((at, _, place), job) in missing.iter().zip(jobs) {
             self.fetch_file(place, job, *at == 0, &mut meter)?;
@@ -232,7 +237,7 @@ impl Fetcher<'_> {
             );
         }
         if job.sha256.is_none() {
-            note(format_args!(
+            meter.note(&format!(
                 "qwip: note: {} states no SHA-256 for {}; only its size was checked",
                 self.hub, job.title
             ));
@@ -277,7 +282,7 @@ impl Fetcher<'_> {
             let longest = refuse::STEPS[refuse::STEPS.len() - 1].saturating_mul(16);
             self.judge(&download.start(longest)?, job, is_first)?;
         }
-        follower.finish(&job.title)
+        follower.finish(&job.title, meter, hash::Shown::AsTail)
     }
 
     /// Whether the first bytes were enough to see that the model runs.
@@ -293,6 +298,11 @@ impl Fetcher<'_> {
         let Fetcher { hub, name, client, .. } = self;
         let id = name.id();
         let found = error.downcast_ref::<Failure>();
+        if let Some(Failure::Broken(why)) = found
+            && find(name).is_some()
+        {
+            return anyhow!("{why}; what is in the cache is found with --offline");
+        }
         let Some(Failure::Status { code, reason, .. }) = found else { return error };
         let unknown = *code == 404 || reason == "RepoNotFound";
         match (unknown, code, hub) {
@@ -336,11 +346,3 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
-
-/// Whether the bytes of a cached file still are what its name says; `None` where nothing is on record.
-pub(crate) fn is_intact(path: &Path) -> anyhow::Result<Option<bool>> {
-    let data = std::fs::canonicalize(path).with_context(|| path.display().to_string())?;
-    let known = layout::cached().into_iter().find(|file| file.data == data).and_then(|file| file.sha256);
-    let Some(stated) = known else { return Ok(None) };
-    Ok(Some(hash::of_file(&data, &path.display().to_string())? == stated))
-}

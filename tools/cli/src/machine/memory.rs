@@ -1,25 +1,11 @@
 //! How much memory there is, and how much of it a program may still take.
 
-use std::path::Path;
-
 /// Memory in bytes, where the system says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) total: Option<u64>,
     /// What is free, or held by files that can be read again; no more than the control group allows.
     pub(crate) available: Option<u64>,
-}
-
-impl Memory {
-    /// No more than `limit` in all and `available` of it.
-    fn within(self, limit: u64, available: u64) -> Memory {
-        let least = |a: Option<u64>, b: u64| Some(a.map_or(b, |a| a.min(b)));
-        match self.total {
-            // The largest number stands for no limit.
-            Some(total) if limit >= total => self,
-            _ => Memory { total: least(self.total, limit), available: least(self.available, available) },
-        }
-    }
 }
 
 /// Total and available memory.
@@ -32,7 +18,7 @@ fn system() -> Memory {
     groups::within_groups(
         meminfo(&read("/proc/meminfo")),
         &read("/proc/self/cgroup"),
-        Path::new("/sys/fs/cgroup"),
+        std::path::Path::new("/sys/fs/cgroup"),
     )
 }
 
@@ -54,7 +40,9 @@ fn meminfo(text: &str) -> Memory {
 /// Limits that a container or a service has.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod groups {
-    use super::{Memory, Path};
+    use std::path::Path;
+
+    use super::Memory;
 
     /// How a version of control groups says it.
     struct Words {
@@ -92,11 +80,21 @@ mod groups {
             let below = Path::new(if inside { path } else { "" });
             for group in below.ancestors() {
                 if let Some((limit, available)) = group_of(&root.join(group), &words) {
-                    memory = memory.within(limit, available);
+                    memory = within(memory, limit, available);
                 }
             }
         }
         memory
+    }
+
+    /// No more than `limit` in all and `available` of it.
+    fn within(memory: Memory, limit: u64, available: u64) -> Memory {
+        let least = |a: Option<u64>, b: u64| Some(a.map_or(b, |a| a.min(b)));
+        match memory.total {
+            // The largest number stands for no limit.
+            Some(total) if limit >= total => memory,
+            _ => Memory { total: least(memory.total, limit), available: least(memory.available, available) },
+        }
     }
 
     /// The limit of a group and what it may still take; none without a limit.
