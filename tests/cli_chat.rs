@@ -83,6 +83,40 @@ fn a_session_is_kept_and_taken_up_again() {
 }
 
 #[test]
+fn the_newest_conversation_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let chat = |more: &[&str], script: &str| {
+        let mut command = program();
+        command.env("QWIP_DATA_DIR", dir.path()).args(PLAIN).args(["-n", "8"]).args(more);
+        outcome(&mut command, script.as_bytes())
+    };
+    let none = chat(&["--continue"], "Hello!\n");
+    assert!(none.stderr.contains("no conversation was kept yet"), "{none:?}");
+    // A name stands for a file in our folder.
+    chat(&["--session", "first"], "Hello!\n").ok();
+    let path = dir.path().join("sessions/first.json");
+    assert_eq!(read(&path)["messages"].as_array().unwrap().len(), 2);
+    let found = chat(&["--continue"], "/load\nHi\n/clear\nHi\n");
+    assert!(found.stderr.contains("2 messages") && found.stderr.contains("first  "), "{found:?}");
+    assert_eq!(read(&path)["messages"].as_array().unwrap().len(), 4, "/clear leaves it alone");
+    let line = chat(&["--continue", "--session", "first"], "").fails(2);
+    assert!(line.contains("--session and --continue"), "{line}");
+}
+
+#[test]
+fn a_conversation_in_a_file_of_the_users_survives_its_clearing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.json");
+    let mut command = program();
+    command.env("QWIP_DATA_DIR", dir.path()).args(PLAIN).args(["-n", "8", "--session", arg(&path)]);
+    let found = outcome(&mut command, b"Hello!\n/clear\nHi\n");
+    assert!(found.stderr.contains("What was said is kept in"), "{found:?}");
+    assert_eq!(read(&path)["messages"][0]["content"], "Hi");
+    let moved = fs::read_dir(dir.path().join("sessions")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(read(&moved)["messages"][0]["content"], "Hello!");
+}
+
+#[test]
 fn what_was_read_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let (path, text) = (dir.path().join("talk.json"), dir.path().join("text.txt"));
@@ -218,10 +252,10 @@ fn what_does_not_fit_is_said_and_refused() {
     assert_eq!(found.code, Some(0), "{found:?}");
     assert!(found.stderr.contains("no longer fits the context of 128 tokens"), "{found:?}");
     // Nearly full is announced, wherever that begins.
-    let nearly =
+    let mut nearly =
         (40..130).step_by(4).map(|n| chat(&["-c", "128", "-n", "2"], &format!("{}\n", "word ".repeat(n))));
     let told = |found: Outcome| found.stderr.contains("of 128 tokens of the context are used");
-    assert!(nearly.map(told).any(|told| told));
+    assert!(nearly.any(told));
 }
 
 #[test]
@@ -438,6 +472,55 @@ mod terminal {
     fn sessions(tmux: &Tmux) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(tmux.home.path().join("data/sessions")).expect("sessions");
         entries.map(|entry| entry.expect("an entry").path()).collect()
+    }
+
+    #[test]
+    fn markdown_and_long_lines_of_chinese() {
+        if skipped() {
+            return;
+        }
+        let tmux = Tmux::new();
+        let text = "## 春天\n\n春天来了，万物复苏。小河里的冰融化了，河水“哗啦啦”地流着，**油菜花开了**，像一片金色的海洋！\n\n\
+                    1. 使用`cargo build`命令来编译整个项目，然后运行测试程序，看看结果对不对。\n\n\
+                    | 城市 | 人口 |\n|---|---:|\n| 北京 | 2189 |\n| Rome | 275 |\n\n```c\nint x;\u{1b}[2J // **\n```\n";
+        let path = tmux.home.path().join("s.json");
+        let session = json!({"qwip_session": 1, "messages": [
+            {"role": "user", "content": "写"}, {"role": "assistant", "content": text}]});
+        std::fs::write(&path, session.to_string()).unwrap();
+        tmux.start(&format!("--session {}", path.display()));
+        let screen = tmux.prompt();
+        tmux.show("Markdown");
+        for words in [
+            "\n北京 │ 2189\nRome │  275\n",
+            "\n1. 使用cargo build命令",
+            "\nint x;\\u001b[2J // **\n",
+            "┌─ c\n",
+        ] {
+            assert!(screen.contains(words), "{words}:\n{screen}");
+        }
+        // Broken between characters, not before a stop, with the rest of an item below its text.
+        assert!(
+            screen.lines().all(|line| !line.trim_start().starts_with(['，', '。', '！', '”'])),
+            "{screen}"
+        );
+        assert!(
+            screen.lines().any(|line| line.starts_with("   ") && line.contains("结果对不对。")),
+            "{screen}"
+        );
+        assert!(tmux.styled().contains("\u{1b}[1m油菜花开了"), "{}", tmux.styled());
+
+        // A line that goes on in the next row: 29 characters of two columns stand behind the prompt.
+        let row = tmux.cursor().1;
+        tmux.call(&["send-keys", "-t", "chat", "-l", &"长".repeat(40)]);
+        tmux.cursor_comes_to(22);
+        assert_eq!(tmux.cursor().1, row + 1);
+        tmux.keys(&["Home"]);
+        tmux.cursor_comes_to(2);
+        assert_eq!(tmux.cursor().1, row);
+        tmux.keys(&["C-c"]);
+        tmux.prompt();
+        tmux.say("/exit");
+        tmux.wait("ended 0");
     }
 
     #[test]

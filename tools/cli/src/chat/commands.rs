@@ -57,8 +57,9 @@ impl Talk {
                 note("The conversation starts again.");
             }
             "system" => {
-                self.system = (!rest.is_empty()).then(|| rest.to_string());
                 self.start_again();
+                self.system = (!rest.is_empty()).then(|| rest.to_string());
+                self.changed();
                 let what = if rest.is_empty() { "removed" } else { "set" };
                 note(format_args!("The system message is {what}; the conversation starts again."));
             }
@@ -134,7 +135,7 @@ impl Talk {
     fn show_thinking(&self) -> anyhow::Result<()> {
         let last = self.history.iter().rev().find(|turn| turn.role == Role::Assistant);
         match last.map(|turn| turn.thinking.as_str()) {
-            Some(text) if !text.is_empty() => harmless(text).lines().try_for_each(tell),
+            Some(text) if !text.is_empty() => harmless(text).replace('\t', "    ").lines().try_for_each(tell),
             _ => {
                 note("There was no thinking before the last answer.");
                 Ok(())

@@ -179,7 +179,9 @@ impl Talk {
     pub(crate) fn adopt(&mut self, path: &Path, found: Transcript) {
         self.keep_read();
         let model = &found.model;
-        let is_other = model[1] != self.opened.title() || model[2] != self.opened.model.architecture();
+        let is_known = !model[1].is_empty() || !model[2].is_empty();
+        let is_other =
+            is_known && (model[1] != self.opened.title() || model[2] != self.opened.model.architecture());
         self.record = Record {
             path: Some(path.into()),
             created: found.created.clone(),
@@ -259,17 +261,22 @@ impl Talk {
     /// The conversation ends in an orderly way.
     pub(crate) fn leave(&mut self) {
         let read = self.keep_read();
-        if let Some(path) = self.record.path.as_ref().filter(|_| !self.record.failed && self.record.automatic)
-        {
-            note(format_args!("The conversation is kept: qwip chat --session {}", path.display()));
-            if let (Some(read), Some(kept)) = (read, &self.kept) {
-                note(format_args!(
-                    "What was read of it takes {}; all that is kept of conversations {} of {}.",
-                    bytes(read),
-                    bytes(kept.bytes()),
-                    bytes(kept.most())
-                ));
-            }
+        let Some(path) = self.record.path.as_ref() else { return };
+        if !self.record.automatic || self.record.failed {
+            return;
+        }
+        let ours = transcript::folder().is_some_and(|dir| path.parent() == Some(&dir));
+        let name = if ours { path.file_stem().unwrap_or_default().into() } else { path.clone() };
+        let name = name.display().to_string();
+        let quote = if name.contains(char::is_whitespace) { "\"" } else { "" };
+        note(format_args!("The conversation is kept: qwip chat --session {quote}{name}{quote}"));
+        if let (Some(read), Some(kept)) = (read, &self.kept) {
+            note(format_args!(
+                "What was read of it takes {}; all that is kept of conversations {} of {}.",
+                bytes(read),
+                bytes(kept.bytes()),
+                bytes(kept.most())
+            ));
         }
     }
 

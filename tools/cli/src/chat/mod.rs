@@ -94,10 +94,6 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     talked
 }
 
-fn parse_cache(text: &str) -> Result<u64, String> {
-    if text == "0" { Ok(0) } else { parse_size(text) }
-}
-
 /// What was asked for: to a person on standard output, to whoever reads that by program not among the answers.
 fn tell(text: impl std::fmt::Display) -> anyhow::Result<()> {
     if !to_terminal() {
@@ -113,6 +109,10 @@ fn note(text: impl std::fmt::Display) {
         true => wrapped(&visible(text)).lines().for_each(output::note),
         false => output::note(text),
     }
+}
+
+fn parse_cache(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { parse_size(text) }
 }
 
 /// Where the conversation is kept, if the call says so.

@@ -225,7 +225,7 @@ mod tests {
     fn our_lines_end_between_words_and_columns_line_up() {
         // Tests have no terminal, which counts as one of 80 columns.
         let words = "word ".repeat(17);
-        assert_eq!(super::wrapped(&words), format!("{}\nword word", "word ".repeat(15).trim_end()));
+        assert_eq!(super::wrapped(&words), format!("{}\nword", "word ".repeat(16).trim_end()));
         let line = super::wrapped(&format!("  name      {words}"));
         assert!(
             line.starts_with("  name      word")
