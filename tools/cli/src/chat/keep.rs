@@ -119,7 +119,8 @@ impl Talk {
     /// Keeps what the model has read of this conversation, if the conversation itself is kept; the bytes that takes.
     fn keep_read(&mut self) -> Option<u64> {
         let (Some(kept), Some(path)) = (&self.kept, self.record.path()) else { return None };
-        if self.record.failed {
+        // A session that has read nothing has nothing newer than what was kept before.
+        if self.record.failed || self.session.tokens().is_empty() {
             return None;
         }
         let _armed = interrupt::arm();
