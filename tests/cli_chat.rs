@@ -146,6 +146,8 @@ fn what_was_read_is_not_read_again() {
     assert_eq!(none.ok(), answer);
     let f32s = again(&["--cache-type-k", "f32"]);
     assert!(f32s.stderr.contains("has cache types f16") && new_tokens(&f32s) > whole, "{f32s:?}");
+    // Kept anew, as it is wanted.
+    again(&[]).ok();
     let kept = own_home().join("cache/sessions");
     for file in fs::read_dir(&kept).unwrap().flatten() {
         let mut bytes = fs::read(file.path()).unwrap();
