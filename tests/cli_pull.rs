@@ -24,6 +24,26 @@ fn check(outcome: Outcome, file: &HubFile) -> PathBuf {
     path
 }
 
+#[test]
+fn what_hf_names_is_fetched_once_and_a_pulled_model_is_the_one_that_is_meant() {
+    let scene = Scene::with(300_000);
+    let show = |args: &[&str]| outcome(&mut scene.any(&[&["show", "--json"], args].concat()), b"");
+    assert!(show(&["-hf", "o/r", "--offline"]).fails(1).contains("not in the cache"));
+    // Only -hf says that it may be fetched.
+    assert!(show(&["o/r"]).fails(1).contains("`qwip pull o/r`"));
+    assert!(!scene.repo().exists());
+    assert!(show(&["-hf", "o/r"]).ok().contains("\"file\":\"o/r\""));
+    scene.hub.plan(|plan| plan.files.clear());
+    show(&["-hf", "o/r:q4_k_m", "--offline"]).ok();
+    show(&["-hf", "o/r"]).ok();
+    // Looking at it was not using it.
+    assert!(show(&[]).ok().contains("\"file\":\"builtin\""));
+
+    let scene = Scene::with(300_000);
+    scene.pull(&["o/r"]).ok();
+    assert!(outcome(&mut scene.any(&["show", "--json"]), b"").ok().contains("\"file\":\"o/r\""));
+}
+
 /// A rule that strikes the first `n` requests for bytes.
 fn first(n: usize, fault: Fault) -> impl FnMut(&Request) -> Option<Fault> + Send + 'static {
     let mut left = n;

@@ -428,6 +428,13 @@ impl Scene {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.any(&["pull"]);
+        command.args(args);
+        command
+    }
+
+    /// Also another command than `pull`.
+    pub fn any(&self, args: &[&str]) -> Command {
         let mut command = program();
         for name in
             ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_DOMAIN"]
@@ -444,7 +451,8 @@ impl Scene {
             .env("MODELSCOPE_ENDPOINT", self.hub.url())
             .env("MODELSCOPE_CACHE", self.home.path().join("ms"));
         command.env("HF_HOME", self.home.path().join("hf")).env("QWIP_HUB_TUNING", &self.tuning);
-        command.arg("pull").args(args);
+        command.env("QWIP_DATA_DIR", self.home.path().join("data"));
+        command.args(args);
         command
     }
 

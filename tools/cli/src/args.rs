@@ -11,16 +11,24 @@ use qwip::{KvType, Session};
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
+use crate::list::ListArgs;
+use crate::ps::PsArgs;
 use crate::pull::PullArgs;
 use crate::rerank::RerankArgs;
+use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
 use crate::split::SplitArgs;
+use crate::stop::StopArgs;
 
 const AFTER_HELP: &str = "\
-MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
-first argument or follows -m, or stands in QWIP_MODEL. Every flag --some-name is also QWIP_SOME_NAME in the
-environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled
-GPU kernels and the choices of --device auto are kept.
+MODEL is the path of a GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or a short name such as qwen3:4b for what \
+`pull` has downloaded, or `builtin`: a very small demonstration model inside this program. It is the first argument or \
+follows -m, or stands in QWIP_MODEL; otherwise it is the one that was used or downloaded last.
+
+Every flag --some-name is also QWIP_SOME_NAME in the environment; \
+QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled \
+GPU kernels, the choices of --device auto and the list of running processes are kept, QWIP_DATA_DIR where conversations and \
+the name of the model used last.
 
 Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.";
 
@@ -61,16 +69,25 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Measure how fast a model runs
     Bench(BenchArgs),
+    /// Say which models are on this computer
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Remove downloaded models
+    Rm(RmArgs),
+    /// Say which processes of qwip have a model loaded
+    Ps(PsArgs),
+    /// End a process of qwip that has a model loaded
+    Stop(StopArgs),
     /// Say what this computer can do, and check that it computes correctly
     Doctor(DoctorArgs),
 }
 
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct ModelArgs {
-    /// GGUF file, or `builtin` [env: QWIP_MODEL=]
+    /// GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or `builtin` [env: QWIP_MODEL=]
     #[arg(value_name = "MODEL")]
     pub(crate) positional: Option<PathBuf>,
-    /// GGUF file, or `builtin`
+    /// The same
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -79,9 +96,12 @@ pub(crate) struct ModelArgs {
 
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct HubArgs {
-    /// Model on a hub (-hf; downloading is not in this release)
-    #[arg(long = "hf-repo", env = "QWIP_HF_REPO", value_name = "OWNER/REPO", hide = true)]
+    /// Model on a hub (-hf), which is downloaded if it is not here
+    #[arg(long = "hf-repo", env = "QWIP_HF_REPO", value_name = "OWNER/REPO[:QUANT]")]
     pub(crate) hf_repo: Option<String>,
+    /// Download nothing
+    #[arg(long, env = "QWIP_OFFLINE", value_parser = FalseyValueParser::new())]
+    pub(crate) offline: bool,
 }
 
 /// How a model is opened and computed with.
@@ -393,7 +413,7 @@ pub(crate) struct TokenizeArgs {
     /// The text; without one: standard input
     #[arg(value_name = "TEXT")]
     pub(crate) second: Option<OsString>,
-    /// GGUF file, or `builtin`
+    /// The same
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]

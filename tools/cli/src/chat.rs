@@ -11,7 +11,7 @@ use crate::args::{AnswerArgs, ChatArgs, SamplingArgs, Think};
 use crate::model_arg::{self, Opened};
 use crate::output::{line, note, to_terminal, visible};
 use crate::voice::{self, Screen, Voice, parse_tools};
-use crate::{builtin, device, input, interrupt};
+use crate::{builtin, device, input, interrupt, running};
 
 const HELP: &str = "\
   /help              this list
@@ -30,7 +30,10 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
         }
         None => Vec::new(),
     };
+    let model = args.model.clone();
     let mut talk = Talk::open(args, tools)?;
+    model_arg::remember(&model, &talk.opened);
+    let _running = running::register("chat", &talk.opened);
     let mut lines = Lines::open()?;
     // Whoever reads the answers by program does not want this among them.
     match to_terminal() {

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod builtin;
+mod catalog;
 mod chat;
 mod convert;
 mod device;
@@ -14,20 +15,26 @@ mod hub;
 mod imatrix;
 mod input;
 mod interrupt;
+mod list;
 mod machine;
 mod model_arg;
 mod npy;
 mod output;
 mod places;
 mod progress;
+mod ps;
 mod pull;
 mod quantize;
 mod rerank;
+mod rm;
 mod rope;
 mod run;
+mod running;
 mod show;
 mod split;
+mod stop;
 mod synthetic;
+mod table;
 mod tokenize;
 mod voice;
 
@@ -71,6 +78,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,
         Some(Command::Bench(args)) => bench::run(&args)?,
+        Some(Command::List(args)) => list::run(&args)?,
+        Some(Command::Rm(args)) => rm::run(&args)?,
+        Some(Command::Ps(args)) => ps::run(&args)?,
+        Some(Command::Stop(args)) => stop::run(&args)?,
         Some(Command::Doctor(args)) => doctor::run(&args)?,
         None if input::from_terminal() && output::to_terminal() => {
             match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail};
 use qwip::file::Bytes;
@@ -11,20 +11,22 @@ use qwip::quant::pooling::Pooling;
 use qwip::{Cpu, Estimate, Model, ModelFile, OpenOptions, Session, SessionOptions, Tokenizer};
 
 use crate::args::{ComputeArgs, HubArgs, ModelArgs};
+use crate::catalog::{self, last};
 use crate::device::{self, Placed, Wish};
+use crate::hub::{self, FetchOptions, Name};
 use crate::output::bytes;
-use crate::{builtin, machine, output};
+use crate::{builtin, machine, output, places};
 
 /// The longest context that is taken unless the user asks for more: a model's own may be too much memory.
 const DEFAULT_CONTEXT: usize = 8192;
 
-/// Which model the user means: an argument, then `QWIP_MODEL`, then the built-in one.
+/// Which model the user means: an argument, then `QWIP_MODEL`, then the one that was used last, then the built-in one.
 pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<PathBuf> {
     if let (Some(first), Some(second)) = (&args.positional, &args.model) {
         let (first, second) = (first.display(), second.display());
         return Err(output::usage(format!("the model is given twice: {first} and -m {second}")));
     }
-    let name = pick(args.model.as_ref().or(args.positional.as_ref()), &args.hub)?;
+    let name = pick(given(args), &args.hub)?;
     let text = name.to_string_lossy();
     if text.contains(char::is_whitespace) && !name.exists() {
         bail!("'{text}': there is no such model file (a prompt goes after -p)");
@@ -32,43 +34,57 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<PathBuf> {
     Ok(name)
 }
 
-/// As [`choose`], for commands that find the argument themselves.
+fn given(args: &ModelArgs) -> Option<&PathBuf> {
+    args.model.as_ref().or(args.positional.as_ref())
+}
+
+/// As [`choose`], for commands that find the argument themselves. Downloads what -hf names and is not here.
 pub(crate) fn pick(given: Option<&PathBuf>, hub: &HubArgs) -> anyhow::Result<PathBuf> {
     if let (Some(repo), None) = (&hub.hf_repo, given) {
-        bail!(no_download(repo));
+        let Some(name) = Name::parse(repo) else {
+            return Err(output::usage(format!("-hf {repo}: expected OWNER/REPO or OWNER/REPO:QUANT")));
+        };
+        hub::fetch(&name, &FetchOptions { offline: hub.offline, ..FetchOptions::default() })?;
+        return Ok(repo.into());
     }
-    let from_environment =
-        || std::env::var_os("QWIP_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
-    Ok(given.cloned().or_else(from_environment).unwrap_or_else(|| builtin::NAME.into()))
+    let from_environment = || places::variable("QWIP_MODEL").map(PathBuf::from);
+    if let Some(name) = given.cloned().or_else(from_environment) {
+        return Ok(name);
+    }
+    let Some(name) = last::recall() else { return Ok(builtin::NAME.into()) };
+    let is_there = catalog::resolve(Path::new(&name)).is_ok_and(|path| path.is_file());
+    // `run` without a prompt asks once more, as a chat.
+    static SAID: Once = Once::new();
+    SAID.call_once(|| match is_there {
+        true if output::to_terminal() => {
+            output::note(format_args!("qwip: note: {name}, the model used last (-m takes another)"));
+        }
+        true => {}
+        false => output::note(format_args!("qwip: note: {name}, the model used last, is no longer there")),
+    });
+    Ok(if is_there { name.into() } else { builtin::NAME.into() })
 }
 
-fn no_download(name: &str) -> String {
-    format!(
-        "{name}: models cannot be downloaded in this release; download a GGUF file with a browser and give its path"
-    )
+/// Remembers the model that a conversation was begun with, if the user named one.
+pub(crate) fn remember(args: &ModelArgs, opened: &Opened) {
+    if (given(args).is_none() && args.hub.hf_repo.is_none()) || opened.is_builtin() {
+        return;
+    }
+    let name = Path::new(&opened.name);
+    // A path means the same in every folder only if it is whole.
+    match name.is_file() {
+        true => last::remember(&std::path::absolute(name).unwrap_or_else(|_| name.into()).to_string_lossy()),
+        false => last::remember(&opened.name),
+    }
 }
 
-/// Whether `name` has the form `owner/repo[:QUANT]` and not that of a file.
-fn is_repository(name: &str) -> bool {
-    let Some((owner, repo)) = name.split_once('/') else { return false };
-    let word = |s: &str| {
-        s.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
-    };
-    word(owner) && word(repo) && !repo.to_ascii_lowercase().ends_with(".gguf")
-}
-
-/// Opens the model file called `name`. An existing path wins over `builtin` and `owner/repo`.
+/// Opens the model called `name`. An existing path wins over every other meaning.
 pub(crate) fn open_file(name: &Path, options: OpenOptions) -> anyhow::Result<Arc<ModelFile>> {
-    let text = name.to_string_lossy();
     // A folder of that name is no model, so it hides nothing.
-    if text == builtin::NAME && !name.is_file() {
+    if name == Path::new(builtin::NAME) && !name.is_file() {
         return Ok(Arc::new(ModelFile::from_bytes(Bytes::Static(builtin::bytes()))?));
     }
-    if !name.exists() && is_repository(&text) {
-        bail!("there is no file {}", no_download(&text));
-    }
-    Ok(Arc::new(ModelFile::open(name, options)?))
+    Ok(Arc::new(ModelFile::open(&catalog::resolve(name)?, options)?))
 }
 
 /// A model that is ready to compute, without its tokenizer.
@@ -243,19 +259,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_told_from_files() {
-        assert!(is_repository("Qwen/Qwen3-4B-GGUF"));
-        assert!(is_repository("Qwen/Qwen3-4B-GGUF:Q4_K_M"));
-        for name in ["model.gguf", "models/q.gguf", "./a/b", "/a/b", "a/b/c", "a b/c", "~/q", "a/"] {
-            assert!(!is_repository(name), "{name}");
-        }
-    }
-
-    #[test]
     fn an_unknown_model_is_an_error_that_helps() {
         let error =
             |name: &str| output::one_line(&open_file(Path::new(name), OpenOptions::default()).unwrap_err());
-        assert!(error("Qwen/Qwen3-4B").contains("cannot be downloaded"));
+        assert!(error("Qwen/No-Such").contains("`qwip pull Qwen/No-Such`"));
+        assert!(error("qwen3:5b").contains("qwen3:4b"));
         let prompt = ModelArgs { positional: Some("what is this".into()), ..ModelArgs::default() };
         assert!(choose(&prompt).unwrap_err().to_string().contains("-p"));
         assert!(error("no-such.gguf").contains("no-such.gguf"));

@@ -1,9 +1,11 @@
 //! `qwip pull`: a model from a hub into its cache.
 
+use anyhow::bail;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use crate::hub::{self, FetchOptions, Hub, Name};
+use crate::catalog::{self, last};
+use crate::hub::{self, FetchOptions, Hub};
 use crate::output::{line, usage};
 
 const AFTER_HELP: &str = "\
@@ -17,7 +19,7 @@ huggingface.co alone; HF_HUB_CACHE, HF_HOME and MODELSCOPE_CACHE say where model
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct PullArgs {
-    /// The model: OWNER/REPO, and which of its quantizations [default: Q4_K_M, else the first]
+    /// The model: a short name such as qwen3:4b, or OWNER/REPO, and which of its quantizations [default: Q4_K_M, else the first]
     #[arg(value_name = "OWNER/REPO[:QUANT]")]
     pub(crate) name: String,
     /// Where to fetch it from [default: what the name says, else hf]
@@ -30,12 +32,23 @@ pub(crate) struct PullArgs {
 
 /// Prints the path of the model's first file.
 pub(crate) fn run(args: &PullArgs) -> anyhow::Result<()> {
-    let Some(name) = Name::parse(&args.name) else {
-        return Err(usage(format!(
-            "'{}' is not the name of a repository: OWNER/REPO[:QUANT] is expected",
-            args.name
-        )));
+    let name = match catalog::wanted(&args.name) {
+        Some(Ok(name)) => name,
+        Some(Err(unknown)) => bail!(unknown),
+        None => {
+            return Err(usage(format!(
+                "'{}' is not the name of a repository: OWNER/REPO[:QUANT] is expected",
+                args.name
+            )));
+        }
     };
     let options = FetchOptions { source: args.source, offline: args.offline, fresh: true };
-    line(hub::fetch(&name, &options)?.display())
+    let path = hub::fetch(&name, &options)?;
+    if !args.offline {
+        last::remember(&match args.source.or(name.hub) {
+            Some(Hub::ModelScope) => format!("modelscope/{name}"),
+            _ => name.to_string(),
+        });
+    }
+    line(path.display())
 }

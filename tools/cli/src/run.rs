@@ -9,7 +9,7 @@ use crate::args::{ChatArgs, RunArgs};
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
 use crate::voice::{self, Answer, Screen, Voice};
-use crate::{builtin, chat, device, input, interrupt};
+use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
@@ -42,6 +42,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let seed = params.seed;
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
+    model_arg::remember(&args.model, &opened);
+    let _running = running::register("run", &opened);
 
     let mut screen = Screen::new();
     let mut sampler = Sampler::new(params);

@@ -115,7 +115,7 @@ pub(crate) fn cached() -> Vec<Cached> {
     found
 }
 
-fn split_folder(name: &str) -> Option<(String, String)> {
+pub(super) fn split_folder(name: &str) -> Option<(String, String)> {
     let (owner, repo) = name.strip_prefix("models--")?.split_once("--")?;
     Some((owner.into(), repo.into()))
 }
@@ -222,7 +222,7 @@ fn walk(dir: &Path, below: &str, depth: usize, out: &mut Vec<String>) {
 }
 
 /// Names in a folder, sorted, without hidden ones; none if it cannot be read.
-fn entries(dir: &Path) -> Vec<String> {
+pub(super) fn entries(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let names = entries.take(MAX_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();

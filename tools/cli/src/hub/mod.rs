@@ -5,7 +5,7 @@ mod choose;
 mod connection;
 mod disk;
 mod download;
-mod hash;
+pub(crate) mod hash;
 mod http;
 mod huggingface;
 mod journal;
@@ -15,6 +15,7 @@ mod name;
 mod record;
 mod refuse;
 mod store;
+pub(crate) mod unfinished;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,156 @@
+//! Takes a model out of a hub's cache: what points to its bytes, the bytes if nothing else points to them, and the
+//! folders that are empty then.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::hubs::Held;
+use crate::hub::Hub;
+use crate::hub::layout::{self, Cached};
+use crate::hub::unfinished::Unfinished;
+
+/// Snapshots are not deeper or larger.
+const DEPTH: usize = 10;
+const MOST: usize = 200_000;
+
+/// Removes every file of a model in every revision. Returns how many bytes became free.
+pub(crate) fn remove(held: &Held) -> anyhow::Result<u64> {
+    let Some(root) = layout::root(held.hub) else { return Ok(0) };
+    let Some(first) = held.all.first() else { return Ok(0) };
+    let repo = layout::repo_dir(&root, held.hub, &first.owner, &first.repo);
+    let mut freed = 0;
+    // A link and the file behind it; the same where there are no links.
+    let mut blobs: BTreeSet<PathBuf> = BTreeSet::new();
+    for file in &held.all {
+        match std::fs::read_link(&file.path) {
+            Ok(target) => {
+                let folder = file.path.parent().unwrap_or(&repo);
+                blobs.insert(folder.join(target));
+            }
+            Err(_) => freed += file.size,
+        }
+        gone(std::fs::remove_file(&file.path)).with_context(|| file.path.display().to_string())?;
+    }
+    let mut left = Left::default();
+    left.walk(&repo.join("snapshots"), DEPTH);
+    for blob in blobs {
+        freed += remove_blob(&repo, &blob, &left)?;
+    }
+    for file in &held.all {
+        remove_empty_folders(&file.path, &repo);
+    }
+    match held.hub {
+        Hub::HuggingFace => clear_repository(&repo),
+        Hub::ModelScope => clear_folder(&repo, held),
+    }
+    Ok(freed)
+}
+
+/// Throws an unfinished download away. Returns how many bytes became free.
+pub(crate) fn remove_rest(rest: &Unfinished) -> anyhow::Result<u64> {
+    rest.remove().with_context(|| rest.data.display().to_string())?;
+    if let (Some(root), Hub::HuggingFace) = (layout::root(rest.hub), rest.hub) {
+        clear_repository(&layout::repo_dir(&root, rest.hub, &rest.owner, &rest.repo));
+    }
+    Ok(rest.have)
+}
+
+/// Removes a blob of this repository to which no snapshot points any more.
+fn remove_blob(repo: &Path, blob: &Path, left: &Left) -> anyhow::Result<u64> {
+    // A link could lead anywhere; what is not among this repository's blobs is not ours to remove.
+    let (Ok(folder), Some(name)) = (std::fs::canonicalize(repo.join("blobs")), blob.file_name()) else {
+        return Ok(0);
+    };
+    if blob.parent().and_then(|parent| std::fs::canonicalize(parent).ok()).as_ref() != Some(&folder) {
+        return Ok(0);
+    }
+    let blob = folder.join(name);
+    if left.cut || left.targets.contains(&blob) {
+        return Ok(0);
+    }
+    // What a blob links to in turn is shared with other repositories and stays.
+    let bytes =
+        std::fs::symlink_metadata(&blob).map_or(0, |meta| if meta.is_file() { meta.len() } else { 0 });
+    gone(std::fs::remove_file(&blob)).with_context(|| blob.display().to_string())?;
+    Ok(bytes)
+}
+
+/// That a file is not there is what removing it wants.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Where the links of the snapshots lead.
+#[derive(Default)]
+struct Left {
+    targets: BTreeSet<PathBuf>,
+    seen: usize,
+    /// There are more than are looked at, so that no blob can be known to be unused.
+    cut: bool,
+}
+
+impl Left {
+    fn walk(&mut self, folder: &Path, depth: usize) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            self.seen += 1;
+            if self.seen > MOST {
+                self.cut = true;
+                return;
+            }
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => self.targets.extend(one_step(folder, &path)),
+                Ok(kind) if kind.is_dir() && depth > 0 => self.walk(&path, depth - 1),
+                Ok(kind) if kind.is_dir() => self.cut = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Where a link leads, without the links that may follow.
+fn one_step(folder: &Path, link: &Path) -> Option<PathBuf> {
+    let target = folder.join(std::fs::read_link(link).ok()?);
+    Some(std::fs::canonicalize(target.parent()?).ok()?.join(target.file_name()?))
+}
+
+/// Removes the folders above `file` that are empty, up to the repository's.
+fn remove_empty_folders(file: &Path, repo: &Path) {
+    let above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(repo) && *folder != repo);
+    for folder in above {
+        // Fails where something is left, which is the end of it.
+        if std::fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is left of a repository of Hugging Face's cache without a snapshot: names of revisions, and nothing.
+fn clear_repository(repo: &Path) {
+    let _ = std::fs::remove_dir(repo.join("blobs"));
+    if repo.join("snapshots").exists() || repo.join("blobs").exists() {
+        return;
+    }
+    for folder in ["refs", ".no_exist"] {
+        let _ = std::fs::remove_dir_all(repo.join(folder));
+    }
+    let _ = std::fs::remove_dir(repo);
+}
+
+/// A folder of ModelScope's cache goes once only the notes of its tools are left, which are hidden files.
+fn clear_folder(repo: &Path, held: &Held) {
+    let Ok(entries) = std::fs::read_dir(repo) else { return };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let removed: Vec<&Cached> = held.all.iter().filter(|file| file.path.exists()).collect();
+    if removed.is_empty() && names.iter().all(|name| name.to_string_lossy().starts_with('.')) {
+        let _ = std::fs::remove_dir_all(repo);
+        let _ = repo.parent().map(std::fs::remove_dir);
+    }
+}
