@@ -11,75 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cli_common::{Outcome, arg, names, outcome, program};
-use hub_server::{COMMIT, Fault, HubFile, Request, Server};
-use tempfile::TempDir;
+use cli_common::{Outcome, arg, names, outcome};
+use hub_server::{COMMIT, Fault, HubFile, Request, Scene, Server};
 
 const MIB: u64 = 1 << 20;
-
-/// A hub, and a user whose caches are empty.
-struct Scene {
-    hub: Server,
-    home: TempDir,
-    tuning: String,
-}
-
-impl Scene {
-    fn new(files: Vec<HubFile>) -> Scene {
-        let tuning = "stall=1500 backoff=20 part=65536".into();
-        Scene { hub: Server::new(files), home: tempfile::tempdir().unwrap(), tuning }
-    }
-
-    /// With one model of so many bytes.
-    fn with(size: u64) -> Scene {
-        Scene::new(vec![HubFile::text("README.md", "hello"), HubFile::model("m-Q4_K_M.gguf", size, 1)])
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.any(&["pull"]);
-        command.args(args);
-        command
-    }
-
-    /// Also another command than `pull`.
-    fn any(&self, args: &[&str]) -> Command {
-        let mut command = program();
-        for name in
-            ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_DOMAIN"]
-        {
-            command.env_remove(name);
-        }
-        for name in
-            ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY"]
-        {
-            command.env_remove(name);
-        }
-        command.env("HF_ENDPOINT", self.hub.url()).env("HF_HUB_CACHE", self.cache());
-        command
-            .env("MODELSCOPE_ENDPOINT", self.hub.url())
-            .env("MODELSCOPE_CACHE", self.home.path().join("ms"));
-        command.env("HF_HOME", self.home.path().join("hf")).env("QWIP_HUB_TUNING", &self.tuning);
-        command.env("QWIP_DATA_DIR", self.home.path().join("data"));
-        command.args(args);
-        command
-    }
-
-    fn pull(&self, args: &[&str]) -> Outcome {
-        outcome(&mut self.command(args), b"")
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.home.path().join("hub")
-    }
-
-    fn repo(&self) -> PathBuf {
-        self.cache().join("models--o--r")
-    }
-
-    fn file(&self, at: usize) -> HubFile {
-        self.hub.plan(|plan| plan.files[at].clone())
-    }
-}
 
 /// The path that was printed, whose file is `file`.
 #[track_caller]
@@ -532,7 +467,7 @@ fn ctrl_c_says_that_the_same_command_goes_on() {
 
 /// A file system of so many bytes, which the test may have to do without.
 #[cfg(target_os = "linux")]
-struct Tmpfs(TempDir);
+struct Tmpfs(tempfile::TempDir);
 
 #[cfg(target_os = "linux")]
 impl Tmpfs {

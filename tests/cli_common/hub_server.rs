@@ -4,6 +4,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +14,9 @@ use std::time::{Duration, Instant};
 use qwip::quant::TensorType;
 use qwip::quant::gguf::Writer;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::cli_common::{Outcome, outcome, program};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const CHUNK: usize = 64 << 10;
@@ -402,4 +407,68 @@ fn data(
         }
     }
     Ok(true)
+}
+
+/// A hub, and a user whose caches are empty.
+pub struct Scene {
+    pub hub: Server,
+    pub home: TempDir,
+    pub tuning: String,
+}
+
+impl Scene {
+    pub fn new(files: Vec<HubFile>) -> Scene {
+        let tuning = "stall=1500 backoff=20 part=65536".into();
+        Scene { hub: Server::new(files), home: tempfile::tempdir().expect("a temporary folder"), tuning }
+    }
+
+    /// With one model of so many bytes.
+    pub fn with(size: u64) -> Scene {
+        Scene::new(vec![HubFile::text("README.md", "hello"), HubFile::model("m-Q4_K_M.gguf", size, 1)])
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.any(&["pull"]);
+        command.args(args);
+        command
+    }
+
+    /// Also another command than `pull`.
+    pub fn any(&self, args: &[&str]) -> Command {
+        let mut command = program();
+        for name in
+            ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_DOMAIN"]
+        {
+            command.env_remove(name);
+        }
+        for name in
+            ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY"]
+        {
+            command.env_remove(name);
+        }
+        command.env("HF_ENDPOINT", self.hub.url()).env("HF_HUB_CACHE", self.cache());
+        command
+            .env("MODELSCOPE_ENDPOINT", self.hub.url())
+            .env("MODELSCOPE_CACHE", self.home.path().join("ms"));
+        command.env("HF_HOME", self.home.path().join("hf")).env("QWIP_HUB_TUNING", &self.tuning);
+        command.env("QWIP_DATA_DIR", self.home.path().join("data"));
+        command.args(args);
+        command
+    }
+
+    pub fn pull(&self, args: &[&str]) -> Outcome {
+        outcome(&mut self.command(args), b"")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.home.path().join("hub")
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.cache().join("models--o--r")
+    }
+
+    pub fn file(&self, at: usize) -> HubFile {
+        self.hub.plan(|plan| plan.files[at].clone())
+    }
 }
