@@ -30,6 +30,7 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = program();
+        command.env_remove("QWIP_MODEL");
         for (name, below) in [
             ("HOME", "home"),
             ("USERPROFILE", "home"),

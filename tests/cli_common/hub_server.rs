@@ -436,9 +436,14 @@ impl Scene {
     /// Also another command than `pull`.
     pub fn any(&self, args: &[&str]) -> Command {
         let mut command = program();
-        for name in
-            ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_DOMAIN"]
-        {
+        for name in [
+            "QWIP_MODEL",
+            "HF_TOKEN",
+            "HF_TOKEN_PATH",
+            "HF_HUB_OFFLINE",
+            "HUGGINGFACE_HUB_CACHE",
+            "MODELSCOPE_DOMAIN",
+        ] {
             command.env_remove(name);
         }
         for name in

@@ -50,7 +50,8 @@ pub fn program() -> Command {
     for (name, folder) in [("QWIP_CACHE_DIR", "cache"), ("QWIP_DATA_DIR", "data"), ("HF_HUB_CACHE", "hub")] {
         command.env(name, own.join(folder));
     }
-    command.env("QWIP_DEVICE", "cpu");
+    // Not the one that a test beside this one has used last.
+    command.env("QWIP_MODEL", "builtin").env("QWIP_DEVICE", "cpu");
     command
 }
 

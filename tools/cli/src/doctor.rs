@@ -12,6 +12,7 @@ use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Sessio
 use crate::args::{ComputeArgs, DoctorArgs};
 use crate::catalog::{self, hubs};
 use crate::hub::hash;
+use crate::kept::Kept;
 use crate::output::{Ending, bytes, line};
 use crate::progress::{Meter, Unit};
 use crate::{device, interrupt, machine, model_arg, show, synthetic};
@@ -38,6 +39,9 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let bandwidth = machine::bandwidth(cpu.pool.threads())?;
     row("bandwidth", &format!("{:.1} GB/s over {}", bandwidth.rate / 1e9, bytes(bandwidth.region)))?;
     gpus(&row)?;
+    if let Some(kept) = Kept::open(u64::MAX) {
+        row("sessions", &format!("{} kept of what was read in conversations", bytes(kept.bytes())))?;
+    }
 
     let mut wrong = Vec::new();
     for report in qwip::self_test() {
