@@ -12,10 +12,12 @@ use crate::chat::ChatArgs;
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
+use crate::imatrix::ImatrixArgs;
 use crate::list::ListArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::ps::PsArgs;
 use crate::pull::PullArgs;
+use crate::quantize::QuantizeArgs;
 use crate::rerank::RerankArgs;
 use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
@@ -294,77 +296,6 @@ pub(crate) struct ConvertArgs {
     pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) split: SplitArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// The model (of a split one the first file), the file to write, its type (q4_k_m, q8_0, ... or copy), threads
-    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 1..)]
-    pub(crate) words: Vec<String>,
-    /// Type for tensors in whose name an expression is found; may be repeated, the first that fits counts
-    #[arg(long, env = "QWIP_TENSOR_TYPE", value_name = "EXPRESSION=TYPE")]
-    pub(crate) tensor_type: Vec<String>,
-    /// Type of output.weight, or of the embeddings that stand in for it
-    #[arg(long, env = "QWIP_OUTPUT_TENSOR_TYPE", value_name = "TYPE")]
-    pub(crate) output_tensor_type: Option<String>,
-    /// Type of token_embd.weight
-    #[arg(long, env = "QWIP_TOKEN_EMBEDDING_TYPE", value_name = "TYPE")]
-    pub(crate) token_embedding_type: Option<String>,
-    /// Leave output.weight as it is
-    #[arg(long, env = "QWIP_LEAVE_OUTPUT_TENSOR", value_parser = FalseyValueParser::new())]
-    pub(crate) leave_output_tensor: bool,
-    /// One type for every matrix
-    #[arg(long, env = "QWIP_PURE", value_parser = FalseyValueParser::new())]
-    pub(crate) pure: bool,
-    /// Quantize what is quantized already, which loses more
-    #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
-    pub(crate) allow_requantize: bool,
-    /// Importance matrix: columns that matter more lose less
-    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE")]
-    pub(crate) imatrix: Option<PathBuf>,
-    /// The bytes of llama.cpp's quantizer, in place of codes with less error
-    #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
-    pub(crate) reference: bool,
-    /// Weights that are infinite or not numbers become zero; otherwise they end the quantization
-    #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
-    pub(crate) allow_nan: bool,
-    /// As many files as the model came in
-    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
-    pub(crate) keep_split: bool,
-    #[command(flatten)]
-    pub(crate) split: SplitArgs,
-    /// Change the metadata as well: KEY=VALUE as `edit` takes it, or KEY=TYPE:VALUE
-    #[arg(long, env = "QWIP_OVERRIDE_KV", value_name = "KEY=VALUE")]
-    pub(crate) override_kv: Vec<String>,
-    /// Print what would become of each tensor, and write nothing
-    #[arg(long, env = "QWIP_DRY_RUN", value_parser = FalseyValueParser::new())]
-    pub(crate) dry_run: bool,
-    /// Read the result again and check it
-    #[arg(long, env = "QWIP_VERIFY", value_parser = FalseyValueParser::new())]
-    pub(crate) verify: bool,
-    /// Threads [default: one a core]
-    #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
-    pub(crate) threads: Option<usize>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImatrixArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// The text to read; it should be of the kind that the model will meet
-    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "TEXT")]
-    pub(crate) file: PathBuf,
-    /// The importance matrix to write
-    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
-    pub(crate) out: PathBuf,
-    /// Chunks of the text to read [default: all]
-    #[arg(long, env = "QWIP_CHUNKS", value_name = "N")]
-    pub(crate) chunks: Option<usize>,
-    /// Go on where a stopped run has left off
-    #[arg(long, env = "QWIP_RESUME", value_parser = FalseyValueParser::new())]
-    pub(crate) resume: bool,
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
 }
 
 #[derive(Args, Debug)]
