@@ -98,7 +98,11 @@ fn the_newest_conversation_goes_on() {
     assert_eq!(read(&path)["messages"].as_array().unwrap().len(), 2);
     let found = chat(&["--continue"], "/load\nHi\n/clear\nHi\n");
     assert!(found.stderr.contains("2 messages") && found.stderr.contains("first  "), "{found:?}");
-    assert_eq!(read(&path)["messages"].as_array().unwrap().len(), 4, "/clear leaves it alone");
+    // A script keeps what it says where the call says; what was there before is kept elsewhere.
+    assert_eq!(read(&path)["messages"].as_array().unwrap().len(), 2);
+    let names = fs::read_dir(dir.path().join("sessions")).unwrap().flatten().map(|entry| entry.path());
+    let moved = names.into_iter().find(|found| *found != path).expect("a copy");
+    assert_eq!(read(&moved)["messages"].as_array().unwrap().len(), 4);
     let line = chat(&["--continue", "--session", "first"], "").fails(2);
     assert!(line.contains("--session and --continue"), "{line}");
 }
@@ -158,6 +162,77 @@ fn what_was_read_is_not_read_again() {
     let damaged = again(&[]);
     assert!(damaged.stderr.contains("checksum") && damaged.stderr.contains("is read again"), "{damaged:?}");
     assert_eq!(damaged.ok(), answer);
+}
+
+#[test]
+fn what_the_model_no_longer_sees_can_be_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.json");
+    let said = |role: &str, text: &str| json!({"role": role, "content": text});
+    let messages = [
+        said("user", "Hi"),
+        said("assistant", "Hello!"),
+        said("user", "What is 1+1?"),
+        said("assistant", "2"),
+    ];
+    let write = || {
+        let session = json!({"qwip_session": 1, "forgotten": 2, "messages": messages});
+        fs::write(&path, session.to_string()).unwrap();
+    };
+    for (script, last) in [("/undo\n/regen\n", "Hi"), ("/undo\n/edit Hello!\n", "Hello!")] {
+        write();
+        chat(&["--session", arg(&path), "-n", "4"], script).ok();
+        let kept = read(&path);
+        let messages = kept["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), 2, "{kept}");
+        assert_eq!(messages[0]["content"], last);
+        assert!(kept.get("forgotten").is_none(), "{kept}");
+    }
+}
+
+#[test]
+fn a_script_may_clear_a_conversation_of_a_name_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let chat = |script: &str| {
+        let mut command = program();
+        command.env("QWIP_DATA_DIR", dir.path()).args(PLAIN).args(["-n", "4", "--session", "work"]);
+        outcome(&mut command, script.as_bytes()).ok()
+    };
+    let path = dir.path().join("sessions/work.json");
+    for text in ["one", "two", "three"] {
+        chat(&format!("/clear\n{text}\n"));
+        assert_eq!(read(&path)["messages"][0]["content"], text);
+    }
+}
+
+#[test]
+fn nothing_is_cleared_that_cannot_be_kept_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, blocked) = (dir.path().join("s.json"), dir.path().join("file"));
+    fs::write(&blocked, "").unwrap();
+    let mut command = program();
+    command.env("QWIP_DATA_DIR", blocked.join("below")).args(PLAIN).args([
+        "-n",
+        "4",
+        "--session",
+        arg(&path),
+    ]);
+    let found = outcome(&mut command, b"Hello!\n/clear\n/system Be brief.\n");
+    assert!(found.stderr.contains("It is not cleared"), "{found:?}");
+    assert_eq!(read(&path)["messages"][0]["content"], "Hello!");
+    assert_eq!(read(&path)["system"], Value::Null);
+}
+
+#[test]
+fn files_are_still_files_when_a_conversation_is_taken_up_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, text) = (dir.path().join("s.json"), dir.path().join("text.txt"));
+    fs::write(&text, "Red fish, blue fish.").unwrap();
+    let session = ["--session", arg(&path), "-n", "4"];
+    chat(&session, &format!("/file {}\nHow many?\n", arg(&text))).ok();
+    chat(&session, "/edit Which?\n").ok();
+    let said = read(&path)["messages"][0]["content"].as_str().unwrap().to_string();
+    assert!(said.contains("blue fish") && said.ends_with("Which?"), "{said}");
 }
 
 #[test]

@@ -239,8 +239,8 @@ pub(crate) struct RunArgs {
     /// The prompt
     #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,
-    /// Take the prompt from a file (`-`: standard input)
-    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    /// Take the prompt from a file (`-`: standard input); with -p, what that says about the file follows it
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Continue the text as it is, without the model's chat template
     #[arg(long, env = "QWIP_RAW", value_parser = FalseyValueParser::new())]
@@ -451,6 +451,19 @@ fn parse_batch(text: &str) -> Result<usize, String> {
 
 fn parse_repetitions(text: &str) -> Result<usize, String> {
     bounded(text, 1, 1000)
+}
+
+/// What is wrong with a call, on one line.
+pub(crate) fn explained(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let words: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .collect();
+    let text = words.join(" ").replace(" tip:", "; tip:");
+    format!("{} (--help shows how it is called)", text.strip_prefix("error: ").unwrap_or(&text))
 }
 
 /// Gives llama.cpp's short words of several letters their long names, since `-ngl` would be read as `-n gl`.

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use qwip::session::SavedError;
@@ -16,6 +16,9 @@ use crate::places;
 /// Fewer tokens are read again in no time.
 const WORTH_KEEPING: usize = 256;
 const ENDING: &str = "kv";
+/// Files that are being written; those of a process that was killed are removed by the next one.
+const UNFINISHED: &str = ".kv-part";
+const ABANDONED: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 1 << 20;
 
 /// The folder of such files.
@@ -65,7 +68,7 @@ impl Kept {
         let place = || self.dir.display().to_string();
         fs::create_dir_all(&self.dir).with_context(place)?;
         // Of mode 0600 where there are such modes, and gone if this fails.
-        let file = tempfile::NamedTempFile::new_in(&self.dir).with_context(place)?;
+        let file = tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(&self.dir).with_context(place)?;
         let mut out = BufWriter::with_capacity(BUFFER, file);
         match session.save(&mut out, cancel) {
             Err(Error::Saved(SavedError::OnDevice)) => return Ok(None),
@@ -129,6 +132,15 @@ impl Kept {
     }
 
     fn shrink(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let is_old = |meta: fs::Metadata| {
+                meta.modified().is_ok_and(|at| at.elapsed().is_ok_and(|t| t > ABANDONED))
+            };
+            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) && entry.metadata().is_ok_and(is_old)
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         let files = self.files();
         let mut total: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
         for (_, path, bytes) in files {

@@ -90,12 +90,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Completions(args)) => manual::completions(&args)?,
         Some(Command::Man(args)) => manual::man(&args)?,
         None if input::from_terminal() && output::to_terminal() => {
-            match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {
-                Ok(Some(Command::Chat(args))) => chat::run(args)?,
-                Ok(_) => unreachable!("the words say chat"),
-                // The environment may hold a wrong value of a flag.
-                Err(error) => return Ok(wrong_call(&error)),
-            }
+            chat::run(chat::ChatArgs::from_environment()?)?;
         }
         None => {
             output::print_err(Cli::command().render_help());
@@ -119,15 +114,7 @@ fn wrong_call(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            let words: Vec<&str> = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-                .collect();
-            let text = words.join(" ").replace(" tip:", "; tip:");
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            output::note(format_args!("qwip: {text} (--help shows how it is called)"));
+            output::note(format_args!("qwip: {}", args::explained(error)));
             ExitCode::from(2)
         }
     }

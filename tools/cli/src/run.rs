@@ -16,16 +16,14 @@ use crate::{builtin, chat, device, input, interrupt, running};
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
     let Some(text) = prompt_text(&args)? else {
+        let RunArgs { model, answer, look, compute, sampling, .. } = args;
         return chat::run(ChatArgs {
-            model: args.model,
-            tools: None,
-            session: None,
-            newest: false,
-            session_cache: chat::SESSION_CACHE,
-            answer: args.answer,
-            look: args.look,
-            compute: args.compute,
-            sampling: args.sampling,
+            model,
+            answer,
+            look,
+            compute,
+            sampling,
+            ..ChatArgs::from_environment()?
         });
     };
     let armed = interrupt::arm();
@@ -101,8 +99,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
 /// The prompt, or `None` where a person at a terminal should be asked.
 fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
     let text = match (&args.prompt, &args.file) {
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => input::read(path)?,
+        (Some(text), None) => text.clone(),
+        // What is to be done with the file comes last: models heed that best.
+        (Some(text), Some(path)) => format!("{}\n\n{text}", input::read_prompt(path)?.trim_end()),
+        (None, Some(path)) => input::read_prompt(path)?,
         (None, None) if input::from_terminal() => return Ok(None),
         (None, None) => input::read_stdin()?,
     };

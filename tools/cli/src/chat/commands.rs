@@ -52,12 +52,10 @@ impl Talk {
         match name {
             "exit" | "quit" | "bye" => return Ok(true),
             "help" | "?" => help()?,
-            "clear" => {
-                self.start_again();
-                note("The conversation starts again.");
-            }
+            "clear" if !self.start_again() => {}
+            "clear" => note("The conversation starts again."),
+            "system" if !self.start_again() => {}
             "system" => {
-                self.start_again();
                 self.system = (!rest.is_empty()).then(|| rest.to_string());
                 self.changed();
                 let what = if rest.is_empty() { "removed" } else { "set" };
@@ -73,8 +71,9 @@ impl Talk {
             },
             "regen" => match self.last_message() {
                 Some(last) => {
-                    let before = self.history.clone();
+                    let before = (self.history.clone(), self.forgotten);
                     self.history.truncate(last + 1);
+                    self.forgotten = self.forgotten.min(last);
                     self.answer_or_restore(before, lines)?;
                 }
                 None => note("There is nothing to answer yet."),
@@ -85,6 +84,7 @@ impl Talk {
                     let text =
                         beginning(self.history[last].text.get(self.history[last].files..).unwrap_or(""), 60);
                     self.history.truncate(last);
+                    self.forgotten = self.forgotten.min(last);
                     self.changed();
                     note(format_args!("Taken back: {text}"));
                 }
@@ -168,26 +168,33 @@ impl Talk {
                 ));
                 return Ok(());
             }
+            // The editor would print them as they are.
+            true if typed.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) => {
+                note("The last message has control characters in it: /edit TEXT replaces it.");
+                return Ok(());
+            }
             true => lines.text("> ", typed)?,
         };
         let Some(new) = new.filter(|text| !text.trim().is_empty()) else {
             note("The message stays as it is.");
             return Ok(());
         };
-        let before = self.history.clone();
+        let before = (self.history.clone(), self.forgotten);
         let turn = Turn { files: files.len(), ..Turn::new(Role::User, format!("{files}{}", new.trim())) };
         self.history.truncate(last);
+        self.forgotten = self.forgotten.min(last);
         self.history.push(turn);
         self.answer_or_restore(before, lines)
     }
 
     /// Answers a history that was changed; if that does not work out it is again what it was.
-    fn answer_or_restore(&mut self, before: Vec<Turn>, lines: &mut Lines) -> anyhow::Result<()> {
+    fn answer_or_restore(&mut self, before: (Vec<Turn>, usize), lines: &mut Lines) -> anyhow::Result<()> {
         let end = self.history.len() - 1;
-        if !self.answer(end, lines)? {
-            self.history = before;
+        let answered = self.answer(end, lines);
+        if !matches!(answered, Ok(true)) {
+            (self.history, self.forgotten) = before;
         }
-        Ok(())
+        answered.map(drop)
     }
 
     /// Takes a file along with the next message.
@@ -201,10 +208,7 @@ impl Talk {
         if !meta.is_file() {
             anyhow::bail!("{} is not a file", path.display());
         }
-        let text = input::read(&path)?;
-        if text.contains('\0') {
-            anyhow::bail!("{} is not a text: it contains zero bytes", path.display());
-        }
+        let text = input::read_prompt(&path)?;
         let block = file_block(&path, &text);
         let tokens = self.voice.tokenizer.encode(&block, qwip::tokenizer::Special::Text).len();
         let free = self.opened.context().saturating_sub(self.count(self.forgotten).unwrap_or(0));
@@ -243,7 +247,9 @@ impl Talk {
         if let Some(path) = self.record.path() {
             stats.push(format!("  kept in   {}", path.display()));
         }
-        if let Some(kept) = &self.kept {
+        if self.session.device().is_some() {
+            stats.push("  on disk   nothing of what is read: it is on a GPU".into());
+        } else if let Some(kept) = &self.kept {
             let (all, most) = (bytes(kept.bytes()), bytes(kept.most()));
             stats.push(format!("  on disk   {all} of what was read in conversations, at most {most}"));
         }
@@ -260,6 +266,7 @@ impl Talk {
 
     /// Goes on with another model. If that cannot be opened, nothing changes.
     fn change_model(&mut self, name: &str) -> anyhow::Result<()> {
+        self.keep_read();
         let wanted = ModelArgs { positional: Some(transcript::expand(name)), ..ModelArgs::default() };
         let opened = Opened::new(&model_arg::choose(&wanted)?, &self.compute)?;
         opened.check_answers()?;
@@ -271,10 +278,10 @@ impl Talk {
         self.running = running::register("chat", &opened);
         (self.session, self.opened, self.voice) = (session, opened, voice);
         self.sampler.set_params(params);
-        self.declined = false;
+        (self.declined, self.read) = (false, false);
         self.changed();
-        let read_again = if self.history.is_empty() { "" } else { "; the conversation is read again" };
-        note(format_args!("{}, context {}{read_again}", self.which_model(), self.opened.context()));
+        note(format_args!("{}, context {}", self.which_model(), self.opened.context()));
+        self.take_up_read();
         Ok(())
     }
 
@@ -313,7 +320,10 @@ impl Talk {
         let number = name.parse::<usize>().ok().filter(|_| !path.exists());
         let path = number.and_then(|n| self.listed.get(n.checked_sub(1)?)).cloned().unwrap_or(path);
         let found = Transcript::read(&path)?;
-        self.adopt(&path, found);
+        if self.would_be_lost() {
+            return Ok(());
+        }
+        self.adopt(self.record.loaded(path), found);
         if to_terminal() {
             self.show_last()?;
         }

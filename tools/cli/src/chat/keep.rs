@@ -21,7 +21,8 @@ pub(crate) struct Record {
     path: Option<PathBuf>,
     /// A person talks: what has no place yet gets one in our folder.
     automatic: bool,
-    /// The place was chosen by us.
+    /// The place was chosen by us, or in the course of the talk: another conversation gets another one. A script that was
+    /// called with a place keeps all it says there.
     chosen: bool,
     created: String,
     /// Size and time of what we wrote or read last.
@@ -32,7 +33,13 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(path: Option<PathBuf>, automatic: bool) -> Record {
-        Record { path, automatic, created: transcript::timestamp(), ..Record::default() }
+        let chosen = automatic && path.as_deref().is_some_and(is_ours);
+        Record { path, automatic, chosen, created: transcript::timestamp(), ..Record::default() }
+    }
+
+    /// The place of a conversation that is taken up in the course of the talk.
+    pub(crate) fn loaded(&self, path: PathBuf) -> Record {
+        Record { chosen: true, ..Record::new(Some(path), self.automatic) }
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
@@ -58,6 +65,18 @@ impl Record {
             }
         }
         bail!("{}: there are a thousand conversations of this second", dir.display())
+    }
+
+    /// Removes the file of a conversation in which nothing was said, if we made up its name; true if it did.
+    fn drop_empty(&mut self) -> bool {
+        let Some(path) = self.path.as_ref().filter(|path| is_numbered(path)) else {
+            return false;
+        };
+        if stamp(path) != self.stamp || fs::remove_file(path).is_err() {
+            return false;
+        }
+        (self.path, self.stamp) = (None, None);
+        true
     }
 
     fn write(&mut self, transcript: &Transcript) -> anyhow::Result<()> {
@@ -97,6 +116,9 @@ impl Talk {
     /// An answer has come, or what was said has changed otherwise.
     pub(crate) fn changed(&mut self) {
         self.forgotten = self.forgotten.min(self.history.len());
+        if self.history.is_empty() && self.record.drop_empty() {
+            return;
+        }
         let has_place = self.record.path.is_some();
         if has_place || (self.record.automatic && !self.history.is_empty()) {
             let written = self.record.write(&self.transcript());
@@ -117,10 +139,10 @@ impl Talk {
     }
 
     /// Keeps what the model has read of this conversation, if the conversation itself is kept; the bytes that takes.
-    fn keep_read(&mut self) -> Option<u64> {
+    pub(crate) fn keep_read(&mut self) -> Option<u64> {
         let (Some(kept), Some(path)) = (&self.kept, self.record.path()) else { return None };
-        // A session that has read nothing has nothing newer than what was kept before.
-        if self.record.failed || self.session.tokens().is_empty() {
+        // What was read before the conversation was taken up belongs to another, or is what was kept.
+        if self.record.failed || !self.read {
             return None;
         }
         let _armed = interrupt::arm();
@@ -134,12 +156,15 @@ impl Talk {
     }
 
     /// Takes up what was read of this conversation before; says so, or why it is read again.
-    fn take_up_read(&mut self) {
+    pub(crate) fn take_up_read(&mut self) {
         let (Some(kept), Some(path)) = (&self.kept, self.record.path()) else { return };
         let _armed = interrupt::arm();
         match kept.restore(path, &mut self.session, interrupt::flag()) {
-            Ok(Found::Tokens(tokens)) => {
-                note(format_args!("{tokens} tokens of it were kept and need not be read again."));
+            Ok(Found::Tokens(_)) => {
+                let prompt =
+                    self.prompt_from(self.forgotten).map_or_else(|_| Vec::new(), |prompt| prompt.tokens);
+                let same = self.session.tokens().iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+                note(format_args!("{same} tokens of it were kept and need not be read again."));
             }
             Ok(Found::Useless(why)) => {
                 note(format_args!("qwip: note: {why}; the conversation is read again"));
@@ -151,46 +176,59 @@ impl Talk {
         }
     }
 
-    /// Begins another conversation. The one before stays in its file, or moves to our folder where the call says which
-    /// file it is.
-    pub(crate) fn start_again(&mut self) {
-        if self.record.chosen {
-            self.keep_read();
+    /// Whether this conversation has no place but here; says so.
+    pub(crate) fn would_be_lost(&self) -> bool {
+        let lost = self.record.failed && !self.history.is_empty();
+        if lost {
+            note("This conversation could not be kept and would be lost: /save FILE first, or /undo it.");
         }
-        if self.record.path.is_some() && !self.record.chosen && !self.history.is_empty() {
+        lost
+    }
+
+    /// Begins another conversation. The one before stays in its file, or moves to our folder where the call says which
+    /// file it is. False if it would be lost: then nothing changes.
+    pub(crate) fn start_again(&mut self) -> bool {
+        let leaves = self.record.chosen;
+        if self.would_be_lost() {
+            return false;
+        }
+        self.keep_read();
+        if self.record.path.is_some() && !leaves && !self.history.is_empty() {
             let mut old = Record::new(None, false);
             old.created.clone_from(&self.record.created);
             let written = old.write(&self.transcript());
             if let (Ok(()), Some(path)) = (&written, old.path()) {
                 note(format_args!("What was said is kept in {}", path.display()));
             }
+            let failed = written.is_err();
             self.report(written);
+            if failed {
+                note("It is not cleared: /save FILE first, or /undo it.");
+                return false;
+            }
         }
         self.history.clear();
+        self.read = false;
         self.files.clear();
         (self.forgotten, self.declined, self.last) = (0, false, None);
-        if self.record.chosen {
+        if leaves {
             self.record = Record::new(None, self.record.automatic);
         } else {
             self.changed();
         }
+        true
     }
 
     /// Goes on with the conversation in `path`.
-    pub(crate) fn adopt(&mut self, path: &Path, found: Transcript) {
+    pub(crate) fn adopt(&mut self, record: Record, found: Transcript) {
+        let Some(path) = record.path.clone() else { return };
+        let path = path.as_path();
         self.keep_read();
         let model = &found.model;
         let is_known = !model[1].is_empty() || !model[2].is_empty();
         let is_other =
             is_known && (model[1] != self.opened.title() || model[2] != self.opened.model.architecture());
-        self.record = Record {
-            path: Some(path.into()),
-            created: found.created.clone(),
-            stamp: stamp(path),
-            chosen: path.parent().is_some_and(|dir| transcript::folder().as_deref() == Some(dir)),
-            automatic: self.record.automatic,
-            failed: false,
-        };
+        self.record = Record { created: found.created.clone(), stamp: stamp(path), ..record };
         // What the call says counts more than what was asked for once.
         self.system = self.answer.system.clone().or(found.system);
         self.think = if self.answer.think == Think::Auto { found.think } else { self.answer.think };
@@ -204,7 +242,7 @@ impl Talk {
         }
         (self.history, self.forgotten, self.declined) = (found.turns, found.forgotten, false);
         self.files.clear();
-        self.last = None;
+        (self.last, self.read) = (None, false);
         let tokens = self.count(self.forgotten).map_or(String::new(), |n| format!(", {n} tokens"));
         note(format_args!("{}: {} messages{tokens}", path.display(), self.history.len()));
         if is_other && !self.history.is_empty() {
@@ -266,8 +304,7 @@ impl Talk {
         if !self.record.automatic || self.record.failed {
             return;
         }
-        let ours = transcript::folder().is_some_and(|dir| path.parent() == Some(&dir));
-        let name = if ours { path.file_stem().unwrap_or_default().into() } else { path.clone() };
+        let name = if is_ours(path) { path.file_stem().unwrap_or_default().into() } else { path.clone() };
         let name = name.display().to_string();
         let quote = if name.contains(char::is_whitespace) { "\"" } else { "" };
         note(format_args!("The conversation is kept: qwip chat --session {quote}{name}{quote}"));
@@ -300,8 +337,13 @@ impl Talk {
     }
 }
 
+/// Whether a file is in our folder of conversations.
+fn is_ours(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| transcript::folder().as_deref() == Some(dir))
+}
+
 /// Whether a file has a name that we made up.
 fn is_numbered(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name.len() >= 17 && name.chars().all(|c| c.is_ascii_digit() || c == '-')
+    is_ours(path) && name.len() >= 17 && name.chars().all(|c| c.is_ascii_digit() || c == '-')
 }

@@ -12,12 +12,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
 use clap::builder::FalseyValueParser;
+use clap::{Args, Parser};
 use qwip::chat::Message;
 use qwip::{Error, FinishReason, Sampler, Session};
 
-use crate::args::{AnswerArgs, ComputeArgs, ModelArgs, SamplingArgs, Think};
+use crate::args::{AnswerArgs, Cli, Command, ComputeArgs, ModelArgs, SamplingArgs, Think, explained};
 use crate::kept::Kept;
 use crate::model_arg::{self, Opened};
 use crate::output::{self, to_terminal, usage, visible};
@@ -31,7 +31,7 @@ use lines::{Lines, Typed};
 use transcript::{Role, Transcript, Turn};
 
 /// Bytes that may be kept of what was read in conversations, unless the user says otherwise.
-pub(crate) const SESSION_CACHE: u64 = 4_000_000_000;
+const SESSION_CACHE: u64 = 4_000_000_000;
 
 #[derive(Args, Debug)]
 pub(crate) struct ChatArgs {
@@ -62,6 +62,18 @@ pub(crate) struct ChatArgs {
     pub(crate) sampling: SamplingArgs,
 }
 
+impl ChatArgs {
+    /// Those of a call without arguments.
+    pub(crate) fn from_environment() -> anyhow::Result<ChatArgs> {
+        match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {
+            Ok(Some(Command::Chat(args))) => Ok(args),
+            Ok(_) => unreachable!("the words say chat"),
+            // The environment may hold a wrong value of a flag.
+            Err(error) => Err(usage(explained(&error))),
+        }
+    }
+}
+
 pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     let tools = match &args.tools {
         Some(path) => {
@@ -80,8 +92,8 @@ pub(crate) fn run(args: ChatArgs) -> anyhow::Result<()> {
     model_arg::remember(&model, &talk.opened);
     talk.record = Record::new(session.clone(), lines.is_interactive());
     tell(greeting(&talk.opened, &talk.session))?;
-    if let (Some(path), Some(found)) = (session, found) {
-        talk.adopt(&path, found);
+    if let Some(found) = found {
+        talk.adopt(Record::new(session, lines.is_interactive()), found);
         if to_terminal() {
             talk.show_last()?;
         }
@@ -121,7 +133,7 @@ fn session_file(args: &ChatArgs) -> anyhow::Result<Option<PathBuf>> {
     match (named, args.newest) {
         (Some(_), true) => Err(usage("--session and --continue name two conversations: give one of them")),
         (Some(name), false) => Ok(Some(transcript::place(name)?)),
-        (None, true) => match transcript::saved().into_iter().next() {
+        (None, true) => match transcript::saved().into_iter().find(is_begun) {
             Some(newest) => Ok(Some(newest)),
             None => {
                 note("qwip: note: no conversation was kept yet; a new one begins");
@@ -130,6 +142,11 @@ fn session_file(args: &ChatArgs) -> anyhow::Result<Option<PathBuf>> {
         },
         (None, false) => Ok(None),
     }
+}
+
+/// Whether something was said in a conversation.
+fn is_begun(path: &PathBuf) -> bool {
+    Transcript::read(path).is_ok_and(|found| !found.turns.is_empty())
 }
 
 fn greeting(opened: &Opened, session: &Session) -> String {
@@ -177,6 +194,8 @@ struct Talk {
     files: String,
     /// How the last answer went.
     last: Option<String>,
+    /// The session has read something of this conversation since it was taken up.
+    read: bool,
     /// The user does not want to forget anything yet.
     declined: bool,
     /// The conversations that were listed last.
@@ -214,6 +233,7 @@ impl Talk {
             kept: Kept::open(args.session_cache),
             files: String::new(),
             last: None,
+            read: false,
             declined: false,
             listed: Vec::new(),
         })
@@ -221,6 +241,8 @@ impl Talk {
 
     /// Answers messages and obeys commands until the end.
     fn talk(&mut self, lines: &mut Lines) -> anyhow::Result<()> {
+        // A Ctrl-C that comes a moment too late for an answer does not end the chat.
+        let _armed = lines.is_interactive().then(interrupt::arm);
         while let Some(typed) = lines.next()? {
             match typed {
                 Typed::Nothing => {}
@@ -240,10 +262,14 @@ impl Talk {
         let before = self.history.len();
         let files = std::mem::take(&mut self.files);
         self.history.push(Turn { files: files.len(), ..Turn::new(Role::User, format!("{files}{text}")) });
-        if !self.answer(before, lines)? {
+        // What was said survives whatever ends the process while it is answered.
+        self.changed();
+        let answered = self.answer(before, lines);
+        if !matches!(answered, Ok(true)) {
+            self.changed();
             self.files = files;
         }
-        Ok(())
+        answered.map(drop)
     }
 
     /// Whether to think changes how tokens are chosen, too: the makers publish settings for each.
@@ -265,7 +291,7 @@ impl Talk {
     /// Answers the history, and what tools the model calls say to it, until there is nothing more to answer. What
     /// cannot be answered is forgotten: the history then has the `before` messages that it had before the user's, and
     /// this is false.
-    fn answer(&mut self, before: usize, lines: &mut Lines) -> anyhow::Result<bool> {
+    fn answer(&mut self, mut before: usize, lines: &mut Lines) -> anyhow::Result<bool> {
         if !self.make_room(lines)? {
             self.history.truncate(before);
             return Ok(false);
@@ -286,13 +312,14 @@ impl Talk {
                         Some(Error::Cancelled) => {
                             note("Stopped before the answer began; the message is forgotten.")
                         }
-                        Some(Error::Chat(problem)) => note(format_args!("qwip: {problem}")),
-                        _ => return Err(error),
+                        Some(problem) => note(format_args!("qwip: {problem}")),
+                        None => return Err(error),
                     }
                     return Ok(false);
                 }
             };
             self.changed();
+            before = self.history.len();
             if reason == FinishReason::ContextFull && lines.is_interactive() {
                 self.declined = false;
                 if self.make_room(lines)? && !self.declined {
@@ -324,9 +351,11 @@ impl Talk {
             &voice::generate_options(&self.answer),
             interrupt::flag(),
             &mut |part| screen.show(part),
-        )?;
+        );
         drop(armed);
         screen.finish()?;
+        let answer = answer?;
+        self.read = true;
         match answer.reason {
             FinishReason::ContextFull => note(format_args!(
                 "[the context of {} tokens is full: /clear starts again]",
@@ -371,8 +400,6 @@ fn unwrap_chat(error: anyhow::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Command};
-    use clap::Parser;
 
     fn talk(model: &str, more: &[&str]) -> Talk {
         let words = ["qwip", "chat", model, "-t", "1", "--think", "on", "--device", "cpu"];
@@ -433,7 +460,7 @@ mod tests {
             live.changed();
         }
         let mut again = talk("builtin", &[]);
-        again.adopt(&path, Transcript::read(&path).unwrap());
+        again.adopt(Record::new(Some(path.clone()), false), Transcript::read(&path).unwrap());
         for talk in [&mut live, &mut again] {
             talk.history.push(Turn::new(Role::User, "next"));
         }

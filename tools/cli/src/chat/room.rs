@@ -34,8 +34,11 @@ impl Talk {
             return Ok(true);
         }
         let Some((first, turns, after)) = self.droppable(used) else {
-            let what =
-                if self.history[self.forgotten..].len() > 1 { "The conversation" } else { "This message" };
+            let what = if self.history.len().saturating_sub(self.forgotten) > 1 {
+                "The conversation"
+            } else {
+                "This message"
+            };
             note(match fits {
                 true => format!(
                     "{what} takes {used} of {context} tokens of the context, {left} are left for the answer."

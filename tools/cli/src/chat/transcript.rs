@@ -64,6 +64,9 @@ impl Turn {
         if !self.thinking.is_empty() {
             value["reasoning_content"] = json!(self.thinking);
         }
+        if self.files > 0 {
+            value["files"] = json!(self.files);
+        }
         value
     }
 
@@ -75,7 +78,14 @@ impl Turn {
         };
         let said = text(map, "content", at)?.with_context(|| format!("{at}.content is missing"))?;
         let thinking = text(map, "reasoning_content", at)?.unwrap_or_default();
-        Ok(Turn { thinking, ..Turn::new(role, said) })
+        let files = whole(map, "files", at)?.unwrap_or(0);
+        if !said.is_char_boundary(files) {
+            bail!(
+                "{at}.files is {files}, but the content has {} bytes and no character begins there",
+                said.len()
+            );
+        }
+        Ok(Turn { thinking, files, ..Turn::new(role, said) })
     }
 }
 
@@ -179,7 +189,7 @@ impl Transcript {
     /// The beginning of what the user said first.
     pub(crate) fn title(&self) -> String {
         let first = self.turns.iter().find(|turn| turn.role == Role::User);
-        first.map_or(String::new(), |turn| beginning(&turn.text, 40))
+        first.map_or(String::new(), |turn| beginning(turn.text.get(turn.files..).unwrap_or(&turn.text), 40))
     }
 }
 
