@@ -9,7 +9,7 @@ mod settings;
 mod transcript;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
@@ -133,7 +133,7 @@ fn session_file(args: &ChatArgs) -> anyhow::Result<Option<PathBuf>> {
     match (named, args.newest) {
         (Some(_), true) => Err(usage("--session and --continue name two conversations: give one of them")),
         (Some(name), false) => Ok(Some(transcript::place(name)?)),
-        (None, true) => match transcript::saved().into_iter().find(is_begun) {
+        (None, true) => match transcript::saved().into_iter().find(|path| is_begun(path)) {
             Some(newest) => Ok(Some(newest)),
             None => {
                 note("qwip: note: no conversation was kept yet; a new one begins");
@@ -145,7 +145,7 @@ fn session_file(args: &ChatArgs) -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// Whether something was said in a conversation.
-fn is_begun(path: &PathBuf) -> bool {
+fn is_begun(path: &Path) -> bool {
     Transcript::read(path).is_ok_and(|found| !found.turns.is_empty())
 }
 
