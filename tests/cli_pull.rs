@@ -285,6 +285,12 @@ fn a_server_without_ranges_gives_the_whole_file() {
     let scene = Scene::with(MIB);
     scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
     check(scene.pull(&["o/r"]), &scene.file(1));
+    // One that gave them until the first run was stopped.
+    let scene = Scene::with(MIB);
+    scene.hub.rule(|request| request.range.is_some_and(|(from, _)| from >= MIB / 2).then_some(Fault::Cut(0)));
+    scene.pull(&["o/r"]).fails(1);
+    scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
+    check(scene.pull(&["o/r"]), &scene.file(1));
 }
 
 #[test]

@@ -124,10 +124,23 @@ impl Download {
         let workers = connections.min(pieces.len());
         shared.lock().queue = pieces;
         let parts = self.work(workers, meter, Shared::fetch_parts)?;
-        if parts == Parts::Given && !shared.lock().done.missing(end).is_empty() {
-            bail!("{}: a connection came to no end that we know; the same command goes on", shared.job.title);
+        if parts == Parts::Given {
+            self.check_complete(end)?;
         }
         Ok(parts)
+    }
+
+    /// Whoever waits for bytes that no connection fetches any more would wait for ever.
+    fn check_complete(&self, end: u64) -> anyhow::Result<()> {
+        let holes = self.shared.lock().done.missing(end);
+        let missing: u64 = holes.iter().map(|(from, to)| to - from).sum();
+        if missing > 0 {
+            bail!(
+                "{}: all connections ended, and {missing} of {end} bytes are missing; the same command goes on",
+                self.shared.job.title
+            );
+        }
+        Ok(())
     }
 
     /// Fetches the whole file over one connection, from a server that gives no parts.
@@ -138,7 +151,8 @@ impl Download {
         state.journal = Some(started.map_err(|error| write_error(error, &self.shared.job, 0))?);
         drop(state);
         self.shared.stop.store(false, Ordering::Relaxed);
-        self.work(1, meter, Shared::fetch_whole).map(|_| ())
+        self.work(1, meter, Shared::fetch_whole)?;
+        self.check_complete(self.shared.job.size)
     }
 
     /// Runs threads until they are done, shows how far they are, and listens to Ctrl-C.

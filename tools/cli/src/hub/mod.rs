@@ -270,8 +270,15 @@ impl Fetcher<'_> {
         let follower = match parts {
             Parts::Given => {
                 let follower = download.hasher()?;
-                download.fill(job.size, meter)?;
-                follower
+                match download.fill(job.size, meter)? {
+                    Parts::Given => follower,
+                    // Only now it was asked for parts: what we had came in another run, or the server changed its mind.
+                    Parts::Refused => {
+                        drop(follower);
+                        download.stream(meter)?;
+                        download.hasher()?
+                    }
+                }
             }
             Parts::Refused => {
                 download.stream(meter)?;
