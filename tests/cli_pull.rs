@@ -294,6 +294,20 @@ fn a_server_without_ranges_gives_the_whole_file() {
 }
 
 #[test]
+fn a_silent_connection_does_not_disturb_what_comes_after_it() {
+    let scene = Scene::with(MIB);
+    let mut silent = false;
+    scene.hub.rule(move |request| match request.range {
+        Some((from, _)) if from < MIB / 2 => None,
+        Some(_) if !std::mem::replace(&mut silent, true) => Some(Fault::Stall(0)),
+        range => range.map(|_| Fault::NoRanges),
+    });
+    // The whole file takes longer than the silence.
+    scene.hub.plan(|plan| plan.throttle = Some(MIB / 3));
+    check(scene.pull(&["o/r"]), &scene.file(1));
+}
+
+#[test]
 fn the_token_goes_to_the_hub_and_to_nobody_else() {
     let scene = Scene::with(MIB);
     let cdn = Server::new(vec![scene.file(1)]);

@@ -21,6 +21,8 @@ const SMALLEST_PART: u64 = 16 << 20;
 const LARGEST_PART: u64 = 64 << 20;
 /// How often progress is shown and Ctrl-C looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a connection may take to end, beside its silence: to find a host and to connect to it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What is to be fetched, and where to.
 #[derive(Clone)]
@@ -145,18 +147,45 @@ impl Download {
 
     /// Fetches the whole file over one connection, from a server that gives no parts.
     pub(crate) fn stream(&self, meter: &mut Meter) -> anyhow::Result<()> {
+        self.settle(meter)?;
         let mut state = self.shared.lock();
-        (state.end, state.done) = (None, Ranges::default());
+        state.done = Ranges::default();
         let started = Journal::open(&self.shared.job.journal, self.shared.job.size, &state.done);
         state.journal = Some(started.map_err(|error| write_error(error, &self.shared.job, 0))?);
         drop(state);
-        self.shared.stop.store(false, Ordering::Relaxed);
         self.work(1, meter, Shared::fetch_whole)?;
         self.check_complete(self.shared.job.size)
     }
 
+    /// Waits until no thread of an earlier run is left: a silent one would take part in the next, with the old orders.
+    fn settle(&self, meter: &mut Meter) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let most = shared.client.tuning.stall + LAST_WORDS;
+        let deadline = Instant::now() + most;
+        let mut state = shared.lock();
+        while state.running > 0 {
+            if interrupt::flag().is_cancelled() {
+                return Err(Ending::Interrupted.into());
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{}: {} connections did not end in {} s; the same command goes on",
+                    shared.job.title,
+                    state.running,
+                    most.as_secs()
+                );
+            }
+            meter.advance(0, &shared.job.title);
+            state = shared.wake.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.end = None;
+        shared.stop.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Runs threads until they are done, shows how far they are, and listens to Ctrl-C.
     fn work(&self, workers: usize, meter: &mut Meter, run: fn(&Shared)) -> anyhow::Result<Parts> {
+        self.settle(meter)?;
         let shared = &self.shared;
         for _ in 0..workers {
             shared.lock().running += 1;
@@ -176,6 +205,10 @@ impl Download {
             if !interrupted && state.end.is_none() && state.running > 0 {
                 continue;
             }
+            if !interrupted && state.end.is_none() {
+                return Ok(Parts::Given);
+            }
+            state.queue.clear();
             // What has come is put on record, unless a connection is just silent.
             shared.stop.store(true, Ordering::Relaxed);
             let deadline = Instant::now() + 3 * TICK;
@@ -183,9 +216,7 @@ impl Download {
                 state = shared.wake.wait_timeout(state, TICK / 5).unwrap_or_else(PoisonError::into_inner).0;
             }
             let end = state.end.take();
-            if interrupted || end.is_some() {
-                state.journal = None;
-            }
+            state.journal = None;
             if interrupted {
                 let (done, size) = (bytes(state.done.total()), bytes(shared.job.size));
                 let title = &shared.job.title;
@@ -194,7 +225,6 @@ impl Download {
                 ));
                 return Err(Ending::Interrupted.into());
             }
-            shared.stop.store(false, Ordering::Relaxed);
             return match end {
                 None => Ok(Parts::Given),
                 Some(End::NoParts) => Ok(Parts::Refused),
