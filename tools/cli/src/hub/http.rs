@@ -20,6 +20,8 @@ const MAX_REDIRECTS: usize = 8;
 const SHORT: u64 = 16 << 10;
 /// The longest answer of an API: a page of a list of files.
 const MAX_JSON: u64 = 32 << 20;
+/// The longest that such an answer may take, however steadily it drips.
+const LONGEST_JSON: Duration = Duration::from_secs(30);
 /// The longest that a server's wish to be asked later is respected.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Tries without any progress, after which it is given up.
@@ -147,6 +149,17 @@ impl Client {
         range: Option<(u64, u64)>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
+        self.ask(url, range, patience, None)
+    }
+
+    /// As `get`; a body may take as long as `in_all`, where that is given.
+    fn ask(
+        &self,
+        url: &str,
+        range: Option<(u64, u64)>,
+        patience: Duration,
+        in_all: Option<Duration>,
+    ) -> Result<Answer, Failure> {
         let mut url = url.to_string();
         let mut linked = (None, None);
         for _ in 0..=MAX_REDIRECTS {
@@ -154,7 +167,7 @@ impl Client {
             let way = self.way(&origin);
             let config = way.agent.get(&url).config();
             let config = config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience));
-            let mut request = config.build();
+            let mut request = config.timeout_recv_body(in_all).build();
             if let Some(token) = self.token.as_ref().filter(|_| origin == self.origin) {
                 request = request.header("Authorization", format!("Bearer {token}"));
             }
@@ -233,7 +246,7 @@ impl Client {
     }
 
     fn page(&self, url: &str) -> Result<(Value, Option<String>), Failure> {
-        let answer = self.get(url, None, PATIENCE)?;
+        let answer = self.ask(url, None, PATIENCE, Some(LONGEST_JSON))?;
         let mut text = Vec::new();
         let mut body = answer.body.into_reader().take(MAX_JSON + 1);
         body.read_to_end(&mut text).map_err(|error| Failure::Broken(error.to_string()))?;

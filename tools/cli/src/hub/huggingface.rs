@@ -14,6 +14,8 @@ const SITE: &str = "https://huggingface.co";
 const HOST: &str = "huggingface.co";
 /// Files of one repository.
 const MAX_FILES: usize = 100_000;
+/// Pages of a list of them, which may lead to each other for ever.
+const MAX_PAGES: usize = 1000;
 
 /// A client for the site or the mirror in HF_ENDPOINT.
 pub(crate) fn client() -> anyhow::Result<Client> {
@@ -63,15 +65,22 @@ pub(crate) fn list(client: &Client, name: &Name) -> anyhow::Result<Listing> {
     }
     let mut files = Vec::new();
     let mut page = Some(format!("{api}/tree/{commit}?recursive=true"));
+    let (mut pages, mut seen) = (0, 0);
     while let Some(url) = page {
+        pages += 1;
+        if pages > MAX_PAGES {
+            bail!("{}: the list of files of {name} has more than {MAX_PAGES} pages", client.endpoint);
+        }
         let (entries, next) = client.json(&url)?;
         let Value::Array(entries) = entries else { bail!("{url} does not answer with a list of files") };
-        // A page without files that leads to another one could go on for ever.
-        page = next.filter(|_| !entries.is_empty());
-        files.extend(entries.iter().filter_map(file));
-        if files.len() > MAX_FILES {
-            bail!("{name} has more than {MAX_FILES} files");
+        // A page without files that leads to itself or to another one could go on for ever.
+        page = next.filter(|next| !entries.is_empty() && *next != url);
+        // What is no file counts as well: a list of folders is as long.
+        seen += entries.len();
+        if seen > MAX_FILES {
+            bail!("{name} has more than {MAX_FILES} files and folders");
         }
+        files.extend(entries.iter().filter_map(file));
     }
     Ok(Listing { revision: commit.to_string(), files })
 }
