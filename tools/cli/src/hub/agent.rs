@@ -111,6 +111,9 @@ pub(crate) fn failure(error: Error, host: &str) -> Failure {
         // What the check of a certificate says comes as such data.
         Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => untrusted(host, &error.to_string()),
         Error::Io(error) => Failure::Broken(error.to_string()),
+        // A line that garbles, or a box in between that speaks something else.
+        Error::Protocol(error) => Failure::Broken(format!("{host} gives no answer in HTTP ({error})")),
+        Error::LargeResponseHeader(..) | Error::BodyStalled => Failure::Broken(format!("{host}: {error}")),
         Error::ConnectionFailed => Failure::Broken(format!("no connection to {host}")),
         Error::ConnectProxyFailed(why) => {
             Failure::Broken(format!("the proxy does not lead to {host}: {}", output::visible(why)))

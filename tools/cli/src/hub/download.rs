@@ -99,8 +99,15 @@ impl Download {
         let journal = begin().map_err(|error| write_error(error, &job, done.total()))?;
         let part = (job.size / 64).clamp(SMALLEST_PART, LARGEST_PART);
         let part = client.tuning.part.unwrap_or(part);
-        let state =
-            State { done, journal: Some(journal), queue: VecDeque::new(), running: 0, end: None, etag: None };
+        let state = State {
+            done,
+            journal: Some(journal),
+            queue: VecDeque::new(),
+            running: 0,
+            trouble: None,
+            end: None,
+            etag: None,
+        };
         let (state, wake) = (Mutex::new(state), Condvar::new());
         let (stop, fetched) = (AtomicBool::new(false), AtomicU64::new(0));
         Ok(Download { shared: Arc::new(Shared { client, job, part, stop, fetched, state, wake }) })
@@ -200,7 +207,11 @@ impl Download {
             let state = shared.lock();
             let (mut state, _) =
                 shared.wake.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
-            meter.advance(shared.fetched.swap(0, Ordering::Relaxed), &shared.job.title);
+            let item = match &state.trouble {
+                Some(why) => format!("{}: {why}; trying again", shared.job.title),
+                None => shared.job.title.clone(),
+            };
+            meter.advance(shared.fetched.swap(0, Ordering::Relaxed), &item);
             let interrupted = interrupt::flag().is_cancelled();
             if !interrupted && state.end.is_none() && state.running > 0 {
                 continue;

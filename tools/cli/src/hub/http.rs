@@ -24,7 +24,9 @@ const MAX_JSON: u64 = 32 << 20;
 const LONGEST_JSON: Duration = Duration::from_secs(30);
 /// The longest that a server's wish to be asked later is respected.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Tries without any progress, after which it is given up.
+/// The longest wait of our own choice.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Tries without any progress, after which it is given up; of a download only when an outage of usual length is over, too.
 pub(crate) const TRIES: u32 = 5;
 
 /// Sizes and times of downloads. The tests set smaller ones in `QWIP_HUB_TUNING`, as in `part=65536 stall=300`.
@@ -37,6 +39,8 @@ pub(crate) struct Tuning {
     pub(crate) stall: Duration,
     /// Wait before the second try; doubled for each further one.
     pub(crate) backoff: Duration,
+    /// An outage of this length does not end a download that has begun.
+    pub(crate) outage: Duration,
 }
 
 impl Tuning {
@@ -52,6 +56,7 @@ impl Tuning {
             part: number("part"),
             stall: millis("stall", 20_000),
             backoff: millis("backoff", 500),
+            outage: millis("outage", 120_000),
         }
     }
 }
@@ -265,7 +270,7 @@ impl Client {
     /// How long to wait before try number `tries` + 1.
     pub(crate) fn pause(&self, tries: u32, wish: Option<Duration>) -> Duration {
         let own = self.tuning.backoff * 2u32.saturating_pow(tries.saturating_sub(1).min(6));
-        wish.unwrap_or(own).min(LONGEST_WAIT)
+        wish.unwrap_or(own.min(LONGEST_PAUSE)).min(LONGEST_WAIT)
     }
 
     /// The line for a hub that does not answer.
