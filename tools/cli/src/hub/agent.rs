@@ -30,8 +30,15 @@ impl Way {
     }
 }
 
-/// One for https and one for http.
-pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
+/// How a client reaches others.
+pub(crate) struct Ways {
+    pub(crate) secure: Way,
+    pub(crate) plain: Way,
+    /// To this computer: a proxy would be another one, and would see what is meant for nobody else.
+    pub(crate) direct: Way,
+}
+
+pub(crate) fn ways(patience: Duration) -> anyhow::Result<Ways> {
     let way = |proxy: Option<Proxy>| {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -51,7 +58,7 @@ pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
             .new_agent();
         Way { agent, proxy }
     };
-    Ok((way(proxy("HTTPS_PROXY")?), way(proxy("HTTP_PROXY")?)))
+    Ok(Ways { secure: way(proxy("HTTPS_PROXY")?), plain: way(proxy("HTTP_PROXY")?), direct: way(None) })
 }
 
 /// The proxy in a variable of the environment, else in ALL_PROXY; capital letters win over small ones. `NO_PROXY` names

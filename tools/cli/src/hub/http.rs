@@ -9,7 +9,7 @@ use serde_json::Value;
 use ureq::http::Uri;
 use ureq::{Body, http};
 
-use super::agent::{self, Way};
+use super::agent::{self, Way, Ways};
 use crate::output::note;
 
 /// How long it may take until a hub is called unreachable: its name, the connection, the first answer. Together they
@@ -113,8 +113,7 @@ pub(crate) struct Answer {
 
 /// Talks to one hub.
 pub(crate) struct Client {
-    secure: Way,
-    plain: Way,
+    ways: Ways,
     /// Without a slash at the end.
     pub(crate) endpoint: String,
     origin: Origin,
@@ -128,9 +127,9 @@ impl Client {
     pub(crate) fn new(endpoint: &str, advice: &'static str) -> anyhow::Result<Client> {
         let endpoint = endpoint.trim_end_matches('/').to_string();
         let origin = Origin::of(&endpoint).map_err(|error| anyhow!("{error}"))?;
-        let (secure, plain) = agent::ways(PATIENCE)?;
+        let ways = agent::ways(PATIENCE)?;
         let tuning = Tuning::from_env();
-        Ok(Client { secure, plain, endpoint, origin, token: None, tuning, advice })
+        Ok(Client { ways, endpoint, origin, token: None, tuning, advice })
     }
 
     /// Whether this is `host` itself or this computer, over a connection that nobody else reads.
@@ -280,7 +279,11 @@ impl Client {
     }
 
     fn way(&self, origin: &Origin) -> &Way {
-        if origin.secure { &self.secure } else { &self.plain }
+        match origin {
+            origin if origin.is_loopback() => &self.ways.direct,
+            origin if origin.secure => &self.ways.secure,
+            _ => &self.ways.plain,
+        }
     }
 }
 
