@@ -111,6 +111,16 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
 }
 
+/// What the endpoint sees of the user's token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum TokenIs {
+    Absent,
+    /// From this variable or file.
+    Shown(String),
+    /// The one from there is not for this endpoint.
+    Withheld(String),
+}
+
 /// Talks to one hub.
 pub(crate) struct Client {
     ways: Ways,
@@ -118,6 +128,7 @@ pub(crate) struct Client {
     pub(crate) endpoint: String,
     origin: Origin,
     token: Option<String>,
+    pub(crate) token_is: TokenIs,
     pub(crate) tuning: Tuning,
     /// What to do when it cannot be reached.
     advice: &'static str,
@@ -129,7 +140,7 @@ impl Client {
         let origin = Origin::of(&endpoint).map_err(|error| anyhow!("{error}"))?;
         let ways = agent::ways(PATIENCE)?;
         let tuning = Tuning::from_env();
-        Ok(Client { ways, endpoint, origin, token: None, tuning, advice })
+        Ok(Client { ways, endpoint, origin, token: None, token_is: TokenIs::Absent, tuning, advice })
     }
 
     /// Whether this is `host` itself or this computer, over a connection that nobody else reads.
@@ -137,13 +148,9 @@ impl Client {
         self.origin.is_loopback() || (self.origin.secure && self.origin.host() == host)
     }
 
-    /// Shows `token` to the endpoint, and to nobody else.
-    pub(crate) fn set_token(&mut self, token: String) {
-        self.token = Some(token);
-    }
-
-    pub(crate) fn has_token(&self) -> bool {
-        self.token.is_some()
+    /// Shows `token`, which is from the variable or file `from`, to the endpoint, and to nobody else.
+    pub(crate) fn set_token(&mut self, token: String, from: String) {
+        (self.token, self.token_is) = (Some(token), TokenIs::Shown(from));
     }
 
     /// The bytes from `range.0` up to `range.1`, or all.

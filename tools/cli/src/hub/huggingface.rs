@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::http::{Client, check_token, encode};
+use super::http::{Client, TokenIs, check_token, encode};
 use super::layout::is_sha256;
 use super::name::Name;
 use super::{Listing, Remote};
@@ -23,10 +23,11 @@ pub(crate) fn client() -> anyhow::Result<Client> {
     let advice =
         "where it is blocked, --source modelscope fetches from ModelScope, and HF_ENDPOINT names a mirror";
     let mut client = Client::new(&endpoint, advice).context("HF_ENDPOINT")?;
-    if let Some(token) = token()? {
+    if let Some((token, from)) = token()? {
         if client.is_at(HOST) {
-            client.set_token(token);
+            client.set_token(token, from);
         } else {
+            client.token_is = TokenIs::Withheld(from);
             output::note(format_args!(
                 "qwip: note: your Hugging Face token is for {HOST} alone and is not sent to {}",
                 client.endpoint
@@ -36,10 +37,11 @@ pub(crate) fn client() -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// HF_TOKEN, else the file in HF_TOKEN_PATH, else the one where `hf auth login` puts it.
-fn token() -> anyhow::Result<Option<String>> {
+/// The token, and where it is from: HF_TOKEN, else the file in HF_TOKEN_PATH, else the one where `hf auth login` puts it.
+fn token() -> anyhow::Result<Option<(String, String)>> {
+    let checked = |text: &str, from: String| Ok(Some((check_token(text, &from)?, from)));
     if let Some(token) = variable("HF_TOKEN") {
-        return check_token(&token.to_string_lossy(), "HF_TOKEN").map(Some);
+        return checked(&token.to_string_lossy(), "HF_TOKEN".into());
     }
     let hf_home = || {
         let cache = || variable("XDG_CACHE_HOME").map(Into::into).or_else(|| Some(home()?.join(".cache")));
@@ -50,7 +52,7 @@ fn token() -> anyhow::Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => Ok(None),
-        Ok(text) => check_token(&text, &path.display().to_string()).map(Some),
+        Ok(text) => checked(&text, output::visible(path.display())),
         Err(_) => Ok(None),
     }
 }

@@ -28,7 +28,7 @@ use crate::{interrupt, output};
 use choose::NoChoice;
 pub(crate) use choose::quant_of;
 use download::{Changed, Download, Job, Parts};
-use http::{Client, Failure};
+use http::{Client, Failure, TokenIs};
 pub(crate) use layout::find;
 pub(crate) use name::{Hub, Name};
 use refuse::Verdict;
@@ -312,8 +312,15 @@ impl Fetcher<'_> {
         }
         let Some(Failure::Status { code, reason, .. }) = found else { return error };
         let unknown = *code == 404 || reason == "RepoNotFound";
+        if let (true, 401, TokenIs::Withheld(from)) = (unknown, code, &client.token_is) {
+            let at = &client.endpoint;
+            return anyhow!(
+                "there is no repository {id} on {at}, or it is private: your token in {from} is not sent to {at}; without \
+                 HF_ENDPOINT it goes to huggingface.co"
+            );
+        }
         match (unknown, code, hub) {
-            (true, 401, Hub::HuggingFace) if !client.has_token() => anyhow!(
+            (true, 401, Hub::HuggingFace) if client.token_is == TokenIs::Absent => anyhow!(
                 "there is no repository {id} on {hub}, or it is private and needs a token in HF_TOKEN; --source {} looks on \
                  the other hub",
                 hub.other()
@@ -324,16 +331,23 @@ impl Fetcher<'_> {
                     hub.other()
                 )
             }
-            (_, 401 | 403, Hub::HuggingFace) if client.has_token() => anyhow!(
-                "{id}: {hub} refuses your token ({code}): the one in HF_TOKEN is wrong, or the repository is gated and its \
-                 terms have to be accepted on {}/{id} first",
-                client.endpoint
-            ),
-            (_, 401 | 403, Hub::HuggingFace) => anyhow!(
-                "{id}: {hub} asks who you are ({code}): the repository is gated or private; accept its terms on {}/{id} and \
-                 put a token into HF_TOKEN",
-                client.endpoint
-            ),
+            (_, 401 | 403, Hub::HuggingFace) => {
+                let at = &client.endpoint;
+                match &client.token_is {
+                    TokenIs::Shown(from) => anyhow!(
+                        "{id}: {hub} refuses your token ({code}): the one in {from} is wrong, or the repository is gated and \
+                         its terms have to be accepted on {at}/{id} first"
+                    ),
+                    TokenIs::Withheld(from) => anyhow!(
+                        "{id}: {at} asks who you are ({code}): the repository is gated or private, and your token in {from} \
+                         is not sent to {at}; without HF_ENDPOINT it goes to huggingface.co"
+                    ),
+                    TokenIs::Absent => anyhow!(
+                        "{id}: {hub} asks who you are ({code}): the repository is gated or private; accept its terms on \
+                         {at}/{id} and put a token into HF_TOKEN"
+                    ),
+                }
+            }
             (_, 401 | 403, Hub::ModelScope) => {
                 anyhow!("{id}: {hub} refuses access ({code}): the repository is private")
             }
