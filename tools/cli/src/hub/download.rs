@@ -91,7 +91,11 @@ impl Download {
         let done = journal::read(&job.journal, &job.data, job.size);
         let begin = || -> io::Result<Journal> {
             if done == Ranges::default() {
-                // Whatever may lie there: its bytes are of no known origin.
+                // Whatever may lie there: its bytes are of no known origin. A record of others would vouch for zeros.
+                match std::fs::remove_file(&job.journal) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
                 File::create(&job.data)?.set_len(job.size)?;
             }
             Journal::open(&job.journal, job.size, &done)

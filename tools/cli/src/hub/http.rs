@@ -306,7 +306,9 @@ struct Origin {
 
 impl Origin {
     fn of(url: &str) -> Result<Origin, String> {
-        let wrong = || format!("'{url}' is no address of a server: https://HOST is expected");
+        // What stands before an `@` may be a password.
+        let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+        let wrong = || format!("'{shown}' is no address of a server: https://HOST is expected");
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
@@ -363,7 +365,9 @@ fn next_page(link: &str) -> Option<String> {
 
 /// Where `to`, found at `url`, leads.
 fn join(url: &str, to: &str) -> String {
-    if to.contains("://") {
+    // An address may also stand in what follows a `?`.
+    let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
+    if to.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
         return to.to_string();
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
@@ -419,6 +423,7 @@ mod tests {
         for wrong in ["huggingface.co", "ftp://a", "https://huggingface.co@evil.org/", "https://", ""] {
             assert!(Origin::of(wrong).is_err(), "{wrong}");
         }
+        assert!(!Origin::of("https://me:secret@a.b").unwrap_err().contains("secret"));
         for loopback in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:80", "http://[::1]:81"] {
             assert!(of(loopback).is_loopback(), "{loopback}");
         }
@@ -434,6 +439,7 @@ mod tests {
         assert_eq!(join(at, "//e/f"), "https://e/f");
         assert_eq!(join(at, "/e?f"), "https://a.b/e?f");
         assert_eq!(join(at, "e"), "https://a.b/c/e");
+        assert_eq!(join(at, "/e?to=http://f"), "https://a.b/e?to=http://f");
         assert_eq!(content_range("bytes 5-9/10"), Some((5, 9, 10)));
         assert_eq!(content_range("bytes */10"), None);
         assert_eq!(next_page("<u>; rel=\"first\", <v?a=1>; rel=\"next\""), Some("v?a=1".into()));

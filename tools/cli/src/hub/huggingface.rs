@@ -39,6 +39,13 @@ pub(crate) fn client() -> anyhow::Result<Client> {
 
 /// The token, and where it is from: HF_TOKEN, else the file in HF_TOKEN_PATH, else the one where `hf auth login` puts it.
 fn token() -> anyhow::Result<Option<(String, String)>> {
+    // Who sets this wants to be unknown unless a program is told a token, which we never are.
+    let is_set = |value: std::ffi::OsString| {
+        ["1", "ON", "YES", "TRUE"].contains(&value.to_string_lossy().to_ascii_uppercase().as_str())
+    };
+    if variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(is_set) {
+        return Ok(None);
+    }
     let checked = |text: &str, from: String| Ok(Some((check_token(text, &from)?, from)));
     if let Some(token) = variable("HF_TOKEN") {
         return checked(&token.to_string_lossy(), "HF_TOKEN".into());
