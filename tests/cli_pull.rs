@@ -176,6 +176,9 @@ fn stalls_cuts_and_busy_servers_are_tried_again() {
         Fault::Stall(30_000),
         Fault::Status(503, ""),
         Fault::Status(429, "Retry-After: 1\r\n"),
+        // A page that wants a login, and no HTTP.
+        Fault::Status(200, ""),
+        Fault::Status(200, "Content-Length: x\r\n"),
     ] {
         let scene = Scene::with(MIB);
         scene.hub.rule(first(3, fault.clone()));
@@ -363,6 +366,7 @@ fn a_proxy_is_used_and_a_mirror_never_gets_the_token() {
     assert!(error.contains("cannot be reached:"), "{error}");
     let error = outcome(mirror(&scene).env("HTTP_PROXY", "http://127.0.0.1:9"), b"").fails(1);
     assert!(error.contains("over the proxy 127.0.0.1:9"), "{error}");
+    check(outcome(scene.command(&["o/r"]).env("HTTP_PROXY", "http://127.0.0.1:9"), b""), &scene.file(1));
     let error = outcome(mirror(&scene).env("ALL_PROXY", "gopher://x"), b"").fails(1);
     assert!(error.contains("ALL_PROXY"), "{error}");
 }
