@@ -14,13 +14,15 @@ use super::connection::{End, Shared, State, write_error};
 use super::http::Client;
 use super::journal::{self, Journal, Ranges};
 use crate::interrupt;
-use crate::output::{Ending, bytes};
+use crate::output::{self, Ending, bytes};
 use crate::progress::Meter;
 
 const SMALLEST_PART: u64 = 16 << 20;
 const LARGEST_PART: u64 = 64 << 20;
 /// How often progress is shown and Ctrl-C looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// After so long without a byte it is said why.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long a connection may take to end, beside its silence: to find a host and to connect to it.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -207,6 +209,7 @@ impl Download {
                 shared.end(End::Failed(anyhow!(error).context("cannot start a thread")));
             }
         }
+        let (mut quiet, mut is_said) = (Instant::now(), false);
         loop {
             let state = shared.lock();
             let (mut state, _) =
@@ -215,7 +218,15 @@ impl Download {
                 Some(why) => format!("{}: {why}; trying again", shared.job.title),
                 None => shared.job.title.clone(),
             };
-            meter.advance(shared.fetched.swap(0, Ordering::Relaxed), &item);
+            let came = shared.fetched.swap(0, Ordering::Relaxed);
+            meter.advance(came, &item);
+            if came > 0 {
+                (quiet, is_said) = (Instant::now(), false);
+            } else if !is_said && state.trouble.is_some() && quiet.elapsed() >= QUIET {
+                // A bar shows it all the time; a log has to be told.
+                meter.note(&format!("qwip: note: {}", output::visible(&item)));
+                is_said = true;
+            }
             let interrupted = interrupt::flag().is_cancelled();
             if !interrupted && state.end.is_none() && state.running > 0 {
                 continue;

@@ -318,7 +318,7 @@ impl Origin {
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?.to_ascii_lowercase();
         // A name before an `@` could make one host look like another.
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(wrong());
+            return Err(format!("an address with a name or a password before '@{shown}' is not taken"));
         }
         let usual = if secure { 443 } else { 80 };
         let port = uri.port_u16().filter(|port| *port != usual);

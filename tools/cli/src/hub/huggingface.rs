@@ -1,5 +1,7 @@
 //! What Hugging Face says about a repository.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
 use serde_json::Value;
 
@@ -16,6 +18,8 @@ const HOST: &str = "huggingface.co";
 const MAX_FILES: usize = 100_000;
 /// Pages of a list of them, which may lead to each other for ever.
 const MAX_PAGES: usize = 1000;
+/// How long all of them may take.
+const LONGEST_LIST: Duration = Duration::from_secs(300);
 
 /// A client for the site or the mirror in HF_ENDPOINT.
 pub(crate) fn client() -> anyhow::Result<Client> {
@@ -74,11 +78,17 @@ pub(crate) fn list(client: &Client, name: &Name) -> anyhow::Result<Listing> {
     }
     let mut files = Vec::new();
     let mut page = Some(format!("{api}/tree/{commit}?recursive=true"));
-    let (mut pages, mut seen) = (0, 0);
+    let (mut pages, mut seen, started) = (0, 0, Instant::now());
     while let Some(url) = page {
         pages += 1;
         if pages > MAX_PAGES {
             bail!("{}: the list of files of {name} has more than {MAX_PAGES} pages", client.endpoint);
+        }
+        if started.elapsed() > LONGEST_LIST {
+            let (seconds, at) = (LONGEST_LIST.as_secs(), &client.endpoint);
+            bail!(
+                "{at}: the list of files of {name} was not at its end after {pages} pages and {seconds} s; try again later"
+            );
         }
         let (entries, next) = client.json(&url)?;
         let Value::Array(entries) = entries else { bail!("{url} does not answer with a list of files") };
