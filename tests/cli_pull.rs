@@ -176,6 +176,9 @@ fn stalls_cuts_and_busy_servers_are_tried_again() {
         Fault::Stall(30_000),
         Fault::Status(503, ""),
         Fault::Status(429, "Retry-After: 1\r\n"),
+        // A page that wants a login, and no HTTP.
+        Fault::Status(200, ""),
+        Fault::Status(200, "Content-Length: x\r\n"),
     ] {
         let scene = Scene::with(MIB);
         scene.hub.rule(first(3, fault.clone()));
@@ -285,6 +288,26 @@ fn a_server_without_ranges_gives_the_whole_file() {
     let scene = Scene::with(MIB);
     scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
     check(scene.pull(&["o/r"]), &scene.file(1));
+    // One that gave them until the first run was stopped.
+    let scene = Scene::with(MIB);
+    scene.hub.rule(|request| request.range.is_some_and(|(from, _)| from >= MIB / 2).then_some(Fault::Cut(0)));
+    scene.pull(&["o/r"]).fails(1);
+    scene.hub.rule(|request| request.is_data().then_some(Fault::NoRanges));
+    check(scene.pull(&["o/r"]), &scene.file(1));
+}
+
+#[test]
+fn a_silent_connection_does_not_disturb_what_comes_after_it() {
+    let scene = Scene::with(MIB);
+    let mut silent = false;
+    scene.hub.rule(move |request| match request.range {
+        Some((from, _)) if from < MIB / 2 => None,
+        Some(_) if !std::mem::replace(&mut silent, true) => Some(Fault::Stall(0)),
+        range => range.map(|_| Fault::NoRanges),
+    });
+    // The whole file takes longer than the silence.
+    scene.hub.plan(|plan| plan.throttle = Some(MIB / 3));
+    check(scene.pull(&["o/r"]), &scene.file(1));
 }
 
 #[test]
@@ -343,6 +366,7 @@ fn a_proxy_is_used_and_a_mirror_never_gets_the_token() {
     assert!(error.contains("cannot be reached:"), "{error}");
     let error = outcome(mirror(&scene).env("HTTP_PROXY", "http://127.0.0.1:9"), b"").fails(1);
     assert!(error.contains("over the proxy 127.0.0.1:9"), "{error}");
+    check(outcome(scene.command(&["o/r"]).env("HTTP_PROXY", "http://127.0.0.1:9"), b""), &scene.file(1));
     let error = outcome(mirror(&scene).env("ALL_PROXY", "gopher://x"), b"").fails(1);
     assert!(error.contains("ALL_PROXY"), "{error}");
 }

@@ -418,7 +418,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(files: Vec<HubFile>) -> Scene {
-        let tuning = "stall=1500 backoff=20 part=65536".into();
+        let tuning = "stall=1500 backoff=20 outage=200 part=65536".into();
         Scene { hub: Server::new(files), home: tempfile::tempdir().expect("a temporary folder"), tuning }
     }
 

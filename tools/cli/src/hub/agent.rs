@@ -30,8 +30,15 @@ impl Way {
     }
 }
 
-/// One for https and one for http.
-pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
+/// How a client reaches others.
+pub(crate) struct Ways {
+    pub(crate) secure: Way,
+    pub(crate) plain: Way,
+    /// To this computer: a proxy would be another one, and would see what is meant for nobody else.
+    pub(crate) direct: Way,
+}
+
+pub(crate) fn ways(patience: Duration) -> anyhow::Result<Ways> {
     let way = |proxy: Option<Proxy>| {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -51,7 +58,7 @@ pub(crate) fn ways(patience: Duration) -> anyhow::Result<(Way, Way)> {
             .new_agent();
         Way { agent, proxy }
     };
-    Ok((way(proxy("HTTPS_PROXY")?), way(proxy("HTTP_PROXY")?)))
+    Ok(Ways { secure: way(proxy("HTTPS_PROXY")?), plain: way(proxy("HTTP_PROXY")?), direct: way(None) })
 }
 
 /// The proxy in a variable of the environment, else in ALL_PROXY; capital letters win over small ones. `NO_PROXY` names
@@ -111,6 +118,9 @@ pub(crate) fn failure(error: Error, host: &str) -> Failure {
         // What the check of a certificate says comes as such data.
         Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => untrusted(host, &error.to_string()),
         Error::Io(error) => Failure::Broken(error.to_string()),
+        // A line that garbles, or a box in between that speaks something else.
+        Error::Protocol(error) => Failure::Broken(format!("{host} gives no answer in HTTP ({error})")),
+        Error::LargeResponseHeader(..) | Error::BodyStalled => Failure::Broken(format!("{host}: {error}")),
         Error::ConnectionFailed => Failure::Broken(format!("no connection to {host}")),
         Error::ConnectProxyFailed(why) => {
             Failure::Broken(format!("the proxy does not lead to {host}: {}", output::visible(why)))

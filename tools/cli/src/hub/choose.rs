@@ -74,14 +74,14 @@ fn candidates(paths: &[&str]) -> Vec<Candidate> {
 }
 
 /// The path without `.gguf`.
-fn stem(path: &str) -> Option<&str> {
+pub(super) fn stem(path: &str) -> Option<&str> {
     let at = path.len().checked_sub(5)?;
     let ending = path.get(at..)?;
     ending.eq_ignore_ascii_case(".gguf").then(|| &path[..at])
 }
 
 /// `model-00002-of-00003` as ("model", 2, 3).
-fn part(stem: &str) -> Option<(&str, u32, u32)> {
+pub(super) fn part(stem: &str) -> Option<(&str, u32, u32)> {
     let (rest, count) = stem.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;
     let five = |digits: &str| digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit());

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) journal: Option<Journal>,
     pub(super) queue: VecDeque<(u64, u64)>,
     pub(super) running: usize,
+    /// Why a connection waits, as long as nothing comes.
+    pub(super) trouble: Option<String>,
     /// Why all connections end.
     pub(super) end: Option<End>,
     /// Host, and what it calls this state of the file.
@@ -103,6 +105,7 @@ impl Shared {
             }
         };
         let (mut at, mut furthest, mut tries) = (from, from, 0);
+        let mut progress = Instant::now();
         loop {
             let (why, wish) = match fetch(&mut file, &mut at) {
                 Ok(()) => return,
@@ -112,16 +115,20 @@ impl Shared {
             if self.stopped() {
                 return;
             }
-            tries = if at > furthest { 0 } else { tries };
-            (furthest, tries) = (furthest.max(at), tries + 1);
-            if tries >= TRIES {
+            if at > furthest {
+                (furthest, tries, progress) = (at, 0, Instant::now());
+            }
+            tries += 1;
+            // A line that is down for a moment, or a computer that slept, is no reason to give up what takes hours.
+            if tries >= TRIES && progress.elapsed() >= self.client.tuning.outage {
                 let (title, size) = (&self.job.title, self.job.size);
                 return self.end(End::Failed(anyhow!(
-                    "{title}: {TRIES} tries in a row got no further than {at} of {to} bytes ({why}); {} of {size} bytes are \
+                    "{title}: {tries} tries in a row got no further than {at} of {to} bytes ({why}); {} of {size} bytes are \
                      here, and the same command goes on from there",
                     self.lock().done.total()
                 )));
             }
+            self.lock().trouble = Some(why);
             let until = Instant::now() + self.client.pause(tries, wish);
             while Instant::now() < until && !self.stopped() {
                 std::thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
@@ -194,6 +201,7 @@ impl Shared {
         }
         file.sync_data()?;
         let mut state = self.lock();
+        state.trouble = None;
         if let Some(journal) = &mut state.journal {
             journal.add(from, to)?;
             state.done.add(from, to);
@@ -231,7 +239,15 @@ impl Shared {
             (206, ..) => return Err(wrong("the server does not say which bytes it gives".into())),
             // All of it, asked for or not.
             _ => {
-                answer.body.content_length().map_or(Ok(()), of_size)?;
+                let length = answer.body.content_length();
+                if let (Some(length), Some(_)) = (length.filter(|length| length != size), to) {
+                    // The page of a network that wants a login first: it says nothing about the file.
+                    return Err(Broken::Passing(
+                        format!("the hub lists {size} bytes, but the server has {length}"),
+                        None,
+                    ));
+                }
+                length.map_or(Ok(()), of_size)?;
                 if to.is_some_and(|to| (at, to) != (0, *size)) {
                     return Err(Broken::Fatal(End::NoParts));
                 }

@@ -14,13 +14,17 @@ use super::connection::{End, Shared, State, write_error};
 use super::http::Client;
 use super::journal::{self, Journal, Ranges};
 use crate::interrupt;
-use crate::output::{Ending, bytes};
+use crate::output::{self, Ending, bytes};
 use crate::progress::Meter;
 
 const SMALLEST_PART: u64 = 16 << 20;
 const LARGEST_PART: u64 = 64 << 20;
 /// How often progress is shown and Ctrl-C looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// After so long without a byte it is said why.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long a connection may take to end, beside its silence: to find a host and to connect to it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What is to be fetched, and where to.
 #[derive(Clone)]
@@ -89,7 +93,11 @@ impl Download {
         let done = journal::read(&job.journal, &job.data, job.size);
         let begin = || -> io::Result<Journal> {
             if done == Ranges::default() {
-                // Whatever may lie there: its bytes are of no known origin.
+                // Whatever may lie there: its bytes are of no known origin. A record of others would vouch for zeros.
+                match std::fs::remove_file(&job.journal) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
                 File::create(&job.data)?.set_len(job.size)?;
             }
             Journal::open(&job.journal, job.size, &done)
@@ -97,8 +105,15 @@ impl Download {
         let journal = begin().map_err(|error| write_error(error, &job, done.total()))?;
         let part = (job.size / 64).clamp(SMALLEST_PART, LARGEST_PART);
         let part = client.tuning.part.unwrap_or(part);
-        let state =
-            State { done, journal: Some(journal), queue: VecDeque::new(), running: 0, end: None, etag: None };
+        let state = State {
+            done,
+            journal: Some(journal),
+            queue: VecDeque::new(),
+            running: 0,
+            trouble: None,
+            end: None,
+            etag: None,
+        };
         let (state, wake) = (Mutex::new(state), Condvar::new());
         let (stop, fetched) = (AtomicBool::new(false), AtomicU64::new(0));
         Ok(Download { shared: Arc::new(Shared { client, job, part, stop, fetched, state, wake }) })
@@ -124,25 +139,66 @@ impl Download {
         let workers = connections.min(pieces.len());
         shared.lock().queue = pieces;
         let parts = self.work(workers, meter, Shared::fetch_parts)?;
-        if parts == Parts::Given && !shared.lock().done.missing(end).is_empty() {
-            bail!("{}: a connection came to no end that we know; the same command goes on", shared.job.title);
+        if parts == Parts::Given {
+            self.check_complete(end)?;
         }
         Ok(parts)
     }
 
+    /// Whoever waits for bytes that no connection fetches any more would wait for ever.
+    fn check_complete(&self, end: u64) -> anyhow::Result<()> {
+        let holes = self.shared.lock().done.missing(end);
+        let missing: u64 = holes.iter().map(|(from, to)| to - from).sum();
+        if missing > 0 {
+            bail!(
+                "{}: all connections ended, and {missing} of {end} bytes are missing; the same command goes on",
+                self.shared.job.title
+            );
+        }
+        Ok(())
+    }
+
     /// Fetches the whole file over one connection, from a server that gives no parts.
     pub(crate) fn stream(&self, meter: &mut Meter) -> anyhow::Result<()> {
+        self.settle(meter)?;
         let mut state = self.shared.lock();
-        (state.end, state.done) = (None, Ranges::default());
+        state.done = Ranges::default();
         let started = Journal::open(&self.shared.job.journal, self.shared.job.size, &state.done);
         state.journal = Some(started.map_err(|error| write_error(error, &self.shared.job, 0))?);
         drop(state);
-        self.shared.stop.store(false, Ordering::Relaxed);
-        self.work(1, meter, Shared::fetch_whole).map(|_| ())
+        self.work(1, meter, Shared::fetch_whole)?;
+        self.check_complete(self.shared.job.size)
+    }
+
+    /// Waits until no thread of an earlier run is left: a silent one would take part in the next, with the old orders.
+    fn settle(&self, meter: &mut Meter) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let most = shared.client.tuning.stall + LAST_WORDS;
+        let deadline = Instant::now() + most;
+        let mut state = shared.lock();
+        while state.running > 0 {
+            if interrupt::flag().is_cancelled() {
+                return Err(Ending::Interrupted.into());
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{}: {} connections did not end in {} s; the same command goes on",
+                    shared.job.title,
+                    state.running,
+                    most.as_secs()
+                );
+            }
+            meter.advance(0, &shared.job.title);
+            state = shared.wake.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.end = None;
+        shared.stop.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Runs threads until they are done, shows how far they are, and listens to Ctrl-C.
     fn work(&self, workers: usize, meter: &mut Meter, run: fn(&Shared)) -> anyhow::Result<Parts> {
+        self.settle(meter)?;
         let shared = &self.shared;
         for _ in 0..workers {
             shared.lock().running += 1;
@@ -153,15 +209,32 @@ impl Download {
                 shared.end(End::Failed(anyhow!(error).context("cannot start a thread")));
             }
         }
+        let (mut quiet, mut is_said) = (Instant::now(), false);
         loop {
             let state = shared.lock();
             let (mut state, _) =
                 shared.wake.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
-            meter.advance(shared.fetched.swap(0, Ordering::Relaxed), &shared.job.title);
+            let item = match &state.trouble {
+                Some(why) => format!("{}: {why}; trying again", shared.job.title),
+                None => shared.job.title.clone(),
+            };
+            let came = shared.fetched.swap(0, Ordering::Relaxed);
+            meter.advance(came, &item);
+            if came > 0 {
+                (quiet, is_said) = (Instant::now(), false);
+            } else if !is_said && state.trouble.is_some() && quiet.elapsed() >= QUIET {
+                // A bar shows it all the time; a log has to be told.
+                meter.note(&format!("qwip: note: {}", output::visible(&item)));
+                is_said = true;
+            }
             let interrupted = interrupt::flag().is_cancelled();
             if !interrupted && state.end.is_none() && state.running > 0 {
                 continue;
             }
+            if !interrupted && state.end.is_none() {
+                return Ok(Parts::Given);
+            }
+            state.queue.clear();
             // What has come is put on record, unless a connection is just silent.
             shared.stop.store(true, Ordering::Relaxed);
             let deadline = Instant::now() + 3 * TICK;
@@ -169,9 +242,7 @@ impl Download {
                 state = shared.wake.wait_timeout(state, TICK / 5).unwrap_or_else(PoisonError::into_inner).0;
             }
             let end = state.end.take();
-            if interrupted || end.is_some() {
-                state.journal = None;
-            }
+            state.journal = None;
             if interrupted {
                 let (done, size) = (bytes(state.done.total()), bytes(shared.job.size));
                 let title = &shared.job.title;
@@ -180,7 +251,6 @@ impl Download {
                 ));
                 return Err(Ending::Interrupted.into());
             }
-            shared.stop.store(false, Ordering::Relaxed);
             return match end {
                 None => Ok(Parts::Given),
                 Some(End::NoParts) => Ok(Parts::Refused),

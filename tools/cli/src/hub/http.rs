@@ -9,7 +9,7 @@ use serde_json::Value;
 use ureq::http::Uri;
 use ureq::{Body, http};
 
-use super::agent::{self, Way};
+use super::agent::{self, Way, Ways};
 use crate::output::note;
 
 /// How long it may take until a hub is called unreachable: its name, the connection, the first answer. Together they
@@ -20,9 +20,13 @@ const MAX_REDIRECTS: usize = 8;
 const SHORT: u64 = 16 << 10;
 /// The longest answer of an API: a page of a list of files.
 const MAX_JSON: u64 = 32 << 20;
+/// The longest that such an answer may take, however steadily it drips.
+const LONGEST_JSON: Duration = Duration::from_secs(30);
 /// The longest that a server's wish to be asked later is respected.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Tries without any progress, after which it is given up.
+/// The longest wait of our own choice.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Tries without any progress, after which it is given up; of a download only when an outage of usual length is over, too.
 pub(crate) const TRIES: u32 = 5;
 
 /// Sizes and times of downloads. The tests set smaller ones in `QWIP_HUB_TUNING`, as in `part=65536 stall=300`.
@@ -35,6 +39,8 @@ pub(crate) struct Tuning {
     pub(crate) stall: Duration,
     /// Wait before the second try; doubled for each further one.
     pub(crate) backoff: Duration,
+    /// An outage of this length does not end a download that has begun.
+    pub(crate) outage: Duration,
 }
 
 impl Tuning {
@@ -50,6 +56,7 @@ impl Tuning {
             part: number("part"),
             stall: millis("stall", 20_000),
             backoff: millis("backoff", 500),
+            outage: millis("outage", 120_000),
         }
     }
 }
@@ -104,14 +111,24 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
 }
 
+/// What the endpoint sees of the user's token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum TokenIs {
+    Absent,
+    /// From this variable or file.
+    Shown(String),
+    /// The one from there is not for this endpoint.
+    Withheld(String),
+}
+
 /// Talks to one hub.
 pub(crate) struct Client {
-    secure: Way,
-    plain: Way,
+    ways: Ways,
     /// Without a slash at the end.
     pub(crate) endpoint: String,
     origin: Origin,
     token: Option<String>,
+    pub(crate) token_is: TokenIs,
     pub(crate) tuning: Tuning,
     /// What to do when it cannot be reached.
     advice: &'static str,
@@ -121,9 +138,9 @@ impl Client {
     pub(crate) fn new(endpoint: &str, advice: &'static str) -> anyhow::Result<Client> {
         let endpoint = endpoint.trim_end_matches('/').to_string();
         let origin = Origin::of(&endpoint).map_err(|error| anyhow!("{error}"))?;
-        let (secure, plain) = agent::ways(PATIENCE)?;
+        let ways = agent::ways(PATIENCE)?;
         let tuning = Tuning::from_env();
-        Ok(Client { secure, plain, endpoint, origin, token: None, tuning, advice })
+        Ok(Client { ways, endpoint, origin, token: None, token_is: TokenIs::Absent, tuning, advice })
     }
 
     /// Whether this is `host` itself or this computer, over a connection that nobody else reads.
@@ -131,13 +148,9 @@ impl Client {
         self.origin.is_loopback() || (self.origin.secure && self.origin.host() == host)
     }
 
-    /// Shows `token` to the endpoint, and to nobody else.
-    pub(crate) fn set_token(&mut self, token: String) {
-        self.token = Some(token);
-    }
-
-    pub(crate) fn has_token(&self) -> bool {
-        self.token.is_some()
+    /// Shows `token`, which is from the variable or file `from`, to the endpoint, and to nobody else.
+    pub(crate) fn set_token(&mut self, token: String, from: String) {
+        (self.token, self.token_is) = (Some(token), TokenIs::Shown(from));
     }
 
     /// The bytes from `range.0` up to `range.1`, or all.
@@ -147,6 +160,17 @@ impl Client {
         range: Option<(u64, u64)>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
+        self.ask(url, range, patience, None)
+    }
+
+    /// As `get`; a body may take as long as `in_all`, where that is given.
+    fn ask(
+        &self,
+        url: &str,
+        range: Option<(u64, u64)>,
+        patience: Duration,
+        in_all: Option<Duration>,
+    ) -> Result<Answer, Failure> {
         let mut url = url.to_string();
         let mut linked = (None, None);
         for _ in 0..=MAX_REDIRECTS {
@@ -154,7 +178,7 @@ impl Client {
             let way = self.way(&origin);
             let config = way.agent.get(&url).config();
             let config = config.timeout_recv_response(Some(patience)).timeout_per_read(Some(patience));
-            let mut request = config.build();
+            let mut request = config.timeout_recv_body(in_all).build();
             if let Some(token) = self.token.as_ref().filter(|_| origin == self.origin) {
                 request = request.header("Authorization", format!("Bearer {token}"));
             }
@@ -233,7 +257,7 @@ impl Client {
     }
 
     fn page(&self, url: &str) -> Result<(Value, Option<String>), Failure> {
-        let answer = self.get(url, None, PATIENCE)?;
+        let answer = self.ask(url, None, PATIENCE, Some(LONGEST_JSON))?;
         let mut text = Vec::new();
         let mut body = answer.body.into_reader().take(MAX_JSON + 1);
         body.read_to_end(&mut text).map_err(|error| Failure::Broken(error.to_string()))?;
@@ -252,7 +276,7 @@ impl Client {
     /// How long to wait before try number `tries` + 1.
     pub(crate) fn pause(&self, tries: u32, wish: Option<Duration>) -> Duration {
         let own = self.tuning.backoff * 2u32.saturating_pow(tries.saturating_sub(1).min(6));
-        wish.unwrap_or(own).min(LONGEST_WAIT)
+        wish.unwrap_or(own.min(LONGEST_PAUSE)).min(LONGEST_WAIT)
     }
 
     /// The line for a hub that does not answer.
@@ -262,7 +286,11 @@ impl Client {
     }
 
     fn way(&self, origin: &Origin) -> &Way {
-        if origin.secure { &self.secure } else { &self.plain }
+        match origin {
+            origin if origin.is_loopback() => &self.ways.direct,
+            origin if origin.secure => &self.ways.secure,
+            _ => &self.ways.plain,
+        }
     }
 }
 
@@ -278,7 +306,9 @@ struct Origin {
 
 impl Origin {
     fn of(url: &str) -> Result<Origin, String> {
-        let wrong = || format!("'{url}' is no address of a server: https://HOST is expected");
+        // What stands before an `@` may be a password.
+        let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+        let wrong = || format!("'{shown}' is no address of a server: https://HOST is expected");
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
@@ -288,7 +318,7 @@ impl Origin {
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?.to_ascii_lowercase();
         // A name before an `@` could make one host look like another.
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(wrong());
+            return Err(format!("an address with a name or a password before '@{shown}' is not taken"));
         }
         let usual = if secure { 443 } else { 80 };
         let port = uri.port_u16().filter(|port| *port != usual);
@@ -335,7 +365,9 @@ fn next_page(link: &str) -> Option<String> {
 
 /// Where `to`, found at `url`, leads.
 fn join(url: &str, to: &str) -> String {
-    if to.contains("://") {
+    // An address may also stand in what follows a `?`.
+    let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
+    if to.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
         return to.to_string();
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
@@ -391,6 +423,7 @@ mod tests {
         for wrong in ["huggingface.co", "ftp://a", "https://huggingface.co@evil.org/", "https://", ""] {
             assert!(Origin::of(wrong).is_err(), "{wrong}");
         }
+        assert!(!Origin::of("https://me:secret@a.b").unwrap_err().contains("secret"));
         for loopback in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:80", "http://[::1]:81"] {
             assert!(of(loopback).is_loopback(), "{loopback}");
         }
@@ -406,6 +439,7 @@ mod tests {
         assert_eq!(join(at, "//e/f"), "https://e/f");
         assert_eq!(join(at, "/e?f"), "https://a.b/e?f");
         assert_eq!(join(at, "e"), "https://a.b/c/e");
+        assert_eq!(join(at, "/e?to=http://f"), "https://a.b/e?to=http://f");
         assert_eq!(content_range("bytes 5-9/10"), Some((5, 9, 10)));
         assert_eq!(content_range("bytes */10"), None);
         assert_eq!(next_page("<u>; rel=\"first\", <v?a=1>; rel=\"next\""), Some("v?a=1".into()));

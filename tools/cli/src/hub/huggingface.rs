@@ -1,9 +1,11 @@
 //! What Hugging Face says about a repository.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::http::{Client, check_token, encode};
+use super::http::{Client, TokenIs, check_token, encode};
 use super::layout::is_sha256;
 use super::name::Name;
 use super::{Listing, Remote};
@@ -14,6 +16,10 @@ const SITE: &str = "https://huggingface.co";
 const HOST: &str = "huggingface.co";
 /// Files of one repository.
 const MAX_FILES: usize = 100_000;
+/// Pages of a list of them, which may lead to each other for ever.
+const MAX_PAGES: usize = 1000;
+/// How long all of them may take.
+const LONGEST_LIST: Duration = Duration::from_secs(300);
 
 /// A client for the site or the mirror in HF_ENDPOINT.
 pub(crate) fn client() -> anyhow::Result<Client> {
@@ -21,10 +27,11 @@ pub(crate) fn client() -> anyhow::Result<Client> {
     let advice =
         "where it is blocked, --source modelscope fetches from ModelScope, and HF_ENDPOINT names a mirror";
     let mut client = Client::new(&endpoint, advice).context("HF_ENDPOINT")?;
-    if let Some(token) = token()? {
+    if let Some((token, from)) = token()? {
         if client.is_at(HOST) {
-            client.set_token(token);
+            client.set_token(token, from);
         } else {
+            client.token_is = TokenIs::Withheld(from);
             output::note(format_args!(
                 "qwip: note: your Hugging Face token is for {HOST} alone and is not sent to {}",
                 client.endpoint
@@ -34,10 +41,18 @@ pub(crate) fn client() -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// HF_TOKEN, else the file in HF_TOKEN_PATH, else the one where `hf auth login` puts it.
-fn token() -> anyhow::Result<Option<String>> {
+/// The token, and where it is from: HF_TOKEN, else the file in HF_TOKEN_PATH, else the one where `hf auth login` puts it.
+fn token() -> anyhow::Result<Option<(String, String)>> {
+    // Who sets this wants to be unknown unless a program is told a token, which we never are.
+    let is_set = |value: std::ffi::OsString| {
+        ["1", "ON", "YES", "TRUE"].contains(&value.to_string_lossy().to_ascii_uppercase().as_str())
+    };
+    if variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(is_set) {
+        return Ok(None);
+    }
+    let checked = |text: &str, from: String| Ok(Some((check_token(text, &from)?, from)));
     if let Some(token) = variable("HF_TOKEN") {
-        return check_token(&token.to_string_lossy(), "HF_TOKEN").map(Some);
+        return checked(&token.to_string_lossy(), "HF_TOKEN".into());
     }
     let hf_home = || {
         let cache = || variable("XDG_CACHE_HOME").map(Into::into).or_else(|| Some(home()?.join(".cache")));
@@ -48,7 +63,7 @@ fn token() -> anyhow::Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => Ok(None),
-        Ok(text) => check_token(&text, &path.display().to_string()).map(Some),
+        Ok(text) => checked(&text, output::visible(path.display())),
         Err(_) => Ok(None),
     }
 }
@@ -63,15 +78,28 @@ pub(crate) fn list(client: &Client, name: &Name) -> anyhow::Result<Listing> {
     }
     let mut files = Vec::new();
     let mut page = Some(format!("{api}/tree/{commit}?recursive=true"));
+    let (mut pages, mut seen, started) = (0, 0, Instant::now());
     while let Some(url) = page {
+        pages += 1;
+        if pages > MAX_PAGES {
+            bail!("{}: the list of files of {name} has more than {MAX_PAGES} pages", client.endpoint);
+        }
+        if started.elapsed() > LONGEST_LIST {
+            let (seconds, at) = (LONGEST_LIST.as_secs(), &client.endpoint);
+            bail!(
+                "{at}: the list of files of {name} was not at its end after {pages} pages and {seconds} s; try again later"
+            );
+        }
         let (entries, next) = client.json(&url)?;
         let Value::Array(entries) = entries else { bail!("{url} does not answer with a list of files") };
-        // A page without files that leads to another one could go on for ever.
-        page = next.filter(|_| !entries.is_empty());
-        files.extend(entries.iter().filter_map(file));
-        if files.len() > MAX_FILES {
-            bail!("{name} has more than {MAX_FILES} files");
+        // A page without files that leads to itself or to another one could go on for ever.
+        page = next.filter(|next| !entries.is_empty() && *next != url);
+        // What is no file counts as well: a list of folders is as long.
+        seen += entries.len();
+        if seen > MAX_FILES {
+            bail!("{name} has more than {MAX_FILES} files and folders");
         }
+        files.extend(entries.iter().filter_map(file));
     }
     Ok(Listing { revision: commit.to_string(), files })
 }

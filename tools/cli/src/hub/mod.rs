@@ -17,6 +17,7 @@ mod refuse;
 mod store;
 pub(crate) mod unfinished;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::{interrupt, output};
 use choose::NoChoice;
 pub(crate) use choose::quant_of;
 use download::{Changed, Download, Job, Parts};
-use http::{Client, Failure};
+use http::{Client, Failure, TokenIs};
 pub(crate) use layout::find;
 pub(crate) use name::{Hub, Name};
 use refuse::Verdict;
@@ -85,7 +86,7 @@ pub(crate) fn fetch(name: &Name, options: &FetchOptions) -> anyhow::Result<PathB
         Hub::HuggingFace => huggingface::client(),
         Hub::ModelScope => modelscope::client(),
     }?;
-    let fetcher = Fetcher { hub, name: &name, root, client: Arc::new(client) };
+    let fetcher = Fetcher { hub, name: &name, root, client: Arc::new(client), is_listed: Cell::new(false) };
     let result = match fetcher.fetch() {
         Err(error) if error.is::<Changed>() => {
             note(format_args!("qwip: note: {}; starting again", output::one_line(&error)));
@@ -120,6 +121,8 @@ struct Fetcher<'a> {
     name: &'a Name,
     root: PathBuf,
     client: Arc<Client>,
+    /// The hub has said what the repository holds.
+    is_listed: Cell<bool>,
 }
 
 impl Fetcher<'_> {
@@ -128,6 +131,7 @@ impl Fetcher<'_> {
             Hub::HuggingFace => huggingface::list(&self.client, self.name),
             Hub::ModelScope => modelscope::list(&self.client, self.name),
         }?;
+        self.is_listed.set(true);
         let chosen = self.choose(&listing)?;
         // Until here nothing is lost by ending at once.
         let _armed = interrupt::arm();
@@ -148,6 +152,13 @@ impl Fetcher<'_> {
         let mut meter = Meter::new("fetching", total, Unit::Bytes);
         for ((at, _, place), job) in missing.iter().zip(jobs) {
             self.fetch_file(place, job, *at == 0, &mut meter)?;
+        }
+        if let Some((remote, place)) = wanted.iter().find(|(_, place)| !place.path.is_file()) {
+            bail!(
+                "{}: {} was here and is gone: something removed it meanwhile; the same command fetches it again",
+                remote.path,
+                place.path.display()
+            );
         }
         let Some((_, first)) = wanted.first() else { bail!("{}: no file was chosen", self.name) };
         store::set_main(&first.repo, self.hub, &listing.revision)?;
@@ -213,6 +224,8 @@ impl Fetcher<'_> {
         // Another process may have been faster.
         if place.present()? {
             meter.begin_at(job.size);
+            // What we had of it serves nobody any more.
+            job.discard();
             return Ok(());
         }
         let download = Download::open(self.client.clone(), job.clone())?;
@@ -270,8 +283,15 @@ impl Fetcher<'_> {
         let follower = match parts {
             Parts::Given => {
                 let follower = download.hasher()?;
-                download.fill(job.size, meter)?;
-                follower
+                match download.fill(job.size, meter)? {
+                    Parts::Given => follower,
+                    // Only now it was asked for parts: what we had came in another run, or the server changed its mind.
+                    Parts::Refused => {
+                        drop(follower);
+                        download.stream(meter)?;
+                        download.hasher()?
+                    }
+                }
             }
             Parts::Refused => {
                 download.stream(meter)?;
@@ -304,9 +324,16 @@ impl Fetcher<'_> {
             return anyhow!("{why}; what is in the cache is found with --offline");
         }
         let Some(Failure::Status { code, reason, .. }) = found else { return error };
-        let unknown = *code == 404 || reason == "RepoNotFound";
+        let unknown = !self.is_listed.get() && (*code == 404 || reason == "RepoNotFound");
+        if let (true, 401, TokenIs::Withheld(from)) = (unknown, code, &client.token_is) {
+            let at = &client.endpoint;
+            return anyhow!(
+                "there is no repository {id} on {at}, or it is private: your token in {from} is not sent to {at}; without \
+                 HF_ENDPOINT it goes to huggingface.co"
+            );
+        }
         match (unknown, code, hub) {
-            (true, 401, Hub::HuggingFace) if !client.has_token() => anyhow!(
+            (true, 401, Hub::HuggingFace) if client.token_is == TokenIs::Absent => anyhow!(
                 "there is no repository {id} on {hub}, or it is private and needs a token in HF_TOKEN; --source {} looks on \
                  the other hub",
                 hub.other()
@@ -317,16 +344,23 @@ impl Fetcher<'_> {
                     hub.other()
                 )
             }
-            (_, 401 | 403, Hub::HuggingFace) if client.has_token() => anyhow!(
-                "{id}: {hub} refuses your token ({code}): the one in HF_TOKEN is wrong, or the repository is gated and its \
-                 terms have to be accepted on {}/{id} first",
-                client.endpoint
-            ),
-            (_, 401 | 403, Hub::HuggingFace) => anyhow!(
-                "{id}: {hub} asks who you are ({code}): the repository is gated or private; accept its terms on {}/{id} and \
-                 put a token into HF_TOKEN",
-                client.endpoint
-            ),
+            (_, 401 | 403, Hub::HuggingFace) => {
+                let at = &client.endpoint;
+                match &client.token_is {
+                    TokenIs::Shown(from) => anyhow!(
+                        "{id}: {hub} refuses your token ({code}): the one in {from} is wrong, or the repository is gated and \
+                         its terms have to be accepted on {at}/{id} first"
+                    ),
+                    TokenIs::Withheld(from) => anyhow!(
+                        "{id}: {at} asks who you are ({code}): the repository is gated or private, and your token in {from} \
+                         is not sent to {at}; without HF_ENDPOINT it goes to huggingface.co"
+                    ),
+                    TokenIs::Absent => anyhow!(
+                        "{id}: {hub} asks who you are ({code}): the repository is gated or private; accept its terms on \
+                         {at}/{id} and put a token into HF_TOKEN"
+                    ),
+                }
+            }
             (_, 401 | 403, Hub::ModelScope) => {
                 anyhow!("{id}: {hub} refuses access ({code}): the repository is private")
             }

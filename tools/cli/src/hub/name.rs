@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::choose;
+
 /// A site that models are fetched from.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum Hub {
@@ -75,9 +77,10 @@ impl Name {
             None if is_address => return None,
             None => (bare, None),
         };
+        let (rest, file) = if is_address { of_page(rest)? } else { (rest, None) };
         let (path, quant) = match rest.split_once(':') {
             Some((path, quant)) => (path, Some(quant)),
-            None => (rest, None),
+            None => (rest, file),
         };
         let path = path.strip_suffix('/').filter(|_| is_address).unwrap_or(path);
         let (owner, repo) = path.split_once('/')?;
@@ -90,6 +93,23 @@ impl Name {
     pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.owner, self.repo)
     }
+}
+
+/// Pages of a repository as a browser shows their addresses: of all files, and of one.
+const PAGES: [&str; 4] = ["tree/main", "summary", "files", "tree/master"];
+const FILES: [&str; 5] = ["blob/main/", "resolve/main/", "file/view/master/", "resolve/master/", "raw/main/"];
+
+/// The repository of such an address, and the name of its file without what every GGUF file has.
+fn of_page(rest: &str) -> Option<(&str, Option<&str>)> {
+    let rest = rest.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let Some((slash, _)) = rest.match_indices('/').nth(1) else { return Some((rest, None)) };
+    let (repo, page) = (&rest[..slash], &rest[slash + 1..]);
+    if PAGES.contains(&page) {
+        return Some((repo, None));
+    }
+    let path = FILES.iter().find_map(|prefix| page.strip_prefix(prefix))?;
+    let stem = choose::stem(path.rsplit('/').next().unwrap_or(path))?;
+    Some((repo, Some(choose::part(stem).map_or(stem, |(stem, ..)| stem))))
 }
 
 impl fmt::Display for Name {
@@ -135,6 +155,16 @@ mod tests {
             assert_eq!((name.hub, name.to_string()), (Some(Hub::ModelScope), "a/b".into()), "{text}");
         }
         assert_eq!(of("modelscope/b").owner, "modelscope");
+        for (page, name) in [
+            ("huggingface.co/a/b/tree/main", "a/b"),
+            ("huggingface.co/a/b/blob/main/m-Q8_0.gguf", "a/b:m-Q8_0"),
+            ("hf.co/a/b/resolve/main/x/m-Q8_0-00001-of-00002.gguf?download=true", "a/b:m-Q8_0"),
+            ("modelscope.cn/models/a/b/file/view/master/m-Q8_0.gguf?status=2", "a/b:m-Q8_0"),
+            ("www.modelscope.cn/models/a/b/summary", "a/b"),
+        ] {
+            assert_eq!(Name::parse(&format!("https://{page}")).unwrap().to_string(), name);
+            assert_eq!(Name::parse(page), None, "only a whole address is one: {page}");
+        }
     }
 
     #[test]
@@ -154,6 +184,9 @@ mod tests {
             "a/b:",
             "a/b:../c",
             "a--x/b",
+            "https://huggingface.co/a/b/tree/v2",
+            "https://huggingface.co/a/b/blob/main/README.md",
+            "https://huggingface.co/a/b/blob/main/../c.gguf/..",
             "https://example.org/a/b",
             "a/b\n",
             "hf.co/a/b/c",
