@@ -265,6 +265,31 @@ fn what_is_not_ours_is_not_removed() {
     assert!(theirs.exists() && mine.exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn files_behind_a_link_to_a_folder_are_not_removed() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    let (f16, q8) = models();
+    let kept = place.hugging_face("c1", "tiny-Q8_0.gguf", q8);
+    let mine = place.write("mine/tiny-Q8_0.gguf", f16);
+    let snapshots = place.at("hf/models--Qwen--Tiny-GGUF/snapshots");
+    symlink(place.at("mine"), snapshots.join("c2")).unwrap();
+    contains(&place.qwip(&["rm", "-y", REPO]).fails(1), &["c2", "outside the cache", "mine"]);
+    assert!(mine.exists() && kept.exists());
+    fs::remove_file(snapshots.join("c2")).unwrap();
+
+    fs::create_dir_all(place.at("ms/models/Qwen")).unwrap();
+    symlink(place.at("mine"), place.at("ms/models/Qwen/Mine")).unwrap();
+    contains(&place.qwip(&["rm", "-y", "modelscope/Qwen/Mine", REPO]).fails(1), &["outside the cache"]);
+    assert!(mine.exists() && kept.exists());
+    // The cache as a whole may lie on another disk.
+    fs::rename(place.at("hf"), place.at("disk")).unwrap();
+    symlink(place.at("disk"), place.at("hf")).unwrap();
+    place.qwip(&["rm", "-y", REPO]).ok();
+    assert_eq!(cli_common::names(&place.at("disk")), Vec::<String>::new());
+}
+
 #[test]
 fn the_model_used_last_is_meant_when_none_is_named() {
     let place = Place::new();

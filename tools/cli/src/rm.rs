@@ -53,6 +53,8 @@ impl Thing {
             Thing::Rest(rest) if rest.is_busy() => bail!("{name}: a process is downloading it"),
             Thing::Rest(_) => Ok(()),
             Thing::Model(model) => {
+                // Before anything is removed, also of the others.
+                remove::check_inside(model)?;
                 let used = |process: &&Process| model.all.iter().any(|file| process.uses(&file.path));
                 match processes.iter().find(used) {
                     Some(Process { pid, command, .. }) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::hubs::Held;
 use crate::hub::Hub;
@@ -16,8 +16,39 @@ use crate::hub::unfinished::Unfinished;
 const DEPTH: usize = 10;
 const MOST: usize = 200_000;
 
+/// Fails if a file of a model lies elsewhere than its path says: behind a link to a folder there can be files of the
+/// user's own, which are not ours to remove.
+pub(crate) fn check_inside(held: &Held) -> anyhow::Result<()> {
+    let Some(root) = layout::root(held.hub) else { return Ok(()) };
+    for file in &held.all {
+        let repo = layout::repo_dir(&root, held.hub, &file.owner, &file.repo);
+        // The folder with all repositories may be a link to another disk; what is below it may not.
+        let up = match held.hub {
+            Hub::HuggingFace => 1,
+            Hub::ModelScope if repo.ends_with(Path::new("snapshots").join(&file.revision)) => 3,
+            Hub::ModelScope => 2,
+        };
+        let base = repo.ancestors().nth(up).unwrap_or(&root);
+        let real = std::fs::canonicalize(base).with_context(|| base.display().to_string())?;
+        let blobs = Some(repo.join("blobs")).filter(|blobs| held.hub == Hub::HuggingFace && blobs.exists());
+        for folder in file.path.parent().map(Path::to_path_buf).into_iter().chain(blobs) {
+            let found = std::fs::canonicalize(&folder).with_context(|| folder.display().to_string())?;
+            let is_inside = folder.strip_prefix(base).is_ok_and(|below| real.join(below) == found);
+            if !is_inside {
+                bail!(
+                    "{}: it lies outside the cache, in {}: rm removes only what is in the caches of the hubs",
+                    file.path.display(),
+                    found.display()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes every file of a model in every revision. Returns how many bytes became free.
 pub(crate) fn remove(held: &Held) -> anyhow::Result<u64> {
+    check_inside(held)?;
     let Some(root) = layout::root(held.hub) else { return Ok(0) };
     let Some(first) = held.all.first() else { return Ok(0) };
     let repo = layout::repo_dir(&root, held.hub, &first.owner, &first.repo);
