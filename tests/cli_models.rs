@@ -265,6 +265,30 @@ fn what_is_not_ours_is_not_removed() {
     assert!(theirs.exists() && mine.exists());
 }
 
+#[test]
+fn the_same_name_in_two_folders_means_two_models() {
+    let place = Place::new();
+    let (f16, q8) = models();
+    let f16_file = place.hugging_face("c1", "F16/model.gguf", f16);
+    let q8_file = place.hugging_face("c1", "Q8_0/model.gguf", q8);
+    assert_eq!(place.names(), ["Qwen/Tiny-GGUF:F16", "Qwen/Tiny-GGUF:Q8_0"]);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:F16"]).ok();
+    assert!(!f16_file.exists() && q8_file.exists());
+    place.qwip(&["rm", "-y", REPO]).ok();
+
+    // Halves of two models are no whole one, nor is a part that should not be there.
+    let first = place.hugging_face("c1", "BF16/m-00001-of-00002.gguf", f16);
+    place.hugging_face("c1", "Q8/m-00001-of-00002.gguf", q8);
+    place.write("home/.lmstudio/models/a/b/m-00001-of-00002.gguf", q8);
+    place.write("home/.lmstudio/models/a/b/m-00003-of-00002.gguf", q8);
+    let list = place.json(&["list", "--json"]);
+    let half = |e: &&Value| e["complete"] == json!(false);
+    assert_eq!(list.as_array().unwrap().iter().filter(half).count(), 3, "{list}");
+    contains(&place.qwip(&["rm", "-y", REPO]).fails(1), &["several"]);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:BF16"]).ok();
+    assert!(!first.exists() && place.at("hf/models--Qwen--Tiny-GGUF/snapshots/c1/Q8").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn files_behind_a_link_to_a_folder_are_not_removed() {
