@@ -423,6 +423,16 @@ fn a_file_that_changed_after_its_download_is_found() {
         );
         place.qwip(&["doctor", "--check", arg(&blob)]).fails(1);
     }
+    // Without links a record of ours says what the hub stated.
+    let plain = place.at("hf/models--o--plain/snapshots/c1/m-Q8_0.gguf");
+    place.write("hf/models--o--plain/snapshots/c1/m-Q8_0.gguf", &bytes);
+    let record = json!({"c1/m-Q8_0.gguf": {"size": q8.len(), "sha256": sha256(q8)}});
+    place.write("hf/models--o--plain/.qwip-hashes.json", record.to_string().as_bytes());
+    contains(&place.qwip(&["doctor", "--check", "o/plain"]).fails(1), &["damaged", &sha256(q8)]);
+    fs::write(&plain, q8).unwrap();
+    contains(&place.qwip(&["doctor", "--check", "o/plain"]).ok(), &["as the hub has them"]);
+    place.qwip(&["rm", "-y", "o/plain"]).ok();
+    assert!(!place.at("hf/models--o--plain").exists());
     // ModelScope's cache holds no hashes.
     place.write("ms/models/Qwen/Other/tiny-q8_0.gguf", q8);
     contains(&place.qwip(&["doctor", "--check", "modelscope/Qwen/Other"]).ok(), &["no hash is on record"]);

@@ -70,6 +70,7 @@ pub(crate) fn remove(held: &Held) -> anyhow::Result<u64> {
     for blob in blobs {
         freed += remove_blob(&repo, &blob, &left)?;
     }
+    layout::forget(&repo, &held.all);
     for file in &held.all {
         remove_empty_folders(&file.path, &repo);
     }
@@ -169,6 +170,7 @@ fn clear_repository(repo: &Path) {
     if repo.join("snapshots").exists() || repo.join("blobs").exists() {
         return;
     }
+    layout::forget_all(repo);
     for folder in ["refs", ".no_exist"] {
         let _ = std::fs::remove_dir_all(repo.join(folder));
     }

@@ -7,8 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::choose;
 use super::name::{Hub, Name, is_word};
+use super::{choose, record};
 use crate::places::{home, variable};
 
 /// Folders below one repository, and entries of all of them together: a cache is not deeper or larger.
@@ -158,7 +158,7 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
         }
         Hub::ModelScope => vec![(dir.clone(), true, "master".to_string())],
     };
-    let hashes = if hub == Hub::ModelScope { super::record::read(&dir) } else { Default::default() };
+    let hashes = record::read(&dir);
     let mut found = Vec::new();
     for (top, current, revision) in revisions {
         let mut paths = Vec::new();
@@ -171,12 +171,16 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
             if !metadata.is_file() {
                 continue;
             }
+            let known = || hashes.get(&record::key(hub, &revision, &file));
             let sha256 = match hub {
-                Hub::HuggingFace => blob_of(&path).filter(|name| is_sha256(name)),
-                Hub::ModelScope => hashes
-                    .get(&file)
-                    .filter(|known| known.size == metadata.len())
-                    .map(|known| known.sha256.clone()),
+                // A commit has one content for a path, so that another size is damage and not another file.
+                Hub::HuggingFace => {
+                    let blob = blob_of(&path).filter(|name| is_sha256(name));
+                    blob.or_else(|| Some(known()?.sha256.clone()))
+                }
+                Hub::ModelScope => {
+                    known().filter(|known| known.size == metadata.len()).map(|known| known.sha256.clone())
+                }
             };
             found.push(Cached {
                 hub,
@@ -193,6 +197,18 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
         }
     }
     found
+}
+
+/// Takes files of a repository off the record of hashes: left there, they would be those of no file, or of another one.
+pub(crate) fn forget(dir: &Path, files: &[Cached]) {
+    let keys: Vec<String> = files.iter().map(|f| record::key(f.hub, &f.revision, &f.file)).collect();
+    // Where the files could be removed, so can this; a hash too many costs a false alarm of `doctor` at most.
+    let _ = record::remove(dir, keys.iter().map(String::as_str));
+}
+
+/// Takes the whole record of a repository away.
+pub(crate) fn forget_all(dir: &Path) {
+    record::clear(dir);
 }
 
 /// The name of the blob that a link of a snapshot leads to. The blob may be a link itself, into a store that several
