@@ -222,7 +222,7 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
 #[test]
 fn an_unfinished_download_is_listed_and_can_be_removed() {
     let place = Place::new();
-    let (f16, _) = models();
+    let (f16, q8) = models();
     let blobs = "hf/models--Qwen--Tiny-GGUF/blobs";
     let hash = sha256(f16);
     let mut holes = f16.clone();
@@ -247,7 +247,12 @@ fn an_unfinished_download_is_listed_and_can_be_removed() {
     let held = fs::File::open(lock).unwrap();
     held.try_lock().unwrap();
     contains(&place.qwip(&["rm", "-y", &name]).fails(1), &["downloading"]);
+    // So does what the same download has finished: it would be fetched again, or be missing in the end.
+    let part = place.hugging_face("c1", "tiny-Q8_0-00001-of-00002.gguf", q8);
+    contains(&place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:Q8_0"]).fails(1), &["downloading"]);
     drop(held);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:Q8_0"]).ok();
+    assert!(!part.exists());
     contains(&place.qwip(&["rm", "-y", REPO]).ok(), &["100 kB are free"]);
     assert!(place.names().is_empty() && !place.at("hf/models--Qwen--Tiny-GGUF").exists());
 }

@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 
 use crate::catalog::hubs::{self, Held};
 use crate::catalog::{self, remove};
+use crate::hub::layout::Cached;
 use crate::hub::unfinished::{self, Unfinished};
 use crate::hub::{Name, quant_of};
 use crate::input;
@@ -46,8 +47,8 @@ impl Thing {
         }
     }
 
-    /// Fails if a process of qwip needs it.
-    fn check_unused(&self, processes: &[Process]) -> anyhow::Result<()> {
+    /// Fails if a process needs it.
+    fn check_unused(&self, processes: &[Process], rests: &[Unfinished]) -> anyhow::Result<()> {
         let name = self.name();
         match self {
             Thing::Rest(rest) if rest.is_busy() => bail!("{name}: a process is downloading it"),
@@ -55,6 +56,16 @@ impl Thing {
             Thing::Model(model) => {
                 // Before anything is removed, also of the others.
                 remove::check_inside(model)?;
+                // Which file of the repository that is, the cache does not say: it may be a part of this model.
+                let is_here = |rest: &&Unfinished| {
+                    let of = |file: &Cached| {
+                        (file.hub, &file.owner, &file.repo) == (rest.hub, &rest.owner, &rest.repo)
+                    };
+                    model.all.first().is_some_and(of) && rest.is_busy()
+                };
+                if rests.iter().any(|rest| is_here(&rest)) {
+                    bail!("{name}: a process is downloading from the same repository; wait for it or end it");
+                }
                 let used = |process: &&Process| model.all.iter().any(|file| process.uses(&file.path));
                 match processes.iter().find(used) {
                     Some(Process { pid, command, .. }) => {
@@ -98,8 +109,9 @@ impl Thing {
 }
 
 pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
-    let rests = unfinished::unfinished().into_iter().map(Thing::Rest);
-    let mut things: Vec<Thing> = hubs::held().into_iter().map(Thing::Model).chain(rests).collect();
+    let rests = unfinished::unfinished();
+    let models = hubs::held().into_iter().map(Thing::Model);
+    let mut things: Vec<Thing> = models.chain(rests.iter().cloned().map(Thing::Rest)).collect();
     let mut meant: Vec<Thing> = Vec::new();
     for text in &args.models {
         // Given twice, it is removed once.
@@ -110,7 +122,7 @@ pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
         meant.push(things.swap_remove(at));
     }
     let processes = running::processes();
-    meant.iter().try_for_each(|thing| thing.check_unused(&processes))?;
+    meant.iter().try_for_each(|thing| thing.check_unused(&processes, &rests))?;
     if !args.yes && input::from_terminal() && output::to_terminal() && !agreed(&meant)? {
         return line("Nothing was removed.");
     }
