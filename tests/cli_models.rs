@@ -200,7 +200,9 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
     place.hugging_face("c2", "tiny-F32.gguf", f16);
     let shared = place.write("hf/models--Qwen--Tiny-GGUF/blobs/unrelated", b"keep");
 
-    let said = place.qwip(&["rm", "Qwen/Tiny-GGUF:F16"]).ok();
+    // Without a terminal nobody can be asked.
+    contains(&place.qwip(&["rm", "Qwen/Tiny-GGUF:F16"]).fails(2), &["terminal", "-y"]);
+    let said = place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:F16"]).ok();
     if cfg!(unix) {
         contains(&said, &["removed Qwen/Tiny-GGUF:F16", "0 B are free now"]);
     }
@@ -214,7 +216,7 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
     assert!(!place.at("hf/models--Qwen--Tiny-GGUF/snapshots/c1").exists());
     assert!(shared.exists());
     fs::remove_file(shared).unwrap();
-    place.qwip(&["rm", REPO]).ok();
+    place.qwip(&["rm", "-y", REPO]).ok();
     assert_eq!(cli_common::names(&place.at("hf")), Vec::<String>::new());
     contains(&place.qwip(&["rm", REPO]).fails(1), &[REPO, "not in the cache"]);
 }

@@ -13,7 +13,7 @@ use crate::hub::layout::Cached;
 use crate::hub::unfinished::{self, Unfinished};
 use crate::hub::{Name, quant_of};
 use crate::input;
-use crate::output::{self, bytes, line};
+use crate::output::{self, bytes, line, note};
 use crate::running::{self, Process};
 
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct RmArgs {
     /// Names as `list` shows them: OWNER/REPO:QUANT, modelscope/OWNER/REPO:QUANT, or a short name
     #[arg(value_name = "MODEL", required = true)]
     pub(crate) models: Vec<String>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(short = 'y', long, env = "QWIP_YES", value_parser = FalseyValueParser::new())]
     pub(crate) yes: bool,
 }
@@ -123,7 +123,10 @@ pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
     }
     let processes = running::processes();
     meant.iter().try_for_each(|thing| thing.check_unused(&processes, &rests))?;
-    if !args.yes && input::from_terminal() && output::to_terminal() && !agreed(&meant)? {
+    if !args.yes && !input::from_terminal() {
+        return Err(output::usage("rm: there is no terminal to ask at: -y removes without asking"));
+    }
+    if !args.yes && !agreed(&meant)? {
         return line("Nothing was removed.");
     }
     let mut freed = 0;
@@ -160,13 +163,12 @@ fn find(things: &[Thing], text: &str) -> anyhow::Result<usize> {
     }
 }
 
-/// Asks at the terminal.
+/// Asks at the terminal, also where the output goes elsewhere.
 fn agreed(things: &[Thing]) -> anyhow::Result<bool> {
     for thing in things {
-        line(format_args!("{} ({})", thing.name(), bytes(thing.bytes())))?;
+        note(format_args!("{} ({})", thing.name(), bytes(thing.bytes())));
     }
-    output::print("Remove? [y/N] ")?;
-    output::flush()?;
+    output::print_err("Remove? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
