@@ -52,23 +52,20 @@ pub(crate) fn remove(held: &Held) -> anyhow::Result<u64> {
     let Some(root) = layout::root(held.hub) else { return Ok(0) };
     let Some(first) = held.all.first() else { return Ok(0) };
     let repo = layout::repo_dir(&root, held.hub, &first.owner, &first.repo);
+    let mut left =
+        Left { going: held.all.iter().map(|file| file.path.as_path()).collect(), ..Left::default() };
+    left.walk(&repo.join("snapshots"), DEPTH);
     let mut freed = 0;
-    // A link and the file behind it; the same where there are no links.
-    let mut blobs: BTreeSet<PathBuf> = BTreeSet::new();
     for file in &held.all {
         match std::fs::read_link(&file.path) {
+            // Before the link: a blob that cannot be removed, since somebody has it open, is still listed then.
             Ok(target) => {
                 let folder = file.path.parent().unwrap_or(&repo);
-                blobs.insert(folder.join(target));
+                freed += remove_blob(&repo, &folder.join(target), &left)?;
             }
             Err(_) => freed += file.size,
         }
         gone(std::fs::remove_file(&file.path)).with_context(|| file.path.display().to_string())?;
-    }
-    let mut left = Left::default();
-    left.walk(&repo.join("snapshots"), DEPTH);
-    for blob in blobs {
-        freed += remove_blob(&repo, &blob, &left)?;
     }
     layout::forget(&repo, &held.all);
     for file in &held.all {
@@ -91,7 +88,7 @@ pub(crate) fn remove_rest(rest: &Unfinished) -> anyhow::Result<u64> {
 }
 
 /// Removes a blob of this repository to which no snapshot points any more.
-fn remove_blob(repo: &Path, blob: &Path, left: &Left) -> anyhow::Result<u64> {
+fn remove_blob(repo: &Path, blob: &Path, left: &Left<'_>) -> anyhow::Result<u64> {
     // A link could lead anywhere; what is not among this repository's blobs is not ours to remove.
     let (Ok(folder), Some(name)) = (std::fs::canonicalize(repo.join("blobs")), blob.file_name()) else {
         return Ok(0);
@@ -118,16 +115,18 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Where the links of the snapshots lead.
+/// Where the links of the snapshots lead that stay.
 #[derive(Default)]
-struct Left {
+struct Left<'a> {
+    /// The links that do not.
+    going: BTreeSet<&'a Path>,
     targets: BTreeSet<PathBuf>,
     seen: usize,
     /// There are more than are looked at, so that no blob can be known to be unused.
     cut: bool,
 }
 
-impl Left {
+impl Left<'_> {
     fn walk(&mut self, folder: &Path, depth: usize) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {
@@ -138,6 +137,7 @@ impl Left {
             }
             let path = entry.path();
             match entry.file_type() {
+                Ok(_) if self.going.contains(path.as_path()) => {}
                 Ok(kind) if kind.is_symlink() => self.targets.extend(one_step(folder, &path)),
                 Ok(kind) if kind.is_dir() && depth > 0 => self.walk(&path, depth - 1),
                 Ok(kind) if kind.is_dir() => self.cut = true,
