@@ -260,6 +260,29 @@ fn an_unfinished_download_is_listed_and_can_be_removed() {
 }
 
 #[test]
+fn what_else_lies_in_a_repository_neither_hangs_nor_stays() {
+    let place = Place::new();
+    let (_, q8) = models();
+    place.hugging_face("c1", "tiny-Q8_0.gguf", q8);
+    place.write("hf/models--Qwen--Tiny-GGUF/blobs/aa.qwip.parts", b"qwip-parts 1 100\n");
+    place.write("ms/models/o/r/m-q8_0.gguf", q8);
+    place.write("ms/models/o/r/readme.md", b"of the user");
+    let index = place.write("ms/models/o/r/.msc", b"the index of another tool");
+    #[cfg(unix)]
+    {
+        let main = place.at("hf/models--Qwen--Tiny-GGUF/refs/main");
+        fs::remove_file(&main).unwrap();
+        for pipe in [main, place.at("ms/models/o/r/.qwip-hashes.json")] {
+            assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        }
+    }
+    assert_eq!(place.names(), ["Qwen/Tiny-GGUF:Q8_0", "modelscope/o/r:Q8_0"]);
+    place.qwip(&["rm", "-y", REPO, "modelscope/o/r"]).ok();
+    assert!(!place.at("hf/models--Qwen--Tiny-GGUF").exists());
+    assert!(!index.exists() && place.at("ms/models/o/r/readme.md").exists());
+}
+
+#[test]
 fn what_is_not_ours_is_not_removed() {
     let place = Place::new();
     let (f16, _) = models();

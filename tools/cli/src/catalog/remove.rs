@@ -122,14 +122,19 @@ struct Left<'a> {
     going: BTreeSet<&'a Path>,
     targets: BTreeSet<PathBuf>,
     seen: usize,
-    /// There are more than are looked at, so that no blob can be known to be unused.
+    /// There are more than are looked at, or some that cannot be, so that no blob can be known to be unused.
     cut: bool,
 }
 
 impl Left<'_> {
     fn walk(&mut self, folder: &Path, depth: usize) {
-        let Ok(entries) = std::fs::read_dir(folder) else { return };
-        for entry in entries.flatten() {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // In what cannot be read there may be a link to any blob.
+            Err(error) => return self.cut |= error.kind() != io::ErrorKind::NotFound,
+        };
+        for entry in entries {
+            let Ok(entry) = entry else { return self.cut = true };
             self.seen += 1;
             if self.seen > MOST {
                 self.cut = true;
@@ -138,19 +143,24 @@ impl Left<'_> {
             let path = entry.path();
             match entry.file_type() {
                 Ok(_) if self.going.contains(path.as_path()) => {}
-                Ok(kind) if kind.is_symlink() => self.targets.extend(one_step(folder, &path)),
+                Ok(kind) if kind.is_symlink() => match one_step(folder, &path) {
+                    Ok(target) => self.targets.extend(target),
+                    Err(error) => self.cut |= error.kind() != io::ErrorKind::NotFound,
+                },
                 Ok(kind) if kind.is_dir() && depth > 0 => self.walk(&path, depth - 1),
                 Ok(kind) if kind.is_dir() => self.cut = true,
-                _ => {}
+                Ok(_) => {}
+                Err(_) => self.cut = true,
             }
         }
     }
 }
 
-/// Where a link leads, without the links that may follow.
-fn one_step(folder: &Path, link: &Path) -> Option<PathBuf> {
-    let target = folder.join(std::fs::read_link(link).ok()?);
-    Some(std::fs::canonicalize(target.parent()?).ok()?.join(target.file_name()?))
+/// Where a link leads, without the links that may follow; `None` if that can be no blob.
+fn one_step(folder: &Path, link: &Path) -> io::Result<Option<PathBuf>> {
+    let target = folder.join(std::fs::read_link(link)?);
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else { return Ok(None) };
+    Ok(Some(std::fs::canonicalize(parent)?.join(name)))
 }
 
 /// Removes the folders above `file` that are empty, up to the repository's.
@@ -166,6 +176,14 @@ fn remove_empty_folders(file: &Path, repo: &Path) {
 
 /// What is left of a repository of Hugging Face's cache without a snapshot: names of revisions, and nothing.
 fn clear_repository(repo: &Path) {
+    for entry in std::fs::read_dir(repo.join("blobs")).into_iter().flatten().flatten() {
+        // The journal of a download whose file is gone.
+        let path = entry.path();
+        let is_journal = path.to_string_lossy().ends_with(".qwip.parts");
+        if is_journal && !path.with_extension("incomplete").exists() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
     let _ = std::fs::remove_dir(repo.join("blobs"));
     if repo.join("snapshots").exists() || repo.join("blobs").exists() {
         return;
@@ -177,8 +195,13 @@ fn clear_repository(repo: &Path) {
     let _ = std::fs::remove_dir(repo);
 }
 
+/// The list of files that ModelScope's own tool keeps and believes: a file that is on it is not fetched again.
+const INDEX: &str = ".msc";
+
 /// A folder of ModelScope's cache goes once only the notes of its tools are left, which are hidden files.
 fn clear_folder(repo: &Path, held: &Held) {
+    // The tool makes it again. There may be none.
+    let _ = std::fs::remove_file(repo.join(INDEX));
     let Ok(entries) = std::fs::read_dir(repo) else { return };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     let removed: Vec<&Cached> = held.all.iter().filter(|file| file.path.exists()).collect();

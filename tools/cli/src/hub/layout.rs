@@ -5,6 +5,7 @@
 //! the repository written as `___`; since its version 1.38 it makes `models/owner--repo/snapshots/master/<path>`, and
 //! goes on with the older folder where there is one, as we do.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::name::{Hub, Name, is_word};
@@ -14,6 +15,8 @@ use crate::places::{home, variable};
 /// Folders below one repository, and entries of all of them together: a cache is not deeper or larger.
 const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 100_000;
+/// The name of a revision is shorter.
+const LONGEST_REVISION: u64 = 256;
 
 /// A GGUF file in the cache of a hub.
 #[derive(Clone, Debug)]
@@ -151,7 +154,7 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
     let dir = repo_dir(root, hub, owner, repo);
     let revisions = match hub {
         Hub::HuggingFace => {
-            let main = std::fs::read_to_string(dir.join("refs").join("main")).unwrap_or_default();
+            let main = main_of(&dir);
             let snapshots = dir.join("snapshots");
             let of = |name: String| (snapshots.join(&name), name == main.trim(), name);
             entries(&snapshots).into_iter().map(of).collect()
@@ -197,6 +200,20 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
         }
     }
     found
+}
+
+/// The revision that was fetched last.
+fn main_of(dir: &Path) -> String {
+    let path = dir.join("refs").join("main");
+    let mut text = String::new();
+    // Opening a pipe would wait for a writer.
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file())
+        && let Ok(file) = std::fs::File::open(&path)
+        && file.take(LONGEST_REVISION).read_to_string(&mut text).is_err()
+    {
+        text.clear();
+    }
+    text
 }
 
 /// Takes files of a repository off the record of hashes: left there, they would be those of no file, or of another one.

@@ -33,7 +33,8 @@ pub(crate) fn key(hub: Hub, revision: &str, path: &str) -> String {
 /// The files on record, by their [`key`]s. A record that cannot be read is an empty one.
 pub(crate) fn read(dir: &Path) -> BTreeMap<String, Known> {
     let path = dir.join(FILE);
-    let short = std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MAX_BYTES);
+    // Opening a pipe would wait for a writer.
+    let short = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_BYTES);
     let text = if short { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
     let Ok(Value::Object(files)) = serde_json::from_slice(&text) else { return BTreeMap::new() };
     let known = files.into_iter().filter_map(|(path, value)| {
