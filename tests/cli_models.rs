@@ -360,6 +360,11 @@ fn the_model_used_last_is_meant_when_none_is_named() {
     let said = place.qwip(&["run", "-p", "hi", "-n", "1"]);
     assert!(!said.stderr.contains("demonstration"), "{said:?}");
 
+    // One for vectors is not remembered.
+    let vectors = model(&place.at(""), "qwen3-embedding-last", "q8_0");
+    place.qwip(&["run", arg(&vectors), "-p", "hi", "-n", "1"]).ok();
+    assert_eq!(name(&place), REPO);
+
     // A path means the same from everywhere.
     let path = place.write("m.gguf", f16);
     let mut command = place.command(&["run", "m.gguf", "-p", "hi", "-n", "1"]);
