@@ -200,7 +200,9 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
     place.hugging_face("c2", "tiny-F32.gguf", f16);
     let shared = place.write("hf/models--Qwen--Tiny-GGUF/blobs/unrelated", b"keep");
 
-    let said = place.qwip(&["rm", "Qwen/Tiny-GGUF:F16"]).ok();
+    // Without a terminal nobody can be asked.
+    contains(&place.qwip(&["rm", "Qwen/Tiny-GGUF:F16"]).fails(2), &["terminal", "-y"]);
+    let said = place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:F16"]).ok();
     if cfg!(unix) {
         contains(&said, &["removed Qwen/Tiny-GGUF:F16", "0 B are free now"]);
     }
@@ -214,7 +216,7 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
     assert!(!place.at("hf/models--Qwen--Tiny-GGUF/snapshots/c1").exists());
     assert!(shared.exists());
     fs::remove_file(shared).unwrap();
-    place.qwip(&["rm", REPO]).ok();
+    place.qwip(&["rm", "-y", REPO]).ok();
     assert_eq!(cli_common::names(&place.at("hf")), Vec::<String>::new());
     contains(&place.qwip(&["rm", REPO]).fails(1), &[REPO, "not in the cache"]);
 }
@@ -222,7 +224,7 @@ fn a_removed_model_takes_its_bytes_along_unless_another_needs_them() {
 #[test]
 fn an_unfinished_download_is_listed_and_can_be_removed() {
     let place = Place::new();
-    let (f16, _) = models();
+    let (f16, q8) = models();
     let blobs = "hf/models--Qwen--Tiny-GGUF/blobs";
     let hash = sha256(f16);
     let mut holes = f16.clone();
@@ -247,9 +249,37 @@ fn an_unfinished_download_is_listed_and_can_be_removed() {
     let held = fs::File::open(lock).unwrap();
     held.try_lock().unwrap();
     contains(&place.qwip(&["rm", "-y", &name]).fails(1), &["downloading"]);
+    // So does what the same download has finished: it would be fetched again, or be missing in the end.
+    let part = place.hugging_face("c1", "tiny-Q8_0-00001-of-00002.gguf", q8);
+    contains(&place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:Q8_0"]).fails(1), &["downloading"]);
     drop(held);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:Q8_0"]).ok();
+    assert!(!part.exists());
     contains(&place.qwip(&["rm", "-y", REPO]).ok(), &["100 kB are free"]);
     assert!(place.names().is_empty() && !place.at("hf/models--Qwen--Tiny-GGUF").exists());
+}
+
+#[test]
+fn what_else_lies_in_a_repository_neither_hangs_nor_stays() {
+    let place = Place::new();
+    let (_, q8) = models();
+    place.hugging_face("c1", "tiny-Q8_0.gguf", q8);
+    place.write("hf/models--Qwen--Tiny-GGUF/blobs/aa.qwip.parts", b"qwip-parts 1 100\n");
+    place.write("ms/models/o/r/m-q8_0.gguf", q8);
+    place.write("ms/models/o/r/readme.md", b"of the user");
+    let index = place.write("ms/models/o/r/.msc", b"the index of another tool");
+    #[cfg(unix)]
+    {
+        let main = place.at("hf/models--Qwen--Tiny-GGUF/refs/main");
+        fs::remove_file(&main).unwrap();
+        for pipe in [main, place.at("ms/models/o/r/.qwip-hashes.json")] {
+            assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        }
+    }
+    assert_eq!(place.names(), ["Qwen/Tiny-GGUF:Q8_0", "modelscope/o/r:Q8_0"]);
+    place.qwip(&["rm", "-y", REPO, "modelscope/o/r"]).ok();
+    assert!(!place.at("hf/models--Qwen--Tiny-GGUF").exists());
+    assert!(!index.exists() && place.at("ms/models/o/r/readme.md").exists());
 }
 
 #[test]
@@ -263,6 +293,55 @@ fn what_is_not_ours_is_not_removed() {
     contains(&place.qwip(&["rm", "-y", "builtin"]).fails(1), &["no such model"]);
     contains(&place.qwip(&["rm"]).fails(2), &["MODEL"]);
     assert!(theirs.exists() && mine.exists());
+}
+
+#[test]
+fn the_same_name_in_two_folders_means_two_models() {
+    let place = Place::new();
+    let (f16, q8) = models();
+    let f16_file = place.hugging_face("c1", "F16/model.gguf", f16);
+    let q8_file = place.hugging_face("c1", "Q8_0/model.gguf", q8);
+    assert_eq!(place.names(), ["Qwen/Tiny-GGUF:F16", "Qwen/Tiny-GGUF:Q8_0"]);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:F16"]).ok();
+    assert!(!f16_file.exists() && q8_file.exists());
+    place.qwip(&["rm", "-y", REPO]).ok();
+
+    // Halves of two models are no whole one, nor is a part that should not be there.
+    let first = place.hugging_face("c1", "BF16/m-00001-of-00002.gguf", f16);
+    place.hugging_face("c1", "Q8/m-00001-of-00002.gguf", q8);
+    place.write("home/.lmstudio/models/a/b/m-00001-of-00002.gguf", q8);
+    place.write("home/.lmstudio/models/a/b/m-00003-of-00002.gguf", q8);
+    let list = place.json(&["list", "--json"]);
+    let half = |e: &&Value| e["complete"] == json!(false);
+    assert_eq!(list.as_array().unwrap().iter().filter(half).count(), 3, "{list}");
+    contains(&place.qwip(&["rm", "-y", REPO]).fails(1), &["several"]);
+    place.qwip(&["rm", "-y", "Qwen/Tiny-GGUF:BF16"]).ok();
+    assert!(!first.exists() && place.at("hf/models--Qwen--Tiny-GGUF/snapshots/c1/Q8").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn files_behind_a_link_to_a_folder_are_not_removed() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    let (f16, q8) = models();
+    let kept = place.hugging_face("c1", "tiny-Q8_0.gguf", q8);
+    let mine = place.write("mine/tiny-Q8_0.gguf", f16);
+    let snapshots = place.at("hf/models--Qwen--Tiny-GGUF/snapshots");
+    symlink(place.at("mine"), snapshots.join("c2")).unwrap();
+    contains(&place.qwip(&["rm", "-y", REPO]).fails(1), &["c2", "outside the cache", "mine"]);
+    assert!(mine.exists() && kept.exists());
+    fs::remove_file(snapshots.join("c2")).unwrap();
+
+    fs::create_dir_all(place.at("ms/models/Qwen")).unwrap();
+    symlink(place.at("mine"), place.at("ms/models/Qwen/Mine")).unwrap();
+    contains(&place.qwip(&["rm", "-y", "modelscope/Qwen/Mine", REPO]).fails(1), &["outside the cache"]);
+    assert!(mine.exists() && kept.exists());
+    // The cache as a whole may lie on another disk.
+    fs::rename(place.at("hf"), place.at("disk")).unwrap();
+    symlink(place.at("disk"), place.at("hf")).unwrap();
+    place.qwip(&["rm", "-y", REPO]).ok();
+    assert_eq!(cli_common::names(&place.at("disk")), Vec::<String>::new());
 }
 
 #[test]
@@ -280,6 +359,11 @@ fn the_model_used_last_is_meant_when_none_is_named() {
     assert_eq!(name(&place), REPO);
     let said = place.qwip(&["run", "-p", "hi", "-n", "1"]);
     assert!(!said.stderr.contains("demonstration"), "{said:?}");
+
+    // One for vectors is not remembered.
+    let vectors = model(&place.at(""), "qwen3-embedding-last", "q8_0");
+    place.qwip(&["run", arg(&vectors), "-p", "hi", "-n", "1"]).ok();
+    assert_eq!(name(&place), REPO);
 
     // A path means the same from everywhere.
     let path = place.write("m.gguf", f16);
@@ -374,6 +458,16 @@ fn a_file_that_changed_after_its_download_is_found() {
         );
         place.qwip(&["doctor", "--check", arg(&blob)]).fails(1);
     }
+    // Without links a record of ours says what the hub stated.
+    let plain = place.at("hf/models--o--plain/snapshots/c1/m-Q8_0.gguf");
+    place.write("hf/models--o--plain/snapshots/c1/m-Q8_0.gguf", &bytes);
+    let record = json!({"c1/m-Q8_0.gguf": {"size": q8.len(), "sha256": sha256(q8)}});
+    place.write("hf/models--o--plain/.qwip-hashes.json", record.to_string().as_bytes());
+    contains(&place.qwip(&["doctor", "--check", "o/plain"]).fails(1), &["damaged", &sha256(q8)]);
+    fs::write(&plain, q8).unwrap();
+    contains(&place.qwip(&["doctor", "--check", "o/plain"]).ok(), &["as the hub has them"]);
+    place.qwip(&["rm", "-y", "o/plain"]).ok();
+    assert!(!place.at("hf/models--o--plain").exists());
     // ModelScope's cache holds no hashes.
     place.write("ms/models/Qwen/Other/tiny-q8_0.gguf", q8);
     contains(&place.qwip(&["doctor", "--check", "modelscope/Qwen/Other"]).ok(), &["no hash is on record"]);

@@ -9,10 +9,11 @@ use clap::builder::FalseyValueParser;
 
 use crate::catalog::hubs::{self, Held};
 use crate::catalog::{self, remove};
+use crate::hub::layout::Cached;
 use crate::hub::unfinished::{self, Unfinished};
 use crate::hub::{Name, quant_of};
 use crate::input;
-use crate::output::{self, bytes, line};
+use crate::output::{self, bytes, line, note};
 use crate::running::{self, Process};
 
 #[derive(Args, Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct RmArgs {
     /// Names as `list` shows them: OWNER/REPO:QUANT, modelscope/OWNER/REPO:QUANT, or a short name
     #[arg(value_name = "MODEL", required = true)]
     pub(crate) models: Vec<String>,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask at
     #[arg(short = 'y', long, env = "QWIP_YES", value_parser = FalseyValueParser::new())]
     pub(crate) yes: bool,
 }
@@ -46,13 +47,25 @@ impl Thing {
         }
     }
 
-    /// Fails if a process of qwip needs it.
-    fn check_unused(&self, processes: &[Process]) -> anyhow::Result<()> {
+    /// Fails if a process needs it.
+    fn check_unused(&self, processes: &[Process], rests: &[Unfinished]) -> anyhow::Result<()> {
         let name = self.name();
         match self {
             Thing::Rest(rest) if rest.is_busy() => bail!("{name}: a process is downloading it"),
             Thing::Rest(_) => Ok(()),
             Thing::Model(model) => {
+                // Before anything is removed, also of the others.
+                remove::check_inside(model)?;
+                // Which file of the repository that is, the cache does not say: it may be a part of this model.
+                let is_here = |rest: &&Unfinished| {
+                    let of = |file: &Cached| {
+                        (file.hub, &file.owner, &file.repo) == (rest.hub, &rest.owner, &rest.repo)
+                    };
+                    model.all.first().is_some_and(of) && rest.is_busy()
+                };
+                if rests.iter().any(|rest| is_here(&rest)) {
+                    bail!("{name}: a process is downloading from the same repository; wait for it or end it");
+                }
                 let used = |process: &&Process| model.all.iter().any(|file| process.uses(&file.path));
                 match processes.iter().find(used) {
                     Some(Process { pid, command, .. }) => {
@@ -96,8 +109,9 @@ impl Thing {
 }
 
 pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
-    let rests = unfinished::unfinished().into_iter().map(Thing::Rest);
-    let mut things: Vec<Thing> = hubs::held().into_iter().map(Thing::Model).chain(rests).collect();
+    let rests = unfinished::unfinished();
+    let models = hubs::held().into_iter().map(Thing::Model);
+    let mut things: Vec<Thing> = models.chain(rests.iter().cloned().map(Thing::Rest)).collect();
     let mut meant: Vec<Thing> = Vec::new();
     for text in &args.models {
         // Given twice, it is removed once.
@@ -108,8 +122,11 @@ pub(crate) fn run(args: &RmArgs) -> anyhow::Result<()> {
         meant.push(things.swap_remove(at));
     }
     let processes = running::processes();
-    meant.iter().try_for_each(|thing| thing.check_unused(&processes))?;
-    if !args.yes && input::from_terminal() && output::to_terminal() && !agreed(&meant)? {
+    meant.iter().try_for_each(|thing| thing.check_unused(&processes, &rests))?;
+    if !args.yes && !input::from_terminal() {
+        return Err(output::usage("rm: there is no terminal to ask at: -y removes without asking"));
+    }
+    if !args.yes && !agreed(&meant)? {
         return line("Nothing was removed.");
     }
     let mut freed = 0;
@@ -146,13 +163,12 @@ fn find(things: &[Thing], text: &str) -> anyhow::Result<usize> {
     }
 }
 
-/// Asks at the terminal.
+/// Asks at the terminal, also where the output goes elsewhere.
 fn agreed(things: &[Thing]) -> anyhow::Result<bool> {
     for thing in things {
-        line(format_args!("{} ({})", thing.name(), bytes(thing.bytes())))?;
+        note(format_args!("{} ({})", thing.name(), bytes(thing.bytes())));
     }
-    output::print("Remove? [y/N] ")?;
-    output::flush()?;
+    output::print_err("Remove? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))

@@ -90,14 +90,17 @@ pub(super) fn models(found: Found) -> Vec<Model> {
     models.into_values().collect()
 }
 
-/// `NAME-00002-of-00003.gguf` as its name and the number of files.
+/// `NAME-00002-of-00003.gguf` as its name and the number of files. Its own number is one of these, so that in one folder
+/// as many files as there should be are all of them.
 pub(super) fn split_name(file: &str) -> Option<(&str, usize)> {
     let stem = file.strip_suffix(".gguf")?;
     let (rest, count) = stem.rsplit_once("-of-")?;
     let (name, number) = rest.rsplit_once('-')?;
     let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
     let count: u64 = count.parse().ok().filter(|_| digits(count) && digits(number) && !name.is_empty())?;
-    (1..=split::MAX_SHARDS).contains(&count).then_some((name, count as usize))
+    let number: u64 = number.parse().ok()?;
+    let sound = (1..=split::MAX_SHARDS).contains(&count) && (1..=count).contains(&number);
+    sound.then_some((name, count as usize))
 }
 
 #[cfg(test)]
@@ -123,9 +126,15 @@ mod tests {
     #[test]
     fn names_of_split_files_are_told_from_others() {
         assert_eq!(split_name("q-4b-00001-of-00003.gguf"), Some(("q-4b", 3)));
-        for name in
-            ["q.gguf", "-00001-of-00003.gguf", "q-1-of-3.gguf", "q-00001-of-00000.gguf", "q-00001-of-00003"]
-        {
+        for name in [
+            "q.gguf",
+            "-00001-of-00003.gguf",
+            "q-1-of-3.gguf",
+            "q-00001-of-00000.gguf",
+            "q-00000-of-00003.gguf",
+            "q-00004-of-00003.gguf",
+            "q-00001-of-00003",
+        ] {
             assert_eq!(split_name(name), None, "{name}");
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use qwip::model::ARCHITECTURES;
 use qwip::quant::gguf::MAGIC;
+use qwip::quant::pooling::Pooling;
 use qwip::quant::types::FileType;
 
 /// So much of a file is read. The keys that are looked for come before the vocabulary, which is megabytes.
@@ -22,6 +23,8 @@ pub(crate) struct Header {
     pub(crate) file_type: Option<&'static str>,
     /// `general.type` where it is not `model`: an adapter, a vision encoder.
     pub(crate) other_kind: Option<String>,
+    /// `ARCHITECTURE.pooling_type`.
+    pooling: Option<Pooling>,
 }
 
 impl Header {
@@ -29,6 +32,11 @@ impl Header {
     pub(crate) fn runs(&self) -> bool {
         let known = |name: &String| ARCHITECTURES.split(", ").any(|known| known == name);
         self.other_kind.is_none() && self.architecture.as_ref().is_some_and(known)
+    }
+
+    /// Whether it is a model for answers: it runs, and was not made to turn a text into one vector or number.
+    pub(crate) fn answers(&self) -> bool {
+        self.runs() && matches!(self.pooling, None | Some(Pooling::None))
     }
 }
 
@@ -53,8 +61,7 @@ fn parse(start: &[u8]) -> Option<Header> {
     let mut header = Header::default();
     for _ in 0..keys {
         // The prefix is over, or the file is damaged: what was found so far counts.
-        if cursor.key(&mut header).is_none() || (header.architecture.is_some() && header.file_type.is_some())
-        {
+        if cursor.key(&mut header).is_none() {
             break;
         }
     }
@@ -92,6 +99,9 @@ impl<'a> Cursor<'a> {
             (b"general.architecture", 8) => header.architecture = short(self.text()?),
             (b"general.type", 8) => header.other_kind = short(self.text()?).filter(|kind| kind != "model"),
             (b"general.file_type", 4) => header.file_type = FileType::from_id(self.u32()?).map(|ty| ty.name),
+            (key, 4) if key.ends_with(b".pooling_type") => {
+                header.pooling = Pooling::from_id(u64::from(self.u32()?));
+            }
             _ => self.skip(ty)?,
         }
         Some(())
@@ -168,6 +178,18 @@ mod tests {
         assert!(!header.runs() && header.architecture.as_deref() == Some("llama"));
         let keys = [("general.type", text("adapter")), ("general.architecture", text("qwen3"))];
         assert!(!parse(&file(&keys)).unwrap().runs());
+    }
+
+    #[test]
+    fn what_makes_vectors_is_not_for_answers() {
+        let of = |pooling: Option<u32>| {
+            let mut keys =
+                vec![("general.architecture", Set::from("qwen3")), ("general.file_type", Set::from(15u32))];
+            keys.extend(pooling.map(|id| ("qwen3.pooling_type", Set::from(id))));
+            parse(&file(&keys)).unwrap()
+        };
+        assert!(of(None).answers() && of(Some(0)).answers());
+        assert!((1..=4).all(|id| of(Some(id)).runs() && !of(Some(id)).answers()));
     }
 
     #[test]

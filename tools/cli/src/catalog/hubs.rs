@@ -70,35 +70,55 @@ pub(super) fn rests() -> impl Iterator<Item = Entry> {
 /// Every model in both caches.
 pub(crate) fn held() -> Vec<Held> {
     type Repo = (Hub, String, String);
-    let mut repos: BTreeMap<Repo, BTreeMap<(String, usize), Vec<Cached>>> = BTreeMap::new();
+    // Folder, name and number of parts: the same name in two folders means two models.
+    type Key = (String, String, usize);
+    let mut repos: BTreeMap<Repo, BTreeMap<Key, Vec<Cached>>> = BTreeMap::new();
     for file in layout::cached() {
-        let base = file.file.rsplit('/').next().unwrap_or_default();
+        let (folder, base) = file.file.rsplit_once('/').unwrap_or(("", &file.file));
         let lower = base.to_ascii_lowercase();
         if lower.contains("mmproj") || lower.contains("imatrix") {
             continue;
         }
         let whole = (&base[..base.len().saturating_sub(".gguf".len())], 1);
         let (stem, count) = folders::split_name(base).unwrap_or(whole);
-        let key = (stem.to_string(), count);
+        let key = (folder.to_string(), stem.to_string(), count);
         let repo = repos.entry((file.hub, file.owner.clone(), file.repo.clone())).or_default();
         repo.entry(key).or_default().push(file);
     }
     let mut held = Vec::new();
     for ((hub, owner, repo), models) in repos {
-        let labels: Vec<String> = models.keys().map(|(stem, _)| quant_of(stem)).collect();
-        for ((stem, count), files) in models {
-            let label = quant_of(&stem);
-            let alone = labels.iter().filter(|other| **other == label).count() == 1;
+        let count_of = |wanted: &dyn Fn(&Key) -> bool| models.keys().filter(|key| wanted(key)).count();
+        let names: Vec<(String, bool)> = models
+            .keys()
+            .map(|(folder, stem, _)| {
+                let label = quant_of(stem);
+                let last = folder.rsplit('/').next().unwrap_or_default();
+                if count_of(&|key| quant_of(&key.1) == label) == 1 {
+                    (label, true)
+                } else if !last.is_empty() && count_of(&|key| key.1 == *stem) > 1 {
+                    (quant_of(last), false)
+                } else {
+                    (stem.clone(), false)
+                }
+            })
+            .collect();
+        let start = held.len();
+        for (((_, stem, count), files), (label, alone)) in models.into_iter().zip(names) {
             let name = Name {
                 hub: (hub == Hub::ModelScope).then_some(hub),
                 owner: owner.clone(),
                 repo: repo.clone(),
-                quant: Some(if alone { label } else { stem.clone() }),
+                quant: Some(label),
             };
             let used = used(&files);
             // A name without a quantization could be a part of another file's.
             let doubtful = !alone || used.len() < count || name.quant.as_ref() == Some(&stem);
-            held.push(Held { name: shown(&name, &used, doubtful), hub, used, all: files, count });
+            let mut name = shown(&name, &used, doubtful);
+            // What is incomplete leads nowhere, so that two could be called the same.
+            if let (true, Some(first)) = (held[start..].iter().any(|h: &Held| h.name == name), used.first()) {
+                name = first.path.display().to_string();
+            }
+            held.push(Held { name, hub, used, all: files, count });
         }
     }
     held

@@ -1,7 +1,7 @@
 //! Which model was used or downloaded last: the one that is meant when none is named.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::places;
 
@@ -12,10 +12,12 @@ fn file() -> Option<PathBuf> {
     Some(places::data_dir()?.join("last-model.json"))
 }
 
-/// Remembers the name of a model. That it cannot be written down costs only convenience.
+/// Remembers the name of a model, if it is one for answers: of others a bare `qwip` would make little. That it cannot be
+/// written down costs only convenience.
 pub(crate) fn remember(name: &str) {
     let Some(path) = file() else { return };
-    if recall().as_deref() == Some(name) {
+    let header = super::resolve(Path::new(name)).ok().and_then(|file| super::header(&file));
+    if header.is_some_and(|header| !header.answers()) || recall().as_deref() == Some(name) {
         return;
     }
     let _ = places::write_private(&path, serde_json::json!({ "model": name }).to_string().as_bytes());

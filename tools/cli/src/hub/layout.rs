@@ -5,15 +5,18 @@
 //! the repository written as `___`; since its version 1.38 it makes `models/owner--repo/snapshots/master/<path>`, and
 //! goes on with the older folder where there is one, as we do.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::choose;
 use super::name::{Hub, Name, is_word};
+use super::{choose, record};
 use crate::places::{home, variable};
 
 /// Folders below one repository, and entries of all of them together: a cache is not deeper or larger.
 const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 100_000;
+/// The name of a revision is shorter.
+const LONGEST_REVISION: u64 = 256;
 
 /// A GGUF file in the cache of a hub.
 #[derive(Clone, Debug)]
@@ -151,14 +154,14 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
     let dir = repo_dir(root, hub, owner, repo);
     let revisions = match hub {
         Hub::HuggingFace => {
-            let main = std::fs::read_to_string(dir.join("refs").join("main")).unwrap_or_default();
+            let main = main_of(&dir);
             let snapshots = dir.join("snapshots");
             let of = |name: String| (snapshots.join(&name), name == main.trim(), name);
             entries(&snapshots).into_iter().map(of).collect()
         }
         Hub::ModelScope => vec![(dir.clone(), true, "master".to_string())],
     };
-    let hashes = if hub == Hub::ModelScope { super::record::read(&dir) } else { Default::default() };
+    let hashes = record::read(&dir);
     let mut found = Vec::new();
     for (top, current, revision) in revisions {
         let mut paths = Vec::new();
@@ -171,12 +174,16 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
             if !metadata.is_file() {
                 continue;
             }
+            let known = || hashes.get(&record::key(hub, &revision, &file));
             let sha256 = match hub {
-                Hub::HuggingFace => blob_of(&path).filter(|name| is_sha256(name)),
-                Hub::ModelScope => hashes
-                    .get(&file)
-                    .filter(|known| known.size == metadata.len())
-                    .map(|known| known.sha256.clone()),
+                // A commit has one content for a path, so that another size is damage and not another file.
+                Hub::HuggingFace => {
+                    let blob = blob_of(&path).filter(|name| is_sha256(name));
+                    blob.or_else(|| Some(known()?.sha256.clone()))
+                }
+                Hub::ModelScope => {
+                    known().filter(|known| known.size == metadata.len()).map(|known| known.sha256.clone())
+                }
             };
             found.push(Cached {
                 hub,
@@ -193,6 +200,32 @@ fn files(root: &Path, hub: Hub, owner: &str, repo: &str) -> Vec<Cached> {
         }
     }
     found
+}
+
+/// The revision that was fetched last.
+fn main_of(dir: &Path) -> String {
+    let path = dir.join("refs").join("main");
+    let mut text = String::new();
+    // Opening a pipe would wait for a writer.
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file())
+        && let Ok(file) = std::fs::File::open(&path)
+        && file.take(LONGEST_REVISION).read_to_string(&mut text).is_err()
+    {
+        text.clear();
+    }
+    text
+}
+
+/// Takes files of a repository off the record of hashes: left there, they would be those of no file, or of another one.
+pub(crate) fn forget(dir: &Path, files: &[Cached]) {
+    let keys: Vec<String> = files.iter().map(|f| record::key(f.hub, &f.revision, &f.file)).collect();
+    // Where the files could be removed, so can this; a hash too many costs a false alarm of `doctor` at most.
+    let _ = record::remove(dir, keys.iter().map(String::as_str));
+}
+
+/// Takes the whole record of a repository away.
+pub(crate) fn forget_all(dir: &Path) {
+    record::clear(dir);
 }
 
 /// The name of the blob that a link of a snapshot leads to. The blob may be a link itself, into a store that several

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::hash;
-use super::layout::repo_dir;
+use super::layout::{is_sha256, repo_dir};
 use super::name::{Hub, Name};
 use super::record::{self, Known};
 use super::{Remote, modelscope};
@@ -24,6 +24,8 @@ pub(crate) struct Place {
     pub(crate) file: String,
     pub(crate) size: u64,
     sha256: Option<String>,
+    /// What it is called on record.
+    key: String,
     /// Where it is opened.
     pub(crate) path: PathBuf,
     /// Where its bytes are, if that is another place.
@@ -33,6 +35,7 @@ pub(crate) struct Place {
     pub(crate) unfinished: PathBuf,
     pub(crate) journal: PathBuf,
     lock: PathBuf,
+    symlink: fn(&str, &Path) -> io::Result<()>,
 }
 
 impl Place {
@@ -62,12 +65,14 @@ impl Place {
             file: remote.path.clone(),
             size: remote.size,
             sha256: remote.sha256.clone(),
+            key: record::key(hub, revision, &remote.path),
             unfinished: blobs.join(format!("{blob}.qwip.incomplete")),
             journal: blobs.join(format!("{blob}.qwip.parts")),
             lock: locks.join(format!("{blob}.lock")),
             blob: at,
             path,
             repo,
+            symlink,
         })
     }
 
@@ -89,14 +94,17 @@ impl Place {
             return Ok(false);
         }
         self.link(blob, false)?;
+        let hash = blob.file_name().unwrap_or_default().to_string_lossy();
+        if is_sha256(&hash) {
+            self.note_copy(hash.into_owned());
+        }
         Ok(true)
     }
 
     /// Whether a file of ModelScope's cache is what the hub states. One that its own tool fetched is read once.
     fn is_as_stated(&self) -> anyhow::Result<bool> {
         let Some(stated) = &self.sha256 else { return Ok(true) };
-        if let Some(known) = record::read(&self.repo).get(&self.file).filter(|known| known.size == self.size)
-        {
+        if let Some(known) = record::read(&self.repo).get(&self.key).filter(|known| known.size == self.size) {
             return Ok(known.sha256 == *stated);
         }
         let sha256 = hash::of_file(&self.path, &self.file)?;
@@ -109,7 +117,14 @@ impl Place {
 
     fn put_on_record(&self, sha256: String) {
         // Without it the file is read once more at the next time.
-        let _ = record::add(&self.repo, &self.file, Known { size: self.size, sha256 });
+        let _ = record::add(&self.repo, &self.key, Known { size: self.size, sha256 });
+    }
+
+    /// Where the system has no links, no name of a blob says what a snapshot's file hashes to.
+    fn note_copy(&self, sha256: String) {
+        if std::fs::read_link(&self.path).is_err() {
+            self.put_on_record(sha256);
+        }
     }
 
     /// Makes the folders.
@@ -150,6 +165,7 @@ impl Place {
             Some(blob) => {
                 moved(blob)?;
                 self.link(blob, true)?;
+                self.note_copy(sha256);
             }
             None => {
                 moved(&self.path)?;
@@ -170,7 +186,7 @@ impl Place {
         let name = blob.file_name().unwrap_or_default().to_string_lossy();
         let beside = self.path.with_extension(format!("qwip-link{}", std::process::id()));
         let _ = std::fs::remove_file(&beside);
-        let made = match symlink(&format!("{up}blobs/{name}"), &beside) {
+        let made = match (self.symlink)(&format!("{up}blobs/{name}"), &beside) {
             Ok(()) => std::fs::rename(&beside, &self.path),
             Err(_) if is_new => std::fs::rename(blob, &self.path),
             Err(_) => std::fs::copy(blob, &beside).and_then(|_| std::fs::rename(&beside, &self.path)),
@@ -276,6 +292,23 @@ mod tests {
         assert!(place.present().unwrap() && place.path.exists());
         set_main(&repo, Hub::HuggingFace, "c0ffee").unwrap();
         assert_eq!(std::fs::read_to_string(repo.join("refs/main")).unwrap(), "c0ffee");
+    }
+
+    #[test]
+    fn without_links_the_hash_of_a_file_stands_on_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut place = place(dir.path(), Hub::HuggingFace, "sub/m.gguf").unwrap();
+        place.symlink = |_, _| Err(io::ErrorKind::Unsupported.into());
+        place.prepare().unwrap();
+        std::fs::write(&place.unfinished, "abc").unwrap();
+        let known = || record::read(&place.repo).get("c0ffee/sub/m.gguf").cloned();
+        place.publish("ab".repeat(32)).unwrap();
+        assert!(place.path.symlink_metadata().unwrap().is_file() && place.present().unwrap());
+        assert_eq!(known(), Some(Known { size: 3, sha256: "ab".repeat(32) }));
+        // A copy of what another snapshot has.
+        record::remove(&place.repo, ["c0ffee/sub/m.gguf"]).unwrap();
+        std::fs::rename(&place.path, place.blob.as_ref().unwrap()).unwrap();
+        assert!(known().is_none() && place.present().unwrap() && known().is_some());
     }
 
     #[test]
