@@ -219,6 +219,9 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// A session cannot be saved, or a saved one is not of use here.
+    #[error(transparent)]
+    Saved(#[from] crate::session::SavedError),
     /// The GPU cannot do it.
     #[error(transparent)]
     Gpu(#[from] crate::backend::gpu::GpuError),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qwip_quant::gguf::{Gguf, TensorInfo, split};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 
@@ -131,6 +132,26 @@ impl ModelFile {
     /// True for a file without a byte, which does not parse: never in practice.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A number that files with other weights or other metadata do not share: a hash (XXH3) of everything before the
+    /// weights and of a little of each tensor, at its beginning, in its middle and at its end. Takes milliseconds, since
+    /// most of the file is not read; whoever wants to deceive it can.
+    pub fn fingerprint(&self) -> u128 {
+        const SAMPLE: usize = 512;
+        let mut hash = Xxh3::new();
+        for part in &self.parts {
+            let bytes: &[u8] = (*part.bytes).as_ref();
+            hash.update(&(bytes.len() as u64).to_le_bytes());
+            hash.update(&bytes[..bytes.len().min(part.header.data_start as usize)]);
+            for tensor in &part.header.tensors {
+                let bytes = part.header.tensor_bytes(tensor, bytes);
+                for start in [0, bytes.len() / 2, bytes.len().saturating_sub(SAMPLE)] {
+                    hash.update(&bytes[start..bytes.len().min(start + SAMPLE)]);
+                }
+            }
+        }
+        hash.digest128()
     }
 
     /// Every tensor of every part.

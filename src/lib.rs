@@ -6,7 +6,7 @@
 //! | [`model`] | hyper-parameters, weights, one straight-line forward pass per architecture |
 //! | [`backend`] | the verbs that forward passes are written in, and their CPU implementation |
 //! | [`kv`] | pages of keys and values |
-//! | [`session`] | one sequence on one model: prompt, continue, roll back, cancel |
+//! | [`session`] | one sequence on one model: prompt, continue, roll back, cancel, save and restore |
 //! | [`estimate`] | what a session takes of memory, before it is taken |
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
@@ -59,7 +59,7 @@ pub use embed::{EmbedOptions, Embedder};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
-pub use generate::{FinishReason, GenerateOptions, Generated, generate};
+pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, generate};
 pub use kv::{CacheTypes, KvType};
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;

@@ -4,6 +4,7 @@
 //! fails or is cancelled leaves the session as it was.
 
 mod device;
+mod saved;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
 use device::Left;
+pub use saved::SavedError;
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]

@@ -32,8 +32,11 @@ fn files_that_are_no_models() {
     let empty = dir.path().join("empty.gguf");
     fs::write(&empty, "").unwrap();
     contains(&qwip(&["show", arg(&empty)]).fails(1), &["empty.gguf"]);
-    contains(&qwip(&["run", "Qwen/Qwen3-4B-GGUF:Q4_K_M", "-p", "hi"]).fails(1), &["cannot be downloaded"]);
-    contains(&qwip(&["run", "-hf", "Qwen/Qwen3-4B-GGUF", "-p", "hi"]).fails(1), &["cannot be downloaded"]);
+    let repo = "Qwen/Qwen3-4B-GGUF:Q4_K_M";
+    contains(&qwip(&["run", repo, "-p", "hi"]).fails(1), &[repo, "qwip pull Qwen/Qwen3-4B-GGUF:Q4_K_M"]);
+    contains(&qwip(&["run", "qwen3:5b", "-p", "hi"]).fails(1), &["qwen3:5b", "qwen3:4b"]);
+    contains(&qwip(&["run", "-hf", repo, "--offline", "-p", "hi"]).fails(1), &[repo]);
+    contains(&qwip(&["run", "-hf", "no repository", "-p", "hi"]).fails(2), &["no repository", "OWNER/REPO"]);
     contains(&qwip(&["run", "tell me a story"]).fails(1), &["-p"]);
 }
 

@@ -35,6 +35,19 @@ fn the_builtin_model_answers() {
     assert_eq!(scalar.ok(), text, "other kernels");
 }
 
+/// As the README has it.
+#[test]
+fn a_prompt_says_what_to_do_with_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.txt");
+    let run = |args: &[&str]| qwip(&[&["run", "-n", "8", "--temp", "0"], args].concat()).ok();
+    fs::write(&file, "A text.\n").unwrap();
+    assert_eq!(run(&["-f", arg(&file), "-p", "Hello!"]), run(&["-p", "A text.\n\nHello!"]));
+    fs::write(&file, "a\0b").unwrap();
+    let line = qwip(&["run", "-f", arg(&file)]).fails(1);
+    assert!(line.contains("is not a text: it contains zero bytes"), "{line}");
+}
+
 #[test]
 fn the_builtin_model_is_the_checkpoint_in_the_repository() {
     let dir = tempfile::tempdir().unwrap();

@@ -131,6 +131,40 @@ fn the_built_in_model_answers_the_same_wherever_its_layers_are() {
     }
 }
 
+/// The words that end the thinking come in one batch, between tokens that are chosen on the device.
+#[test]
+fn thinking_is_ended_the_same_way_on_a_device() {
+    let Some(gpu) = gpu() else { return };
+    let (model, cpu) = (builtin(), qwip::cpu(2).expect("a CPU"));
+    let file = model.file().clone();
+    let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone()).expect("a tokenizer");
+    let options = SessionOptions { context: 256, ..SessionOptions::default() };
+    let prompt = "<|im_start|>user\nWhat is 23 + 45?<|im_end|>\n<|im_start|>assistant\n<think>\n";
+    let answer = |mut session: Session| {
+        let cancel = Cancel::new();
+        let prompt = tokenizer.encode(prompt, qwip::tokenizer::Special::Parse);
+        session.prompt(&prompt, &cancel, &mut |_| {}).expect("a prompt");
+        let options =
+            GenerateOptions { max_tokens: Some(60), thinking_budget: Some(5), ..GenerateOptions::default() };
+        let mut sampler = Sampler::new(SamplingParams::default());
+        let mut text = String::new();
+        let sink = &mut |more: &str| {
+            text.push_str(more);
+            std::ops::ControlFlow::Continue(())
+        };
+        let tokens =
+            generate(&mut session, &tokenizer, &mut sampler, &options, &cancel, sink).expect("an answer");
+        (tokens.tokens, text)
+    };
+    let (tokens, text) = answer(Session::new(model.clone(), cpu.clone(), &options).expect("a session"));
+    assert!(text.contains(qwip::CLOSING_WORDS) && !text.starts_with(qwip::CLOSING_WORDS), "{text}");
+    for layers in [1, usize::MAX] {
+        let device = on_gpu(&gpu, &model, layers);
+        let found = answer(Session::on_gpu(device, cpu.clone(), &options).expect("a session"));
+        assert_eq!(found, (tokens.clone(), text.clone()), "{layers} layers");
+    }
+}
+
 #[test]
 fn a_token_takes_few_kernels_and_one_submission() {
     let Some(gpu) = gpu() else { return };

@@ -9,6 +9,7 @@ mod sequence;
 
 use std::sync::Arc;
 
+use bytemuck::{cast_slice, cast_slice_mut};
 use half::f16;
 pub use qwip_cpu::KvType;
 use qwip_cpu::kv::{store_key, store_value};
@@ -59,6 +60,23 @@ impl Store {
                 codes: &mut codes[start..start + len],
                 scales: &mut scales[start / 32..(start + len) / 32],
             },
+        }
+    }
+
+    /// Everything as bytes in the machine's order.
+    fn bytes(&self) -> [&[u8]; 2] {
+        match self {
+            Store::F16(x) => [cast_slice(x), &[]],
+            Store::F32(x) => [cast_slice(x), &[]],
+            Store::Q8_0 { codes, scales } => [cast_slice(codes), cast_slice(scales)],
+        }
+    }
+
+    fn bytes_mut(&mut self) -> [&mut [u8]; 2] {
+        match self {
+            Store::F16(x) => [cast_slice_mut(x), &mut []],
+            Store::F32(x) => [cast_slice_mut(x), &mut []],
+            Store::Q8_0 { codes, scales } => [cast_slice_mut(codes), cast_slice_mut(scales)],
         }
     }
 }
@@ -230,6 +248,24 @@ impl KvCache {
         let start = head * len;
         let page = &self.pages[tile].layers[layer];
         (page.k.tile(start, len), page.v.tile(start, len))
+    }
+
+    /// What the pages hold, in order; the bytes of layers on a device are not among them.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        let layers = self.pages.iter().flat_map(|page| &page.layers);
+        layers.flat_map(|layer| [&layer.k, &layer.v]).flat_map(Store::bytes)
+    }
+
+    /// What the last page holds, to be filled; a page that is shared has nothing to fill.
+    pub(crate) fn last_page_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let layers =
+            self.pages.last_mut().and_then(Arc::get_mut).into_iter().flat_map(|page| &mut page.layers);
+        layers.flat_map(|layer| [&mut layer.k, &mut layer.v]).flat_map(Store::bytes_mut)
+    }
+
+    /// How keys and values are stored.
+    pub(crate) fn types(&self) -> &CacheTypes {
+        &self.types
     }
 
     /// Elements of one head's tile of keys (or of values).

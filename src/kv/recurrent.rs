@@ -1,6 +1,7 @@
 //! What the delta nets of a hybrid remember of a sequence. It cannot be rewound, so copies of earlier states are kept:
 //! to go back to a position, the latest copy before it is taken and the tokens in between are evaluated again.
 
+use bytemuck::{cast_slice, cast_slice_mut};
 use qwip_cpu::ops::delta::{DeltaHeads, Memory};
 use qwip_cpu::table::DELTA_COLUMNS;
 
@@ -61,6 +62,16 @@ impl Recurrent {
         }
     }
 
+    /// All of it as bytes in the machine's order, but for what is on a device.
+    pub(crate) fn contents(&self) -> [&[u8]; 2] {
+        [cast_slice(&self.rows), cast_slice(self.matrices.as_flattened())]
+    }
+
+    /// As [`contents`](Recurrent::contents), to be filled.
+    pub(crate) fn contents_mut(&mut self) -> [&mut [u8]; 2] {
+        [cast_slice_mut(&mut self.rows), cast_slice_mut(self.matrices.as_flattened_mut())]
+    }
+
     /// The memories on a device.
     #[cfg(feature = "gpu")]
     pub(crate) fn device(&self) -> Option<&gpu::DeltaMemories> {
@@ -105,6 +116,11 @@ impl Snapshots {
     /// The positions.
     pub fn positions(&self) -> impl Iterator<Item = usize> {
         self.kept.iter().map(|(position, _)| *position)
+    }
+
+    /// The copies, with their positions.
+    pub(crate) fn kept(&self) -> &[(usize, Recurrent)] {
+        &self.kept
     }
 
     /// True if a copy at `position` would help: none is at most a few tokens before it.

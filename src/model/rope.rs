@@ -194,6 +194,11 @@ pub struct RopeFrequencies {
 }
 
 impl RopeFrequencies {
+    /// The numbers that keys are rotated by: caches of other numbers mean nothing to each other.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = f32> {
+        self.inverse.iter().copied().chain([self.magnitude])
+    }
+
     /// Computes the inverse frequencies of `rope`.
     pub fn new(rope: &Rope) -> RopeFrequencies {
         let n = rope.rotated;

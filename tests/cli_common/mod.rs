@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use qwip::quant::TensorType;
 use qwip::quant::gguf::{Gguf, Set, Writer};
@@ -38,14 +39,26 @@ impl Outcome {
     }
 }
 
-/// The program without settings from the environment, on the CPU: whatever GPU is here is not to be measured first.
+/// The program without settings from the environment and without the user's models and conversations, on the CPU:
+/// whatever GPU is here is not to be measured first.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qwip"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QWIP_")) {
         command.env_remove(name);
     }
-    command.env("QWIP_DEVICE", "cpu");
+    let own = own_home();
+    for (name, folder) in [("QWIP_CACHE_DIR", "cache"), ("QWIP_DATA_DIR", "data"), ("HF_HUB_CACHE", "hub")] {
+        command.env(name, own.join(folder));
+    }
+    // Not the one that a test beside this one has used last.
+    command.env("QWIP_MODEL", "builtin").env("QWIP_DEVICE", "cpu");
     command
+}
+
+/// A folder for this test program, in place of the user's.
+pub fn own_home() -> &'static Path {
+    static HOME: OnceLock<tempfile::TempDir> = OnceLock::new();
+    HOME.get_or_init(|| tempfile::tempdir().expect("a temporary folder")).path()
 }
 
 /// Runs a command with `stdin`.

@@ -8,18 +8,32 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qwip::{KvType, Session};
 
+use crate::chat::ChatArgs;
 use crate::device::{self, Device};
 use crate::embed::EmbedArgs;
 use crate::eval::EvalArgs;
+use crate::imatrix::ImatrixArgs;
+use crate::list::ListArgs;
+use crate::manual::{CompletionsArgs, ManArgs};
+use crate::ps::PsArgs;
+use crate::pull::PullArgs;
+use crate::quantize::QuantizeArgs;
 use crate::rerank::RerankArgs;
+use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
+use crate::screen::LookArgs;
 use crate::split::SplitArgs;
+use crate::stop::StopArgs;
 
 const AFTER_HELP: &str = "\
-MODEL is the path of a GGUF file, or `builtin`: a very small demonstration model inside this program. It is the
-first argument or follows -m, or stands in QWIP_MODEL. Every flag --some-name is also QWIP_SOME_NAME in the
-environment; QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled
-GPU kernels and the choices of --device auto are kept.
+MODEL is the path of a GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or a short name such as qwen3:4b for what \
+`pull` has downloaded, or `builtin`: a very small demonstration model inside this program. It is the first argument or \
+follows -m, or stands in QWIP_MODEL; otherwise it is the one that was used or downloaded last.
+
+Every flag --some-name is also QWIP_SOME_NAME in the environment; \
+QWIP_ISA=scalar|avx2|avxvnni|avx512vnni|neon|dotprod|i8mm forces a set of CPU kernels; QWIP_CACHE_DIR is where compiled \
+GPU kernels, the choices of --device auto and the list of running processes are kept, QWIP_DATA_DIR where conversations and \
+the name of the model used last.
 
 Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.";
 
@@ -50,6 +64,8 @@ pub(crate) enum Command {
     Imatrix(ImatrixArgs),
     /// Change the metadata or the chat template of a GGUF file
     Edit(EditArgs),
+    /// Fetch a model from Hugging Face or ModelScope
+    Pull(PullArgs),
     /// Say what is in a model file
     Show(ShowArgs),
     /// Turn text into tokens
@@ -58,16 +74,29 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Measure how fast a model runs
     Bench(BenchArgs),
+    /// Say which models are on this computer
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Remove downloaded models
+    Rm(RmArgs),
+    /// Say which processes of qwip have a model loaded
+    Ps(PsArgs),
+    /// End a process of qwip that has a model loaded
+    Stop(StopArgs),
     /// Say what this computer can do, and check that it computes correctly
     Doctor(DoctorArgs),
+    /// Print what a shell needs to complete qwip's commands and flags
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(ManArgs),
 }
 
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct ModelArgs {
-    /// GGUF file, or `builtin` [env: QWIP_MODEL=]
+    /// GGUF file, a name that `list` shows, OWNER/REPO[:QUANT] or `builtin` [env: QWIP_MODEL=]
     #[arg(value_name = "MODEL")]
     pub(crate) positional: Option<PathBuf>,
-    /// GGUF file, or `builtin`
+    /// The same
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -76,16 +105,20 @@ pub(crate) struct ModelArgs {
 
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct HubArgs {
-    /// Model on a hub (-hf; downloading is not in this release)
-    #[arg(long = "hf-repo", env = "QWIP_HF_REPO", value_name = "OWNER/REPO", hide = true)]
+    /// Model on a hub (-hf), which is downloaded if it is not here
+    #[arg(long = "hf-repo", env = "QWIP_HF_REPO", value_name = "OWNER/REPO[:QUANT]")]
     pub(crate) hf_repo: Option<String>,
+    /// Download nothing
+    #[arg(long, env = "QWIP_OFFLINE", value_parser = FalseyValueParser::new())]
+    pub(crate) offline: bool,
 }
 
 /// How a model is opened and computed with.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
-    /// Most tokens of prompt and answers together [default: what the model was trained for, at most 8192]
+    /// Most tokens of prompt and answers together; 0: what the model was trained for [default: that, if the memory that is
+    /// available suffices]
     #[arg(short = 'c', long, env = "QWIP_CTX_SIZE", value_name = "N", value_parser = parse_tokens)]
     pub(crate) ctx_size: Option<usize>,
     /// Tokens of the prompt that are evaluated in one slice [default: 512, fewer for wide models]
@@ -118,7 +151,7 @@ pub(crate) struct ComputeArgs {
 }
 
 /// How tokens are chosen; what is not given comes from the model file or its family's published settings.
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Default, Clone)]
 #[command(next_help_heading = "Sampling (defaults: the model's own)")]
 pub(crate) struct SamplingArgs {
     /// Seed of the draw; the same seed gives the same answer [default: a new one each time]
@@ -178,7 +211,13 @@ pub(crate) struct AnswerArgs {
     /// End the answer before this text (may be given several times)
     #[arg(long, env = "QWIP_STOP", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
-    /// Go on when the model says that it is done
+    /// Most tokens of thinking; then it is ended and the model answers. 0: none, -1: no limit [default: -1]
+    #[arg(long, env = "QWIP_THINK_BUDGET", value_name = "N", allow_negative_numbers = true)]
+    pub(crate) think_budget: Option<i64>,
+    /// Go on when the answer repeats itself without end: the same words for some 800 tokens, numbers and signs for 4000
+    #[arg(long, env = "QWIP_NO_LOOP_GUARD", value_parser = FalseyValueParser::new())]
+    pub(crate) no_loop_guard: bool,
+    /// Go on when the model says that it is done, or repeats itself
     #[arg(long, env = "QWIP_IGNORE_EOS", value_parser = FalseyValueParser::new())]
     pub(crate) ignore_eos: bool,
     /// Say what was loaded and how long it took
@@ -194,29 +233,14 @@ pub(crate) enum Think {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ChatArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Functions that the model may call: a JSON list as OpenAI's `tools`; you are asked for their results
-    #[arg(long, env = "QWIP_TOOLS", value_name = "FILE")]
-    pub(crate) tools: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// The prompt
     #[arg(short = 'p', long, env = "QWIP_PROMPT", value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,
-    /// Take the prompt from a file (`-`: standard input)
-    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE", conflicts_with = "prompt")]
+    /// Take the prompt from a file (`-`: standard input); with -p, what that says about the file follows it
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Continue the text as it is, without the model's chat template
     #[arg(long, env = "QWIP_RAW", value_parser = FalseyValueParser::new())]
@@ -226,6 +250,8 @@ pub(crate) struct RunArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
@@ -270,77 +296,6 @@ pub(crate) struct ConvertArgs {
     pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) split: SplitArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// The model (of a split one the first file), the file to write, its type (q4_k_m, q8_0, ... or copy), threads
-    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 1..)]
-    pub(crate) words: Vec<String>,
-    /// Type for tensors in whose name an expression is found; may be repeated, the first that fits counts
-    #[arg(long, env = "QWIP_TENSOR_TYPE", value_name = "EXPRESSION=TYPE")]
-    pub(crate) tensor_type: Vec<String>,
-    /// Type of output.weight, or of the embeddings that stand in for it
-    #[arg(long, env = "QWIP_OUTPUT_TENSOR_TYPE", value_name = "TYPE")]
-    pub(crate) output_tensor_type: Option<String>,
-    /// Type of token_embd.weight
-    #[arg(long, env = "QWIP_TOKEN_EMBEDDING_TYPE", value_name = "TYPE")]
-    pub(crate) token_embedding_type: Option<String>,
-    /// Leave output.weight as it is
-    #[arg(long, env = "QWIP_LEAVE_OUTPUT_TENSOR", value_parser = FalseyValueParser::new())]
-    pub(crate) leave_output_tensor: bool,
-    /// One type for every matrix
-    #[arg(long, env = "QWIP_PURE", value_parser = FalseyValueParser::new())]
-    pub(crate) pure: bool,
-    /// Quantize what is quantized already, which loses more
-    #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
-    pub(crate) allow_requantize: bool,
-    /// Importance matrix: columns that matter more lose less
-    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE")]
-    pub(crate) imatrix: Option<PathBuf>,
-    /// The bytes of llama.cpp's quantizer, in place of codes with less error
-    #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
-    pub(crate) reference: bool,
-    /// Weights that are infinite or not numbers become zero; otherwise they end the quantization
-    #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
-    pub(crate) allow_nan: bool,
-    /// As many files as the model came in
-    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
-    pub(crate) keep_split: bool,
-    #[command(flatten)]
-    pub(crate) split: SplitArgs,
-    /// Change the metadata as well: KEY=VALUE as `edit` takes it, or KEY=TYPE:VALUE
-    #[arg(long, env = "QWIP_OVERRIDE_KV", value_name = "KEY=VALUE")]
-    pub(crate) override_kv: Vec<String>,
-    /// Print what would become of each tensor, and write nothing
-    #[arg(long, env = "QWIP_DRY_RUN", value_parser = FalseyValueParser::new())]
-    pub(crate) dry_run: bool,
-    /// Read the result again and check it
-    #[arg(long, env = "QWIP_VERIFY", value_parser = FalseyValueParser::new())]
-    pub(crate) verify: bool,
-    /// Threads [default: one a core]
-    #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
-    pub(crate) threads: Option<usize>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImatrixArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// The text to read; it should be of the kind that the model will meet
-    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "TEXT")]
-    pub(crate) file: PathBuf,
-    /// The importance matrix to write
-    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
-    pub(crate) out: PathBuf,
-    /// Chunks of the text to read [default: all]
-    #[arg(long, env = "QWIP_CHUNKS", value_name = "N")]
-    pub(crate) chunks: Option<usize>,
-    /// Go on where a stopped run has left off
-    #[arg(long, env = "QWIP_RESUME", value_parser = FalseyValueParser::new())]
-    pub(crate) resume: bool,
-    #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -390,7 +345,7 @@ pub(crate) struct TokenizeArgs {
     /// The text; without one: standard input
     #[arg(value_name = "TEXT")]
     pub(crate) second: Option<OsString>,
-    /// GGUF file, or `builtin`
+    /// The same
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -496,6 +451,19 @@ fn parse_batch(text: &str) -> Result<usize, String> {
 
 fn parse_repetitions(text: &str) -> Result<usize, String> {
     bounded(text, 1, 1000)
+}
+
+/// What is wrong with a call, on one line.
+pub(crate) fn explained(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let words: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .collect();
+    let text = words.join(" ").replace(" tip:", "; tip:");
+    format!("{} (--help shows how it is called)", text.strip_prefix("error: ").unwrap_or(&text))
 }
 
 /// Gives llama.cpp's short words of several letters their long names, since `-ngl` would be read as `-n gl`.

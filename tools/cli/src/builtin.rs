@@ -11,8 +11,8 @@ pub(crate) const NAME: &str = "builtin";
 
 /// What must be said before anybody judges its answers.
 pub(crate) const NOTICE: &str = "The built-in model is a tiny demonstration of qwip: it knows very little. For a \
-    real one, get a Qwen GGUF file (for instance Qwen3-4B Q4_K_M from Hugging Face or ModelScope) and give its path \
-    after -m, or convert a checkpoint with `qwip convert`.";
+    real one, `qwip pull qwen3:4b` downloads Qwen3-4B (2.5 GB, --source modelscope takes it from there), and \
+    `qwip chat qwen3:4b` talks with it; -m takes the path of a GGUF file, `qwip convert` makes one of a checkpoint.";
 
 /// The GGUF file.
 pub(crate) fn bytes() -> &'static [u8] {

@@ -10,6 +10,9 @@ use qwip::quant::types::check_row;
 use qwip::{CONTRACT_VERSION, Isa, Kernels, Model, ModelFile, OpenOptions, Session, SessionOptions};
 
 use crate::args::{ComputeArgs, DoctorArgs};
+use crate::catalog::{self, hubs};
+use crate::hub::hash;
+use crate::kept::Kept;
 use crate::output::{Ending, bytes, line};
 use crate::progress::{Meter, Unit};
 use crate::{device, interrupt, machine, model_arg, show, synthetic};
@@ -36,6 +39,9 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let bandwidth = machine::bandwidth(cpu.pool.threads())?;
     row("bandwidth", &format!("{:.1} GB/s over {}", bandwidth.rate / 1e9, bytes(bandwidth.region)))?;
     gpus(&row)?;
+    if let Some(kept) = Kept::open(u64::MAX) {
+        row("sessions", &format!("{} kept of what was read in conversations", bytes(kept.bytes())))?;
+    }
 
     let mut wrong = Vec::new();
     for report in qwip::self_test() {
@@ -123,6 +129,10 @@ fn fits(memory: Option<u64>, rate: f64, args: &ComputeArgs) -> anyhow::Result<()
 fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
     let shown = name.display().to_string();
     let options = OpenOptions { mmap: !args.compute.no_mmap, mlock: false };
+    // Bytes that changed can make the file unreadable: the hash says so first.
+    if let Some(bytes) = check_hashes(name)? {
+        line(format_args!("download     {} as the hub has them", self::bytes(bytes)))?;
+    }
     let file = model_arg::open_file(name, options)?;
     let tensors = file.tensors().count();
     line(format_args!("container    sound, {} in {tensors} tensors", bytes(file.len())))?;
@@ -145,6 +155,39 @@ fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
         Some(error) => Err(error.context(shown)),
         None => Ok(()),
     }
+}
+
+/// Compares the files of a model in the cache of a hub with the hashes that the hub stated for them. Returns the bytes
+/// that were read, or `None` where nothing is known about the file.
+fn check_hashes(name: &Path) -> anyhow::Result<Option<u64>> {
+    let Ok(path) = std::fs::canonicalize(catalog::resolve(name)?) else { return Ok(None) };
+    let held = hubs::held();
+    let Some(model) = held.iter().find(|model| model.used.iter().any(|file| file.data == path)) else {
+        return Ok(None);
+    };
+    let mut seen = 0;
+    let mut unknown = Vec::new();
+    for file in &model.used {
+        let Some(stated) = &file.sha256 else {
+            unknown.push(file.file.as_str());
+            continue;
+        };
+        let found = hash::of_file(&file.data, &file.file)?;
+        if found != *stated {
+            bail!(
+                "{}: {} is damaged: the hub stated the SHA-256 {stated}, its bytes have {found}: `qwip rm {}`, then \
+                 `qwip pull` again",
+                name.display(),
+                file.path.display(),
+                model.name
+            );
+        }
+        seen += file.size;
+    }
+    if !unknown.is_empty() {
+        line(format_args!("download     not checked, no hash is on record: {}", unknown.join(", ")))?;
+    }
+    Ok((seen > 0).then_some(seen))
 }
 
 /// Whether tokenizer and template can be used; otherwise why not.

@@ -1,21 +1,43 @@
 //! `qwip imatrix`: which columns of a model's matrices matter for a text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use clap::Args;
+use clap::builder::FalseyValueParser;
 use qwip::eval::Chunks;
 use qwip::quant::imatrix::{Entry, Imatrix};
 use qwip::tokenizer::Special;
 use qwip::{Model, Session};
 use qwip_convert::OutputFile;
 
-use crate::args::ImatrixArgs;
+use crate::args::{ComputeArgs, ModelArgs};
 use crate::output::{self, Ending, usage};
 use crate::progress::{Meter, Unit};
 use crate::{input, interrupt, model_arg};
 
 /// Tokens of a chunk unless the caller chooses.
 const CHUNK: usize = 512;
+
+#[derive(Args, Debug)]
+pub(crate) struct ImatrixArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text to read; it should be of the kind that the model will meet
+    #[arg(short = 'f', long, env = "QWIP_FILE", value_name = "TEXT")]
+    pub(crate) file: PathBuf,
+    /// The importance matrix to write
+    #[arg(short = 'o', long, env = "QWIP_OUT", value_name = "OUT.gguf")]
+    pub(crate) out: PathBuf,
+    /// Chunks of the text to read [default: all]
+    #[arg(long, env = "QWIP_CHUNKS", value_name = "N")]
+    pub(crate) chunks: Option<usize>,
+    /// Go on where a stopped run has left off
+    #[arg(long, env = "QWIP_RESUME", value_parser = FalseyValueParser::new())]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
 
 pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     let model = model_arg::choose(&args.model)?;

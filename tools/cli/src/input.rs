@@ -27,6 +27,15 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     to_text(file, &name)
 }
 
+/// As [`read`], of a text that a model is to see.
+pub(crate) fn read_prompt(path: &Path) -> anyhow::Result<String> {
+    let text = read(path)?;
+    if text.contains('\0') {
+        bail!("{} is not a text: it contains zero bytes", path.display());
+    }
+    Ok(text)
+}
+
 /// All of standard input.
 pub(crate) fn read_stdin() -> anyhow::Result<String> {
     to_text(io::stdin().lock(), "standard input")

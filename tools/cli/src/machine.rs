@@ -1,5 +1,7 @@
 //! What this computer has: memory, caches, and how fast memory can be read.
 
+mod memory;
+
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, mpsc};
@@ -7,28 +9,12 @@ use std::thread::{self, Builder};
 use std::time::Instant;
 
 use anyhow::Context;
+pub(crate) use memory::{Memory, memory};
 use qwip::Cpu;
 
 /// Cache size to assume where the system does not say.
 const ASSUMED_CACHE: u64 = 32 << 20;
 const ATTEMPTS: usize = 5;
-
-/// Memory in bytes, where the system says.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory {
-    pub(crate) total: Option<u64>,
-    pub(crate) available: Option<u64>,
-}
-
-/// Total and available memory (Linux and Android only).
-pub(crate) fn memory() -> Memory {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-    };
-    Memory { total: field("MemTotal"), available: field("MemAvailable") }
-}
 
 /// The name of the processor (Linux and Android), else the architecture.
 pub(crate) fn processor() -> String {

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod builtin;
+mod catalog;
 mod chat;
 mod convert;
 mod device;
@@ -10,21 +11,34 @@ mod doctor;
 mod edit;
 mod embed;
 mod eval;
+mod fit;
+mod hub;
 mod imatrix;
 mod input;
 mod interrupt;
+mod kept;
+mod list;
 mod machine;
+mod manual;
 mod model_arg;
 mod npy;
 mod output;
+mod places;
 mod progress;
+mod ps;
+mod pull;
 mod quantize;
 mod rerank;
+mod rm;
 mod rope;
 mod run;
+mod running;
+mod screen;
 mod show;
 mod split;
+mod stop;
 mod synthetic;
+mod table;
 mod tokenize;
 mod voice;
 
@@ -63,18 +77,20 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Quantize(args)) => quantize::run(&args)?,
         Some(Command::Imatrix(args)) => imatrix::run(&args)?,
         Some(Command::Edit(args)) => edit::run(&args)?,
+        Some(Command::Pull(args)) => pull::run(&args)?,
         Some(Command::Show(args)) => show::run(&args)?,
         Some(Command::Tokenize(args)) => tokenize::run(&args)?,
         Some(Command::Eval(args)) => eval::run(args)?,
         Some(Command::Bench(args)) => bench::run(&args)?,
+        Some(Command::List(args)) => list::run(&args)?,
+        Some(Command::Rm(args)) => rm::run(&args)?,
+        Some(Command::Ps(args)) => ps::run(&args)?,
+        Some(Command::Stop(args)) => stop::run(&args)?,
         Some(Command::Doctor(args)) => doctor::run(&args)?,
+        Some(Command::Completions(args)) => manual::completions(&args)?,
+        Some(Command::Man(args)) => manual::man(&args)?,
         None if input::from_terminal() && output::to_terminal() => {
-            match Cli::try_parse_from(["qwip", "chat"]).map(|cli| cli.command) {
-                Ok(Some(Command::Chat(args))) => chat::run(args)?,
-                Ok(_) => unreachable!("the words say chat"),
-                // The environment may hold a wrong value of a flag.
-                Err(error) => return Ok(wrong_call(&error)),
-            }
+            chat::run(chat::ChatArgs::from_environment()?)?;
         }
         None => {
             output::print_err(Cli::command().render_help());
@@ -98,15 +114,7 @@ fn wrong_call(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            let words: Vec<&str> = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-                .collect();
-            let text = words.join(" ").replace(" tip:", "; tip:");
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            output::note(format_args!("qwip: {text} (--help shows how it is called)"));
+            output::note(format_args!("qwip: {}", args::explained(error)));
             ExitCode::from(2)
         }
     }

@@ -18,6 +18,9 @@ pub(crate) struct Meter {
     done: u64,
     next_percent: u64,
     started: Instant,
+    unit: Unit,
+    /// Was there before, so that it says nothing about the speed.
+    begun_at: u64,
 }
 
 impl Meter {
@@ -34,7 +37,17 @@ impl Meter {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style.progress_chars("=> "))
         });
-        Meter { what, bar, total, done: 0, next_percent: 0, started: Instant::now() }
+        Meter { what, bar, total, done: 0, next_percent: 0, started: Instant::now(), unit, begun_at: 0 }
+    }
+
+    /// `n` more were done before this began: they count for how far it is, and not for how fast.
+    pub(crate) fn begin_at(&mut self, n: u64) {
+        self.done = self.done.saturating_add(n);
+        self.begun_at = self.begun_at.saturating_add(n);
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+            bar.reset_eta();
+        }
     }
 
     /// `n` more are done; `item` is what they belong to.
@@ -47,8 +60,19 @@ impl Meter {
         let percent = (self.done.min(self.total) as f64 / self.total.max(1) as f64 * 100.0) as u64;
         if percent >= self.next_percent && self.started.elapsed() >= SILENT {
             self.next_percent = percent / 10 * 10 + 10;
-            output::note(format_args!("{} {percent} % {item}", self.what));
+            output::note(format_args!("{} {percent} % {item}{}", self.what, self.pace()));
         }
+    }
+
+    /// How fast bytes come, and when the last one will.
+    fn pace(&self) -> String {
+        let rate =
+            self.done.saturating_sub(self.begun_at) as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        if self.unit != Unit::Bytes || rate < 1.0 {
+            return String::new();
+        }
+        let left = (self.total.saturating_sub(self.done) as f64 / rate).ceil() as u64;
+        format!(", {}/s, {}:{:02} left", output::bytes(rate as u64), left / 60, left % 60)
     }
 
     /// A line that stays.

@@ -4,14 +4,68 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
+use clap::builder::FalseyValueParser;
 use qwip_convert::quantize::{Imatrix, Options, Plan, Split, Step, tensor_type};
 use qwip_convert::{ConvertError, FileType, Limits, OutputFile, Portion, file_type};
 
-use crate::args::{QuantizeArgs, parse_threads};
+use crate::args::parse_threads;
 use crate::convert::{Reporter, described, named, uninterrupted};
 use crate::edit::edits;
 use crate::interrupt;
 use crate::output::{self, usage};
+use crate::split::SplitArgs;
+
+#[derive(Args, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// The model (of a split one the first file), the file to write, its type (q4_k_m, q8_0, ... or copy), threads
+    #[arg(value_name = "IN.gguf [OUT.gguf] TYPE [THREADS]", required = true, num_args = 1..)]
+    pub(crate) words: Vec<String>,
+    /// Type for tensors in whose name an expression is found; may be repeated, the first that fits counts
+    #[arg(long, env = "QWIP_TENSOR_TYPE", value_name = "EXPRESSION=TYPE")]
+    pub(crate) tensor_type: Vec<String>,
+    /// Type of output.weight, or of the embeddings that stand in for it
+    #[arg(long, env = "QWIP_OUTPUT_TENSOR_TYPE", value_name = "TYPE")]
+    pub(crate) output_tensor_type: Option<String>,
+    /// Type of token_embd.weight
+    #[arg(long, env = "QWIP_TOKEN_EMBEDDING_TYPE", value_name = "TYPE")]
+    pub(crate) token_embedding_type: Option<String>,
+    /// Leave output.weight as it is
+    #[arg(long, env = "QWIP_LEAVE_OUTPUT_TENSOR", value_parser = FalseyValueParser::new())]
+    pub(crate) leave_output_tensor: bool,
+    /// One type for every matrix
+    #[arg(long, env = "QWIP_PURE", value_parser = FalseyValueParser::new())]
+    pub(crate) pure: bool,
+    /// Quantize what is quantized already, which loses more
+    #[arg(long, env = "QWIP_ALLOW_REQUANTIZE", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_requantize: bool,
+    /// Importance matrix: columns that matter more lose less
+    #[arg(long, env = "QWIP_IMATRIX", value_name = "FILE")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// The bytes of llama.cpp's quantizer, in place of codes with less error
+    #[arg(long, env = "QWIP_REFERENCE", value_parser = FalseyValueParser::new())]
+    pub(crate) reference: bool,
+    /// Weights that are infinite or not numbers become zero; otherwise they end the quantization
+    #[arg(long, env = "QWIP_ALLOW_NAN", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_nan: bool,
+    /// As many files as the model came in
+    #[arg(long, env = "QWIP_KEEP_SPLIT", value_parser = FalseyValueParser::new())]
+    pub(crate) keep_split: bool,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
+    /// Change the metadata as well: KEY=VALUE as `edit` takes it, or KEY=TYPE:VALUE
+    #[arg(long, env = "QWIP_OVERRIDE_KV", value_name = "KEY=VALUE")]
+    pub(crate) override_kv: Vec<String>,
+    /// Print what would become of each tensor, and write nothing
+    #[arg(long, env = "QWIP_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub(crate) dry_run: bool,
+    /// Read the result again and check it
+    #[arg(long, env = "QWIP_VERIFY", value_parser = FalseyValueParser::new())]
+    pub(crate) verify: bool,
+    /// Threads [default: one a core]
+    #[arg(short = 't', long, env = "QWIP_THREADS", value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
+}
 
 /// The words of the call: `IN [OUT] TYPE [THREADS]`.
 #[derive(PartialEq, Debug)]

@@ -5,21 +5,25 @@ use qwip::chat::Message;
 use qwip::{FinishReason, Sampler, Session};
 use serde_json::json;
 
-use crate::args::{ChatArgs, RunArgs};
+use crate::args::RunArgs;
+use crate::chat::ChatArgs;
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
-use crate::voice::{self, Answer, Screen, Voice};
-use crate::{builtin, chat, device, input, interrupt};
+use crate::screen::{Look, Screen};
+use crate::voice::{self, Answer, Voice};
+use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
     let Some(text) = prompt_text(&args)? else {
+        let RunArgs { model, answer, look, compute, sampling, .. } = args;
         return chat::run(ChatArgs {
-            model: args.model,
-            tools: None,
-            answer: args.answer,
-            compute: args.compute,
-            sampling: args.sampling,
+            model,
+            answer,
+            look,
+            compute,
+            sampling,
+            ..ChatArgs::from_environment()?
         });
     };
     let armed = interrupt::arm();
@@ -39,11 +43,15 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
         voice.prompt(&messages, &[], args.answer.think).with_context(|| opened.name.clone())?
     };
     let params = voice.sampling(file, args.answer.think, &args.sampling)?;
-    let seed = params.seed;
+    let (seed, in_effect) = (params.seed, voice::in_effect(&params));
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
+    model_arg::remember(&args.model, &opened);
+    let _running = running::register("run", &opened);
 
-    let mut screen = Screen::new();
+    // Without a template it is no Markdown that the model writes.
+    let look = Look { markdown: !args.look.no_markdown && !args.raw, fold: false };
+    let mut screen = Screen::new(look);
     let mut sampler = Sampler::new(params);
     let answer = voice::answer(
         &mut session,
@@ -59,6 +67,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     if args.json {
         line(json_of(&answer, &opened, &session, seed, load_time))?;
     }
+    if answer.reason == FinishReason::Repetition && !args.json {
+        note("qwip: note: stopped: the answer repeats itself (--no-loop-guard lets it)");
+    }
     if answer.reason == FinishReason::ContextFull && !args.json {
         note(format_args!(
             "qwip: note: the context of {} tokens is full (raise it with -c)",
@@ -67,12 +78,13 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     if args.answer.verbose {
         note(format_args!(
-            "qwip: {} ({}), {}{} threads, {}, seed {seed}, load {:.0} ms; {}; cache {}",
+            "qwip: {} ({}), {}{} threads, {}, context {}, {in_effect}, load {:.0} ms; {}; cache {}",
             opened.name,
             opened.model.architecture(),
             device::of(&session).map_or(String::new(), |name| format!("{name}, ")),
             opened.cpu.pool.threads(),
             opened.cpu.kernels.isa,
+            opened.context(),
             load_time.as_secs_f64() * 1e3,
             answer.timing(),
             crate::output::bytes(session.kv_bytes())
@@ -87,8 +99,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
 /// The prompt, or `None` where a person at a terminal should be asked.
 fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
     let text = match (&args.prompt, &args.file) {
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) => input::read(path)?,
+        (Some(text), None) => text.clone(),
+        // What is to be done with the file comes last: models heed that best.
+        (Some(text), Some(path)) => format!("{}\n\n{text}", input::read_prompt(path)?.trim_end()),
+        (None, Some(path)) => input::read_prompt(path)?,
         (None, None) if input::from_terminal() => return Ok(None),
         (None, None) => input::read_stdin()?,
     };

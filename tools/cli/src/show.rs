@@ -10,8 +10,9 @@ use qwip::{CacheTypes, Estimate, KvType, Model, ModelFile, OpenOptions};
 use serde_json::{Map, json};
 
 use crate::args::{ComputeArgs, ShowArgs};
+use crate::fit::Fit;
 use crate::output::{bytes, count, line};
-use crate::{model_arg, output, synthetic};
+use crate::{machine, model_arg, output, synthetic};
 
 /// So much of a text value or an array is shown.
 const LONGEST_TEXT: usize = 200;
@@ -96,9 +97,10 @@ const CACHES: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];
 impl Sizes {
     fn of(model: &Model, args: &ComputeArgs) -> anyhow::Result<Sizes> {
         let config = model.config().clone();
-        let options = model_arg::session_options(&config, args)?;
+        let threads = threads(args)?;
+        let options = Fit::of(model, args, machine::memory(), threads)?.options;
         let cache = CACHES.map(|ty| CacheTypes::for_model(model, ty, ty).bytes_per_token(&config));
-        let estimate = Estimate::of_session(model, &options, threads(args)?)?;
+        let estimate = Estimate::of_session(model, &options, threads)?;
         Ok(Sizes { config, cache, pooling: model.pooling(), estimate })
     }
 
@@ -107,11 +109,11 @@ impl Sizes {
         let arch = header.str("general.architecture")?.context("no architecture")?;
         let embedding = header.tensor("token_embd.weight").context("no embedding")?;
         let config = Config::read(header, &[], arch, usize::try_from(embedding.rows())?)?;
-        let options = model_arg::session_options(&config, args)?;
         let types = |k, v| CacheTypes { k: vec![k; config.attention_layers()], v };
         let cache = CACHES.map(|ty| types(ty, ty).bytes_per_token(&config));
-        let stored = types(options.k_type, options.v_type);
-        let estimate = Estimate::new(&config, &header.tensors, &stored, &options, threads(args)?)?;
+        let (stored, threads) = (types(args.cache_type_k, args.cache_type_v), threads(args)?);
+        let of = |options: &_| Estimate::new(&config, &header.tensors, &stored, options, threads);
+        let estimate = of(&Fit::new(&config, args, machine::memory(), &of)?.options)?;
         Ok(Sizes { config, cache, pooling: None, estimate })
     }
 }

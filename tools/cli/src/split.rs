@@ -19,7 +19,8 @@ impl SplitArgs {
     }
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// 2G, 500M, 100K or a plain number, from 1 on.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.char_indices().last() {
         Some((at, 'K')) => (&text[..at], 1000),
         Some((at, 'M')) => (&text[..at], 1000 * 1000),

@@ -89,6 +89,18 @@ impl Voice {
         Prompt { text, tokens, inside_thinking: false }
     }
 
+    /// Whether the model thinks if it is asked to like this: the prompt says, since some do not by themselves, and some
+    /// always do.
+    fn is_thinking(&self, think: Think) -> bool {
+        let prompt = || self.prompt(&[Message::user("Hi")], &[], think).map(|prompt| prompt.text);
+        self.thinks
+            && match (think, prompt()) {
+                (Think::Off, Ok(prompt)) => prompt_opens_thinking(&prompt),
+                (_, Ok(prompt)) => !prompt.trim_end().ends_with("</think>"),
+                (_, Err(_)) => think != Think::Off,
+            }
+    }
+
     /// The settings of the draw: flags over the file's over the family's.
     pub(crate) fn sampling(
         &self,
@@ -96,7 +108,7 @@ impl Voice {
         think: Think,
         flags: &SamplingArgs,
     ) -> anyhow::Result<SamplingParams> {
-        let thinking = self.thinks && think != Think::Off;
+        let thinking = self.is_thinking(think);
         let choice = SamplingChoice {
             temperature: flags.temp,
             top_k: flags.top_k,
@@ -116,6 +128,28 @@ impl Voice {
     }
 }
 
+/// The settings of the draw, in words.
+pub(crate) fn in_effect(params: &SamplingParams) -> String {
+    let p = params;
+    let mut text = match p.temperature == 0.0 {
+        true => "the most probable token".to_string(),
+        false => {
+            format!("temperature {}, top-k {}, top-p {}, min-p {}", p.temperature, p.top_k, p.top_p, p.min_p)
+        }
+    };
+    let penalties = [
+        ("repeat", p.repeat_penalty, 1.0),
+        ("presence", p.presence_penalty, 0.0),
+        ("frequency", p.frequency_penalty, 0.0),
+    ];
+    for (name, value, off) in penalties {
+        if value != off {
+            text += &format!(", {name} penalty {value}");
+        }
+    }
+    format!("{text}, seed {}", p.seed)
+}
+
 /// A seed that nobody chose, short enough to be typed again.
 fn new_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
@@ -130,6 +164,8 @@ pub(crate) fn generate_options(args: &AnswerArgs) -> GenerateOptions {
         max_tokens: args.predict.and_then(|n| usize::try_from(n).ok()),
         stop: args.stop.clone(),
         ignore_eos: args.ignore_eos,
+        thinking_budget: args.think_budget.and_then(|n| usize::try_from(n).ok()),
+        loop_guard: !args.no_loop_guard,
         ..GenerateOptions::default()
     }
 }
@@ -228,72 +264,13 @@ impl Answer {
             self.answer_rate()
         )
     }
-
-    /// The answer as it belongs into the conversation. Templates drop the thinking where the model wants that.
-    pub(crate) fn message(&self) -> Message {
-        match self.thinking.is_empty() {
-            true => Message::assistant(&self.text),
-            false => Message::assistant(&format!("<think>\n{}\n</think>\n\n{}", self.thinking, self.text)),
-        }
-    }
 }
 
-/// Prints an answer as it comes: the answer to standard output, the thinking dimmed on a terminal, between
-/// markers where it cannot be dimmed, and to standard error where a program reads standard output.
-pub(crate) struct Screen {
-    terminal: bool,
-    dim: bool,
-    thinking: bool,
-    /// Whether the last line of the answer is open.
-    open: bool,
-}
-
-impl Screen {
-    pub(crate) fn new() -> Screen {
-        Screen { terminal: output::to_terminal(), dim: output::can_dim(), thinking: false, open: false }
-    }
-
-    pub(crate) fn show(&mut self, part: Part<'_>) -> anyhow::Result<()> {
-        match part {
-            Part::Thinking(text) => {
-                if !self.thinking {
-                    self.thinking = true;
-                    self.aside(if self.dim { "\x1b[2m" } else { "[thinking]\n" })?;
-                }
-                self.aside(text)
-            }
-            Part::Answer(text) => {
-                self.end_thinking()?;
-                self.open = !text.ends_with('\n');
-                output::print(text)?;
-                output::flush()
-            }
-        }
-    }
-
-    fn aside(&self, text: &str) -> anyhow::Result<()> {
-        if !self.terminal {
-            output::print_err(text);
-            return Ok(());
-        }
-        output::print(text)?;
-        output::flush()
-    }
-
-    fn end_thinking(&mut self) -> anyhow::Result<()> {
-        if std::mem::take(&mut self.thinking) {
-            self.aside(if self.dim { "\x1b[0m\n\n" } else { "\n[answer]\n" })?;
-        }
-        Ok(())
-    }
-
-    /// Ends the last line.
-    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
-        self.end_thinking()?;
-        if std::mem::take(&mut self.open) {
-            output::line("")?;
-        }
-        output::flush()
+/// What the model said before, as the template sees it. Templates drop the thinking where the model wants that.
+pub(crate) fn said(thinking: &str, text: &str) -> Message {
+    match thinking.is_empty() {
+        true => Message::assistant(text),
+        false => Message::assistant(&format!("<think>\n{thinking}\n</think>\n\n{text}")),
     }
 }
 

@@ -7,8 +7,8 @@ use qwip::backend::gpu::AdapterReport;
 use qwip::{CONTRACT_VERSION, ModelFile};
 use serde_json::{Map, Value, json};
 
-use super::cache_dir;
 use super::measure::Choice;
+use crate::places;
 
 const NAME: &str = "devices.json";
 /// The oldest go.
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Vec<Value> {
 
 /// A line for each decision, the newest last.
 pub(crate) fn remembered() -> Vec<String> {
-    let all = Decisions::read(cache_dir()).all;
+    let all = Decisions::read(places::cache_dir()).all;
     let line = |decision: &Value| {
         let word = |name| decision.get(name).and_then(Value::as_str);
         let layers = match decision.get("layers")?.as_u64() {

@@ -3,8 +3,6 @@
 mod decisions;
 mod measure;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -16,7 +14,7 @@ use crate::args::ComputeArgs;
 use crate::model_arg::Opened;
 use crate::output::{bytes, note};
 use crate::progress::{Meter, Unit};
-use crate::{interrupt, machine};
+use crate::{interrupt, machine, places};
 pub(crate) use decisions::remembered;
 use decisions::{Decisions, Key};
 use measure::Choice;
@@ -84,7 +82,7 @@ impl Placed {
                         // A device that was lost with this model would be lost again.
                         if let GpuError::Lost { .. } = error {
                             let choice = Choice { gpu: false, reason: error.to_string() };
-                            Decisions::read(cache_dir()).add(&key, &name, &choice);
+                            Decisions::read(places::cache_dir()).add(&key, &name, &choice);
                         }
                     });
                 }
@@ -180,7 +178,7 @@ fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
     let Some(index) = best(&reports, software) else { return Ok(None) };
     let adapter = title(&reports[index]);
     let key = Key::new(opened.model.file(), &reports[index], wish.layers);
-    let mut decisions = Decisions::read(cache_dir());
+    let mut decisions = Decisions::read(places::cache_dir());
     let known = decisions.find(&key);
     if known == Some(false) {
         return Ok(None);
@@ -220,7 +218,7 @@ fn auto(opened: &Opened, wish: &Wish) -> anyhow::Result<Option<Placed>> {
 
 /// Opens a device, whose driver may keep compiled kernels in the cache folder.
 pub(crate) fn open(index: Option<usize>) -> qwip::Result<Arc<Gpu>> {
-    let cache_dir = cache_dir();
+    let cache_dir = places::cache_dir();
     if let Some(dir) = &cache_dir {
         // Without it kernels are compiled each time.
         let _ = std::fs::create_dir_all(dir);
@@ -251,28 +249,6 @@ fn uploaded_bytes(model: &Model, layers: usize) -> u64 {
         None => layers > all && name == output,
     };
     file.tensors().filter(|t| here(&t.info.name)).map(|t| t.info.len).sum()
-}
-
-/// The user's folder for what can be made again.
-pub(crate) fn cache_dir() -> Option<PathBuf> {
-    let home = if cfg!(windows) { "LOCALAPPDATA" } else { "HOME" };
-    cache_dir_of(|name| std::env::var_os(name).filter(|value| !value.is_empty()), home)
-}
-
-fn cache_dir_of(variable: impl Fn(&str) -> Option<OsString>, home: &str) -> Option<PathBuf> {
-    if let Some(dir) = variable("QWIP_CACHE_DIR") {
-        return Some(dir.into());
-    }
-    let home = || variable(home).map(PathBuf::from);
-    if cfg!(windows) {
-        return Some(home()?.join("qwip"));
-    }
-    if cfg!(target_os = "macos") {
-        return Some(home()?.join("Library/Caches/qwip"));
-    }
-    // The specification wants relative paths there to be ignored.
-    let xdg = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    Some(xdg.or_else(|| Some(home()?.join(".cache")))?.join("qwip"))
 }
 
 /// The GPU of a session, if it has one.
@@ -350,20 +326,5 @@ mod tests {
         assert_eq!(named(&option, "X1"), "X1: cache type is x, expected y");
         let lost = GpuError::Lost { adapter: "X1".into(), message: "gone".into() };
         assert_eq!(named(&lost.into(), "X1"), "X1: the device was lost: gone");
-    }
-
-    #[test]
-    #[cfg(all(unix, not(target_os = "macos")))]
-    fn the_cache_folder_follows_the_environment() {
-        let dir = |set: &[(&str, &str)]| {
-            let value = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, v)| v.into());
-            cache_dir_of(value, "HOME")
-        };
-        let home = ("HOME", "/home/me");
-        assert_eq!(dir(&[home]), Some("/home/me/.cache/qwip".into()));
-        assert_eq!(dir(&[home, ("XDG_CACHE_HOME", "/big")]), Some("/big/qwip".into()));
-        assert_eq!(dir(&[home, ("XDG_CACHE_HOME", "big")]), Some("/home/me/.cache/qwip".into()));
-        assert_eq!(dir(&[home, ("QWIP_CACHE_DIR", "/here")]), Some("/here".into()));
-        assert_eq!(dir(&[]), None);
     }
 }
