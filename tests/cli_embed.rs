@@ -152,3 +152,13 @@ fn wrong_calls() {
     assert!(qwip(&["rerank", arg(&file), "-p", "x"]).fails(2).contains("--query"));
     assert!(qwip(&["rerank", arg(&file), "-q", "x"]).fails(2).contains("there is no document"));
 }
+
+#[test]
+fn a_model_that_sees_all_of_a_text_is_measured_by_its_prompts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = model(dir.path(), "qwen2-embedding-mean", "f32");
+    let found = qwip(&["bench", arg(&file), "-p", "16", "-n", "4", "-r", "1", "-o", "json"]);
+    assert!(found.stderr.contains("only prompts are measured"), "{found:?}");
+    let measured = json(&found.ok());
+    assert!(measured["pp"].as_f64().is_some_and(|rate| rate > 0.0) && measured["tg"].is_null(), "{measured}");
+}

@@ -12,7 +12,7 @@ use crate::args::{BenchArgs, Format};
 use crate::device::Device;
 use crate::machine::Bandwidth;
 use crate::model_arg::Opened;
-use crate::output::{bytes, count, line, usage};
+use crate::output::{bytes, count, line, note, usage};
 use crate::{device, interrupt, machine, model_arg, synthetic};
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -169,6 +169,11 @@ fn measure(opened: &Opened, args: &BenchArgs, needed: usize) -> anyhow::Result<R
     };
     let tg = match args.n_gen {
         0 => None,
+        // Its tokens see those behind them, so they come together.
+        _ if !opened.model.config().causal => {
+            note(format_args!("qwip: note: {} gives no answers, so only prompts are measured", opened.name));
+            None
+        }
         n => Some(rate(&mut session, &rest[..n], 1, args)?),
     };
     if backend.is_some() && session.device().is_none() {
