@@ -54,7 +54,7 @@ impl Message {
     /// An error says which field is not what it should be.
     pub fn from_json(json: &Value) -> Result<Message, ChatError> {
         let Value::Object(map) = json else {
-            return wrong(format!("a message is {}, not an object", kind(json)));
+            return wrong(format!("a message is {}, not an object", json_kind(json)));
         };
         let mut map = map.clone();
         match map.get("role") {
@@ -62,7 +62,7 @@ impl Message {
                 map.insert("role".to_owned(), json!("system"));
             }
             Some(Value::String(_)) => {}
-            Some(other) => return wrong(format!("a message's role is {}, not text", kind(other))),
+            Some(other) => return wrong(format!("a message's role is {}, not text", json_kind(other))),
             None => return wrong("a message has no role".to_owned()),
         }
         let content = map.get("content").cloned().unwrap_or(Value::Null);
@@ -81,7 +81,9 @@ impl Message {
             Some(Value::Null) => {
                 map.shift_remove("tool_calls");
             }
-            Some(other) => return wrong(format!("a message's tool_calls are {}, not a list", kind(other))),
+            Some(other) => {
+                return wrong(format!("a message's tool_calls are {}, not a list", json_kind(other)));
+            }
             None => {}
         }
         Ok(Message(map))
@@ -106,7 +108,7 @@ impl Message {
 /// The messages of an OpenAI message list (a JSON array); see [`Message::from_json`] for what changes.
 pub fn messages_from_openai(json: &Value) -> Result<Vec<Message>, ChatError> {
     let Value::Array(items) = json else {
-        return wrong(format!("the message list is {}, not a list", kind(json)));
+        return wrong(format!("the message list is {}, not a list", json_kind(json)));
     };
     let number = |(i, item)| {
         Message::from_json(item).map_err(|error| ChatError::Messages(format!("message {}: {error}", i + 1)))
@@ -118,7 +120,8 @@ fn wrong<T>(message: String) -> Result<T, ChatError> {
     Err(ChatError::Messages(message))
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a JSON value is, in words for a message.
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -142,14 +145,14 @@ fn plain_content(content: Value) -> Result<Value, ChatError> {
             let texts: Option<Vec<String>> = parts.iter().map(text).collect();
             Ok(texts.map_or(content, |texts| Value::String(texts.concat())))
         }
-        other => wrong(format!("a message's content is {}, not text or a list of parts", kind(&other))),
+        other => wrong(format!("a message's content is {}, not text or a list of parts", json_kind(&other))),
     }
 }
 
 /// Replaces the argument string of one tool call (nested in `function` or flat) by the object it spells.
 fn parse_arguments(call: &mut Value) -> Result<(), ChatError> {
     if !call.is_object() {
-        return wrong(format!("a tool call is {}, not an object", kind(call)));
+        return wrong(format!("a tool call is {}, not an object", json_kind(call)));
     }
     let holder = if call["function"].is_object() { &mut call["function"] } else { call };
     let Some(arguments) = holder.get_mut("arguments") else { return Ok(()) };

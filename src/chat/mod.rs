@@ -20,7 +20,7 @@ mod thinking;
 
 pub use guard::Guarded;
 use jinja::Fail;
-pub use message::{Message, messages_from_openai};
+pub use message::{Message, json_kind, messages_from_openai};
 pub use thinking::{Part, ThinkingSplitter, prompt_opens_thinking};
 
 /// What was wrong with a template, a render or a message list. Every error shows as one line.

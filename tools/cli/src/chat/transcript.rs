@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use qwip::chat::Message;
+use qwip::chat::{Message, json_kind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{SamplingArgs, Think};
@@ -71,7 +71,8 @@ impl Turn {
     }
 
     fn from_json(value: &Value, at: &str) -> anyhow::Result<Turn> {
-        let map = value.as_object().with_context(|| format!("{at} is {}, not an object", kind(value)))?;
+        let map =
+            value.as_object().with_context(|| format!("{at} is {}, not an object", json_kind(value)))?;
         let name = text(map, "role", at)?.with_context(|| format!("{at}.role is missing"))?;
         let Some(&(role, _)) = Role::ALL.iter().find(|(_, known)| *known == name) else {
             bail!("{at}.role is '{name}', not user, assistant or tool");
@@ -128,7 +129,7 @@ impl Transcript {
         let mut model = [const { String::new() }; 3];
         if let Some(found) = map.get("model") {
             let found =
-                found.as_object().with_context(|| format!("model is {}, not an object", kind(found)))?;
+                found.as_object().with_context(|| format!("model is {}, not an object", json_kind(found)))?;
             for (part, name) in model.iter_mut().zip(MODEL) {
                 *part = text(found, name, "model")?.unwrap_or_default();
             }
@@ -141,8 +142,9 @@ impl Transcript {
             },
         };
         let messages = map.get("messages").context("messages is missing")?;
-        let messages =
-            messages.as_array().with_context(|| format!("messages is {}, not a list", kind(messages)))?;
+        let messages = messages
+            .as_array()
+            .with_context(|| format!("messages is {}, not a list", json_kind(messages)))?;
         let turns: anyhow::Result<Vec<Turn>> = messages
             .iter()
             .enumerate()
@@ -216,17 +218,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 fn full(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_string() } else { format!("{at}.{name}") }
 }
@@ -235,7 +226,7 @@ fn text(map: &Map<String, Value>, name: &str, at: &str) -> anyhow::Result<Option
     match map.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => bail!("{} is {}, not text", full(at, name), kind(other)),
+        Some(other) => bail!("{} is {}, not text", full(at, name), json_kind(other)),
     }
 }
 
@@ -264,7 +255,8 @@ fn fractions(sampling: &mut SamplingArgs) -> [(&'static str, &mut Option<f32>); 
 fn read_sampling(value: Option<&Value>) -> anyhow::Result<SamplingArgs> {
     let mut sampling = SamplingArgs::default();
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(sampling) };
-    let map = value.as_object().with_context(|| format!("sampling is {}, not an object", kind(value)))?;
+    let map =
+        value.as_object().with_context(|| format!("sampling is {}, not an object", json_kind(value)))?;
     for (name, setting) in fractions(&mut sampling) {
         if let Some(value) = map.get(name) {
             let number =
