@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use qwip::sample::SamplingChoice;
 use qwip::{KvType, Session};
 
 use crate::chat::ChatArgs;
@@ -181,6 +182,22 @@ pub(crate) struct SamplingArgs {
     /// How many tokens "lately" reaches back
     #[arg(long, env = "QWIP_REPEAT_LAST_N", value_name = "N")]
     pub(crate) repeat_last_n: Option<usize>,
+}
+
+impl SamplingArgs {
+    /// What they leave to the model is none.
+    pub(crate) fn choice(&self) -> SamplingChoice {
+        SamplingChoice {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_last_n: self.repeat_last_n,
+        }
+    }
 }
 
 /// What an answer may be.

@@ -10,7 +10,7 @@ use crate::chat::ChatArgs;
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
 use crate::screen::{Look, Screen};
-use crate::voice::{self, Answer, Voice};
+use crate::voice::{self, Answer};
 use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -34,15 +34,15 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     opened.check_answers()?;
     let file = opened.model.file();
-    let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+    let voice = voice::of(&opened)?;
     let prompt = if args.raw {
         voice.raw_prompt(text)
     } else {
         let system = args.answer.system.iter().map(|text| Message::system(text));
         let messages: Vec<Message> = system.chain([Message::user(&text)]).collect();
-        voice.prompt(&messages, &[], args.answer.think).with_context(|| opened.name.clone())?
+        voice::prompt(&voice, &messages, &[], args.answer.think).with_context(|| opened.name.clone())?
     };
-    let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+    let params = voice::sampling(&voice, file, args.answer.think, &args.sampling)?;
     let (seed, in_effect) = (params.seed, voice::in_effect(&params));
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();

@@ -1,0 +1,295 @@
+//! Calls of tools in a model's answer, taken out while the text streams in.
+//!
+//! Qwen writes them in two forms, told apart by what follows `<tool_call>`: an object with `name` and `arguments`
+//! (Hermes: Qwen2.5, Qwen3), or `<function=NAME>` with a `<parameter=NAME>` for each argument (XML: Qwen3-Coder, Qwen3.5).
+//! What looks like a call and cannot be read as one stays text.
+
+mod hermes;
+mod xml;
+
+use serde_json::Value;
+
+use super::thinking::partial_tag;
+use xml::Types;
+
+const OPEN: &str = "<tool_call>";
+const CLOSE: &str = "</tool_call>";
+const FUNCTION: &str = "<function=";
+
+/// How a model writes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolFormat {
+    /// `{"name": "f", "arguments": {"x": 1}}`.
+    Hermes,
+    /// `<function=f><parameter=x>1</parameter></function>`, each on a line of its own.
+    Xml,
+}
+
+impl ToolFormat {
+    /// The form that a chat template asks the model for.
+    pub fn of_template(source: &str) -> ToolFormat {
+        if source.contains(FUNCTION) { ToolFormat::Xml } else { ToolFormat::Hermes }
+    }
+}
+
+/// A piece of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolPart<'a> {
+    /// Text for the user; never empty.
+    Text(&'a str),
+    /// A call begins.
+    Call {
+        /// The tool.
+        name: &'a str,
+    },
+    /// More of the arguments' JSON text, which belongs to the call that began last. Joined they are an object, unless the model
+    /// made mistakes or was cut short.
+    Arguments(&'a str),
+    /// The call that began last is complete, or as complete as it gets.
+    End,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Outside.
+    Text,
+    /// Behind `<tool_call>`, before it is clear what follows.
+    Opened,
+    /// In a Hermes object, before its arguments.
+    Head,
+    /// In an object that has to be read as a whole; so many bytes hold no end of it.
+    Whole(usize),
+    /// In the arguments of a Hermes object.
+    Arguments(hermes::Scanner),
+    /// Behind a Hermes object's arguments, or behind `</function>`: nothing but the end should follow.
+    Tail,
+    /// In a function, between its parameters.
+    Function { first: bool },
+    /// In a parameter whose text streams as a JSON string.
+    Verbatim { begun: bool },
+    /// In a parameter that is read as a whole; so many bytes hold no end of it.
+    Typed { name: String, searched: usize },
+}
+
+/// Splits an answer into text and calls. All text that belongs to no call comes out exactly once and in order, however the
+/// stream was cut, except for white space next to calls.
+#[derive(Debug)]
+pub struct ToolSplitter {
+    state: State,
+    held: String,
+    /// Also `<function=` without `<tool_call>` is a call: some models forget it.
+    bare: bool,
+    types: Types,
+    /// The tool that is being called.
+    tool: String,
+    calls: usize,
+}
+
+/// Heads of more bytes are read as a whole.
+const LONGEST_HEAD: usize = 4096;
+
+impl ToolSplitter {
+    /// `tools` are the declared ones (OpenAI's objects), whose schemas say how the values of the XML form are read.
+    pub fn new(format: ToolFormat, tools: &[Value]) -> ToolSplitter {
+        ToolSplitter {
+            state: State::Text,
+            held: String::new(),
+            bare: format == ToolFormat::Xml,
+            types: Types::of(tools),
+            tool: String::new(),
+            calls: 0,
+        }
+    }
+
+    /// Calls that have begun.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// Takes the next piece of the answer and hands on what is certain by now.
+    pub fn push(&mut self, text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
+        self.held.push_str(text);
+        while self.step(false, sink) {}
+    }
+
+    /// Hands on what was held back when the answer has ended. The splitter is then as new.
+    pub fn finish(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) {
+        while self.step(true, sink) {}
+        match std::mem::replace(&mut self.state, State::Text) {
+            State::Text => {
+                let kept = self.held.trim_end_matches(['\n', '\r']).len();
+                // Newlines before a call that never came are text, those behind one are not.
+                let len = if self.calls > 0 { kept } else { self.held.len() };
+                text(&self.held[..len], sink);
+            }
+            State::Opened | State::Head | State::Whole(_) => {
+                if !self.whole(self.held.len(), sink) {
+                    text(OPEN, sink);
+                    text(&self.held, sink);
+                }
+            }
+            State::Arguments(_) | State::Tail => sink(ToolPart::End),
+            State::Function { first } => {
+                sink(ToolPart::Arguments(if first { "{}" } else { "}" }));
+                sink(ToolPart::End);
+            }
+            State::Verbatim { .. } => {
+                let value = self.held.strip_suffix('\n').unwrap_or(&self.held);
+                sink(ToolPart::Arguments(&xml::escaped(value)));
+                sink(ToolPart::Arguments("\"}"));
+                sink(ToolPart::End);
+            }
+            State::Typed { name, .. } => {
+                let value = self.types.json(&self.tool, &name, xml::inner(&self.held));
+                sink(ToolPart::Arguments(&value));
+                sink(ToolPart::Arguments("}"));
+                sink(ToolPart::End);
+            }
+        }
+        self.held.clear();
+    }
+
+    /// Works off what can be decided (`last`: nothing more comes); true if the state changed and there is more to look at.
+    fn step(&mut self, last: bool, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
+        match &mut self.state {
+            State::Text => self.text(sink),
+            State::Opened => {
+                let trimmed = self.held.trim_start();
+                if trimmed.is_empty() {
+                    return false;
+                }
+                if trimmed.starts_with('{') {
+                    self.state = State::Head;
+                    return true;
+                }
+                if trimmed.starts_with(FUNCTION) {
+                    self.drop_to(self.held.len() - trimmed.len());
+                    return self.function(sink);
+                }
+                if FUNCTION.starts_with(trimmed) && !last {
+                    return false;
+                }
+                self.state = State::Whole(0);
+                true
+            }
+            State::Head => match hermes::head(&self.held) {
+                hermes::Head::Incomplete if self.held.len() <= LONGEST_HEAD => false,
+                hermes::Head::Arguments { name, at } => {
+                    sink(ToolPart::Call { name: &name });
+                    (self.tool, self.calls) = (name, self.calls + 1);
+                    self.drop_to(at);
+                    self.state = State::Arguments(hermes::Scanner::default());
+                    true
+                }
+                _ => {
+                    self.state = State::Whole(0);
+                    true
+                }
+            },
+            State::Whole(searched) => {
+                let from = self.held.floor_char_boundary(searched.saturating_sub(CLOSE.len()));
+                let Some(at) = self.held[from..].find(CLOSE) else {
+                    *searched = self.held.len();
+                    return false;
+                };
+                let at = from + at;
+                if !self.whole(at, sink) {
+                    text(OPEN, sink);
+                    text(&self.held[..at + CLOSE.len()], sink);
+                }
+                self.drop_to(at + CLOSE.len());
+                self.state = State::Text;
+                true
+            }
+            State::Arguments(scanner) => {
+                let (len, ended) = scanner.take(&self.held);
+                if len > 0 {
+                    sink(ToolPart::Arguments(&self.held[..len]));
+                }
+                self.drop_to(len);
+                if ended {
+                    self.state = State::Tail;
+                }
+                ended
+            }
+            State::Tail => {
+                // Whatever stands between the object and the closing tag is of no use; some models forget the tag.
+                let (close, open) = (self.held.find(CLOSE), self.held.find(OPEN));
+                let Some(at) = close.map(|at| at + CLOSE.len()).into_iter().chain(open).min() else {
+                    let kept = self.held.len().saturating_sub(CLOSE.len());
+                    self.drop_to(self.held.floor_char_boundary(kept));
+                    return false;
+                };
+                sink(ToolPart::End);
+                self.drop_to(at);
+                self.state = State::Text;
+                true
+            }
+            State::Function { .. } => self.parameters(sink),
+            State::Verbatim { .. } => self.verbatim(sink),
+            State::Typed { .. } => self.typed(sink),
+        }
+    }
+
+    /// Outside of calls: hands on what cannot be the beginning of one, nor white space in front of one.
+    fn text(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
+        let opened = self.held.find(OPEN).map(|at| (at, OPEN));
+        let bare = self.held.find(FUNCTION).filter(|_| self.bare).map(|at| (at, FUNCTION));
+        let tag = opened.into_iter().chain(bare).min_by_key(|(at, _)| *at);
+        let (end, partial) = match tag {
+            Some((at, _)) => (at, 0),
+            None => {
+                let function = if self.bare { partial_tag(&self.held, FUNCTION) } else { 0 };
+                (self.held.len(), partial_tag(&self.held, OPEN).max(function))
+            }
+        };
+        if self.calls > 0 {
+            // Between calls there are newlines.
+            let skipped = self.held[..end].len() - self.held[..end].trim_start_matches(['\n', '\r']).len();
+            if skipped > 0 {
+                self.drop_to(skipped);
+                return true;
+            }
+        }
+        let certain = self.held[..end - partial].trim_end_matches(['\n', '\r']).len();
+        text(&self.held[..certain], sink);
+        match tag {
+            Some((at, OPEN)) => {
+                self.drop_to(at + OPEN.len());
+                self.state = State::Opened;
+                true
+            }
+            Some((at, _)) => {
+                self.drop_to(at);
+                self.function(sink)
+            }
+            None => {
+                self.drop_to(certain);
+                false
+            }
+        }
+    }
+
+    /// Reads the first `len` bytes as an object with a name; false if they are none.
+    fn whole(&mut self, len: usize, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
+        let Some((name, arguments)) = hermes::whole(&self.held[..len]) else { return false };
+        sink(ToolPart::Call { name: &name });
+        sink(ToolPart::Arguments(&arguments));
+        sink(ToolPart::End);
+        self.calls += 1;
+        true
+    }
+
+    fn drop_to(&mut self, at: usize) {
+        self.held.drain(..at);
+    }
+}
+
+fn text(text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
+    if !text.is_empty() {
+        sink(ToolPart::Text(text));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! A conversation in no one's dialect. The APIs turn their requests into a [`ChatRequest`] and what comes of it into their
+//! own answers.
+
+mod request;
+
+pub use request::{ChatEvent, ChatRequest, Delta, Format, KeepAlive, ToolChoice, Usage};

@@ -1,0 +1,14 @@
+//! Qwen models over HTTP: the APIs of OpenAI, Anthropic and Ollama, and a page to chat on. The only crate with an async
+//! runtime, which shuttles bytes; models compute on threads of their own.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`library`] | where models come from: the program that embeds the server says |
+//! | [`engine`] | one loaded model: sequences that are evaluated together, their pages, the queue |
+//! | [`models`] | which models are loaded, loading on demand and unloading |
+//! | [`chat`] | a conversation in no one's dialect: prompt, answer, thinking, calls of tools |
+
+pub mod chat;
+pub mod engine;
+pub mod library;
+pub mod models;
