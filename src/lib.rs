@@ -8,6 +8,7 @@
 //! | [`kv`] | pages of keys and values |
 //! | [`session`] | one sequence on one model: prompt, continue, roll back, cancel, save and restore |
 //! | [`estimate`] | what a session takes of memory, before it is taken |
+//! | [`constrain`] | answers held to a form |
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
 //! | [`tokenizer`] | text to token ids and back |
@@ -41,6 +42,7 @@
 
 pub mod backend;
 pub mod chat;
+pub mod constrain;
 pub mod embed;
 mod error;
 pub mod estimate;
@@ -59,7 +61,7 @@ pub use embed::{EmbedOptions, Embedder};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
-pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, generate};
+pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, Generation, Next, generate};
 pub use kv::{CacheTypes, KvType};
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;

@@ -1,50 +1,35 @@
 //! Strings that end an answer.
 
-use std::ops::ControlFlow;
-
-use super::FinishReason;
-
 /// Holds text back while it may be the beginning of a stop string.
-pub(super) struct StopStrings<'a> {
-    stops: &'a [String],
+#[derive(Debug)]
+pub(super) struct StopStrings {
+    stops: Vec<String>,
     held: String,
     stopped: bool,
 }
 
-impl<'a> StopStrings<'a> {
-    pub(super) fn new(stops: &'a [String]) -> Self {
+impl StopStrings {
+    pub(super) fn new(stops: Vec<String>) -> Self {
         StopStrings { stops, held: String::new(), stopped: false }
     }
 
-    /// Takes the next text and hands on what is certain by now; why the answer ends, if it does.
-    pub(super) fn push(
-        &mut self,
-        text: &str,
-        sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Option<FinishReason> {
+    /// Takes the next text and appends to `out` what is certain by now; whether a stop string has come.
+    pub(super) fn push(&mut self, text: &str, out: &mut String) -> bool {
         self.held.push_str(text);
         let hit =
             self.stops.iter().filter(|s| !s.is_empty()).filter_map(|s| self.held.find(s.as_str())).min();
         let certain = hit.unwrap_or_else(|| self.held.len() - self.longest_beginning());
-        let broken = certain > 0 && sink(&self.held[..certain]).is_break();
-        self.held.drain(..certain);
-        if hit.is_some() {
-            self.stopped = true;
-            return Some(FinishReason::Stop);
-        }
-        broken.then_some(FinishReason::Cancelled)
+        out.extend(self.held.drain(..certain));
+        self.stopped |= hit.is_some();
+        hit.is_some()
     }
 
-    /// Takes text that is not the model's: no stop string counts in it.
-    pub(super) fn pass(
-        &mut self,
-        text: &str,
-        sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Option<FinishReason> {
-        self.held.push_str(text);
-        let broken = !self.held.is_empty() && sink(&self.held).is_break();
+    /// Takes text that is not the model's: no stop string counts in it, and none comes.
+    pub(super) fn pass(&mut self, text: &str, out: &mut String) -> bool {
+        out.push_str(&self.held);
+        out.push_str(text);
         self.held.clear();
-        broken.then_some(FinishReason::Cancelled)
+        false
     }
 
     /// Length of the longest tail of `held` that a stop string begins with.
@@ -54,22 +39,11 @@ impl<'a> StopStrings<'a> {
         matching.next().map_or(0, str::len)
     }
 
-    /// Hands on what was held back when the answer has ended for `reason`.
-    pub(super) fn finish(
-        &mut self,
-        text: &str,
-        reason: FinishReason,
-        sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> FinishReason {
-        if self.stopped {
-            return reason;
+    /// Appends what was held back, and `text` after it, when the answer has ended; nothing behind a stop string.
+    pub(super) fn finish(&mut self, text: &str, out: &mut String) {
+        if !self.stopped {
+            self.pass(text, out);
         }
-        self.held.push_str(text);
-        if !self.held.is_empty() {
-            // The answer is over: whether the sink wants more no longer matters.
-            let _ = sink(&self.held);
-        }
-        reason
     }
 }
 
@@ -79,25 +53,10 @@ mod tests {
 
     fn run(stops: &[&str], pieces: &[&str]) -> (String, bool) {
         let stops: Vec<String> = stops.iter().map(|s| s.to_string()).collect();
-        let mut filter = StopStrings::new(&stops);
+        let mut filter = StopStrings::new(stops);
         let mut out = String::new();
-        let mut stopped = false;
-        for piece in pieces {
-            if filter
-                .push(piece, &mut |t| {
-                    out.push_str(t);
-                    ControlFlow::Continue(())
-                })
-                .is_some()
-            {
-                stopped = true;
-                break;
-            }
-        }
-        filter.finish("", FinishReason::Length, &mut |t| {
-            out.push_str(t);
-            ControlFlow::Continue(())
-        });
+        let stopped = pieces.iter().any(|piece| filter.push(piece, &mut out));
+        filter.finish("", &mut out);
         (out, stopped)
     }
 
