@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 use qwip::chat::{
     ChatTemplate, Guarded, Message, Part, RenderOptions, ThinkingSplitter, prompt_opens_thinking,
 };
+use qwip::constrain::{Constraint, Thinking};
 use qwip::sample::SamplingChoice;
 use qwip::tokenizer::Special;
 use qwip::{
-    Cancel, FinishReason, GenerateOptions, Generated, ModelFile, Sampler, SamplingParams, Session, Tokenizer,
-    generate,
+    Cancel, FinishReason, GenerateOptions, Generation, ModelFile, Sampler, SamplingParams, Session, Tokenizer,
 };
 
 use crate::args::{AnswerArgs, SamplingArgs, Think};
@@ -101,6 +101,15 @@ impl Voice {
             }
     }
 
+    /// What a constraint has to leave free of an answer to a chat's prompt.
+    pub(crate) fn thinking_before(&self, prompt: &Prompt, think: Think) -> Thinking {
+        match prompt.inside_thinking {
+            true => Thinking::Inside,
+            false if self.is_thinking(think) => Thinking::MayOpen,
+            false => Thinking::None,
+        }
+    }
+
     /// The settings of the draw: flags over the file's over the family's.
     pub(crate) fn sampling(
         &self,
@@ -183,7 +192,7 @@ pub(crate) struct Answer {
     pub(crate) answer_time: Duration,
 }
 
-/// Evaluates the prompt and answers it; `show` gets the parts as they come.
+/// Evaluates the prompt and answers it, held to `constraint` if there is one; `show` gets the parts as they come.
 ///
 /// Interrupted inside the prompt it is an error, later an answer with that reason.
 pub(crate) fn answer(
@@ -192,6 +201,7 @@ pub(crate) fn answer(
     sampler: &mut Sampler,
     prompt: &Prompt,
     options: &GenerateOptions,
+    constraint: Option<Box<dyn Constraint>>,
     cancel: &Cancel,
     show: &mut dyn FnMut(Part<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Answer> {
@@ -226,11 +236,16 @@ pub(crate) fn answer(
         shown.is_ok()
     };
     let mut go_on = true;
-    let Generated { reason, tokens } =
-        generate(session, &voice.tokenizer, sampler, options, cancel, &mut |more| {
-            splitter.push(more, &mut |part| go_on &= take(part));
-            if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+    let mut generation = Generation::new(session, &voice.tokenizer, sampler.clone(), options.clone())?;
+    if let Some(constraint) = constraint {
+        generation.constrain(constraint);
+    }
+    let reason = generation.run(session, &voice.tokenizer, cancel, &mut |piece| {
+        splitter.push(piece.text, &mut |part| go_on &= take(part));
+        if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let (tokens, as_it_is_now) = generation.into_parts();
+    *sampler = as_it_is_now;
     splitter.finish(&mut |part| {
         take(part);
     });
