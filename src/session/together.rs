@@ -5,7 +5,7 @@ use std::sync::Arc;
 use qwip_cpu::fpenv::IeeeDefaults;
 
 use super::{Cancel, NEVER, SHORTLY, Session, all_finite};
-use crate::backend::{Batch, Buffers, CpuBackend, LogitRows, Output};
+use crate::backend::{Batch, Buffers, CpuBackend, LogitRows, Output, Timed, VerbTimes};
 use crate::error::{Error, Result};
 use crate::kv::Room;
 
@@ -37,12 +37,23 @@ pub struct Together {
     tokens: Vec<u32>,         // of all parts
     before: Vec<usize>,       // of each turn, the tokens that its session had
     rooms: Vec<Option<Room>>, // of each turn that takes part in the pass
+    verb_times: Option<VerbTimes>,
 }
 
 impl Together {
     /// Nothing yet.
     pub fn new() -> Together {
         Together::default()
+    }
+
+    /// From now on measures how long each verb of the passes takes, starting at 0.
+    pub fn time_verbs(&mut self) {
+        self.verb_times = Some(VerbTimes::default());
+    }
+
+    /// What each verb took since [`Together::time_verbs`]; `None` if that was not called.
+    pub fn verb_times(&self) -> Option<&VerbTimes> {
+        self.verb_times.as_ref()
     }
 
     /// Appends the tokens of each turn to its session, all in one pass, and leaves the bits that each session would have
@@ -154,7 +165,11 @@ impl Together {
         let (file, config) = (model.file(), model.config());
         let buffers = &mut self.buffers;
         let mut backend = CpuBackend::new(cpu, file, config, rope, &mut parts, buffers, flag, &mut hand_out);
-        model.forward(&mut backend, &Batch { tokens: &self.tokens, output: Output::Logits })
+        let batch = Batch { tokens: &self.tokens, output: Output::Logits };
+        match &mut self.verb_times {
+            None => model.forward(&mut backend, &batch),
+            Some(times) => model.forward(&mut Timed { backend: &mut backend, times }, &batch),
+        }
     }
 
     /// The turns of sessions with layers on a device, each by itself.
