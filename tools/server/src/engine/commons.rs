@@ -28,13 +28,13 @@ struct Peer {
 #[derive(Default)]
 pub(crate) struct State {
     /// Sequences that are read or answered.
-    pub(super) sequences: AtomicUsize,
+    pub(crate) sequences: AtomicUsize,
     /// Requests that wait for a place.
-    pub(super) waiting: AtomicUsize,
+    pub(crate) waiting: AtomicUsize,
     /// Finished sequences that are kept.
-    pub(super) kept: AtomicUsize,
+    pub(crate) kept: AtomicUsize,
     /// Bytes that it has taken of the budget.
-    pub(super) kv: AtomicU64,
+    pub(crate) kv: AtomicU64,
     /// Requests that are waiting or running.
     pub(super) places: AtomicUsize,
     /// It is to end.

@@ -162,10 +162,9 @@ impl Engine {
             // What was in use may be broken; then it is left as it is.
             let _ = catch_unwind(AssertUnwindSafe(|| thread.fail_all(&failure)));
         };
-        let handle = std::thread::Builder::new()
-            .name("qwip-engine".into())
-            .spawn(work)
-            .map_err(|error| Failure::new(FailureKind::Internal, format!("could not start a thread: {error}")))?;
+        let handle = std::thread::Builder::new().name("qwip-engine".into()).spawn(work).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("could not start a thread: {error}"))
+        })?;
         commons.join(state.clone(), inbox.clone());
         let (thread, numbers) = (Mutex::new(Some(handle)), AtomicU64::new(0));
         Ok(Engine { opened, limits, commons, state, inbox, thread, numbers, facts })
@@ -304,8 +303,9 @@ impl Engine {
         let (needed, limit) = (self.facts.bytes(text.len()), self.commons.budget.limit());
         if needed > limit {
             let tokens = text.len();
-            let message =
-                format!("the prompt of {tokens} tokens needs {needed} bytes of keys and values, but the limit is {limit}");
+            let message = format!(
+                "the prompt of {tokens} tokens needs {needed} bytes of keys and values, but the limit is {limit}"
+            );
             return Err(Failure::new(FailureKind::TooLong, message));
         }
         Ok(())

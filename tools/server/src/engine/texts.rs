@@ -7,6 +7,7 @@ use super::watch::watched;
 use super::work::{TextTask, Texts};
 use super::{Failure, FailureKind};
 use crate::library::Opened;
+use crate::models::Totals;
 
 /// Sessions for texts. They go when there are no more texts, and their memory with them.
 #[derive(Default)]
@@ -27,7 +28,7 @@ impl Workers {
         task: &mut TextTask,
         opened: &Opened,
         session: &dyn Fn() -> Result<Session>,
-        cancel: &Cancel,
+        (cancel, totals): (&Cancel, &Totals),
     ) -> Result<()> {
         match task {
             TextTask::Embed { left, dimensions, done, reply } => {
@@ -41,6 +42,7 @@ impl Workers {
                     }
                 };
                 let vector = watched(cancel, || reply.is_closed(), || embedder.embed(text, cancel))?;
+                totals.text(text.len());
                 done.push(vector);
                 left.pop_front();
             }
@@ -50,13 +52,13 @@ impl Workers {
                     Some(reranker) => reranker,
                     none => {
                         let file = opened.model.file();
-                        let tokenizer =
-                            Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())?;
+                        let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())?;
                         none.insert(Reranker::new(session()?, tokenizer, None)?)
                     }
                 };
                 let score =
                     watched(cancel, || reply.is_closed(), || reranker.score(query, document, cancel))?;
+                totals.text(score.tokens);
                 done.push(score);
                 left.pop_front();
             }
@@ -70,7 +72,9 @@ impl Thread {
     pub(super) fn next_text(&mut self) {
         let Some(mut texts) = self.texts.pop_front() else { return };
         let mut workers = std::mem::take(&mut self.workers);
-        let result = workers.next(&mut texts.task, &self.opened, &|| self.empty_session(), &self.cancel);
+        let session = || self.empty_session();
+        let tools = (&self.cancel, &self.commons.totals);
+        let result = workers.next(&mut texts.task, &self.opened, &session, tools);
         self.workers = workers;
         match result {
             Ok(()) if texts.task.is_complete() => texts.task.reply(None),

@@ -24,7 +24,7 @@ pub struct Loaded {
     vocabulary: OnceLock<Result<Arc<Vocabulary>, Failure>>,
     uses: Mutex<Uses>,
     /// What [`Uses`] say has changed.
-    pub(super) changed: Notify,
+    pub(super) changed: Arc<Notify>,
 }
 
 /// Who uses a model.
@@ -40,7 +40,7 @@ pub struct Lease(Arc<Loaded>);
 impl Loaded {
     pub(super) fn new(opened: Arc<Opened>, engine: Engine, limits: Limits, keep_alive: KeepAlive) -> Loaded {
         let uses = Mutex::new(Uses { leases: 0, last: Instant::now(), keep_alive });
-        Loaded { opened, engine, limits, vocabulary: OnceLock::new(), uses, changed: Notify::new() }
+        Loaded { opened, engine, limits, vocabulary: OnceLock::new(), uses, changed: Arc::default() }
     }
 
     /// What it is listed as.

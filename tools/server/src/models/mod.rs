@@ -358,21 +358,21 @@ impl State {
 /// Unloads a model when its time is over.
 async fn expire(models: Weak<Inner>, model: Weak<Loaded>) {
     loop {
-        let (until, loaded) = match (models.upgrade(), model.upgrade()) {
+        // Not held while waiting, so that the model can go meanwhile.
+        let (until, changed) = match (models.upgrade(), model.upgrade()) {
             (Some(models), Some(loaded)) => match models.take_expired(&loaded) {
                 Ok(()) => {
                     tracing::info!(model = loaded.name(), "unloaded after its time");
                     return end(loaded).await;
                 }
-                Err(until) => (until, loaded),
+                Err(until) => (until, loaded.changed.clone()),
             },
             _ => return,
         };
         // A model that stays for ever may get another time.
         let wait = until.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
-        let changed = loaded.changed.notified();
         // An elapsed time is as good a reason to look as a change.
-        let _ = tokio::time::timeout(wait, changed).await;
+        let _ = tokio::time::timeout(wait, changed.notified()).await;
     }
 }
 
