@@ -143,7 +143,9 @@ impl<'a> Fields<'a> {
         };
         if stops.len() > MOST_STOPS {
             let found = stops.len();
-            return Err(self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible")));
+            return Err(
+                self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible"))
+            );
         }
         Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
     }

@@ -255,10 +255,7 @@ mod tests {
                 made(json!({"messages": [{"role": "assistant", "content": "The answer is"}]})),
                 "`messages` must end with a user's message: an answer that was begun cannot be continued",
             ),
-            (
-                made(json!({"system": [{"type": "text"}], "messages": [{}]})),
-                "`system[0].text` is missing",
-            ),
+            (made(json!({"system": [{"type": "text"}], "messages": [{}]})), "`system[0].text` is missing"),
         ];
         for (result, want) in cases {
             assert_eq!(result.unwrap_err(), want);

@@ -136,7 +136,9 @@ impl Encoder {
             Delta::Reasoning(_) if self.hide_thinking => return,
             Delta::Reasoning(text) => json!({"type": "thinking_delta", "thinking": text}),
             Delta::Content(text) => json!({"type": "text_delta", "text": text}),
-            Delta::Arguments { fragment, .. } => json!({"type": "input_json_delta", "partial_json": fragment}),
+            Delta::Arguments { fragment, .. } => {
+                json!({"type": "input_json_delta", "partial_json": fragment})
+            }
         };
         out.push(block_delta(index, more));
     }
@@ -200,8 +202,7 @@ mod tests {
 
     fn answer() -> Vec<ChatEvent> {
         let text = |text: &str| text.to_owned();
-        let call =
-            |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
+        let call = |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
         let usage = Usage { prompt_tokens: 12, cached_tokens: 8, completion_tokens: 7, reasoning_tokens: 2 };
         vec![
             ChatEvent::Started,

@@ -26,7 +26,9 @@ pub fn body(failure: &Failure, request_id: Option<&str>) -> Value {
 /// Statuses and types. What qwip does not do is a wrong request there, which has no type for it.
 fn kind(kind: FailureKind) -> (u16, &'static str) {
     match kind {
-        FailureKind::Invalid | FailureKind::TooLong | FailureKind::Unsupported => (400, "invalid_request_error"),
+        FailureKind::Invalid | FailureKind::TooLong | FailureKind::Unsupported => {
+            (400, "invalid_request_error")
+        }
         FailureKind::Unauthorized => (401, "authentication_error"),
         FailureKind::Forbidden => (403, "permission_error"),
         FailureKind::UnknownModel | FailureKind::NotFound => (404, "not_found_error"),

@@ -71,11 +71,15 @@ fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure>
     chat.tool_choice = match choice.need("type", choice.text("type")?)? {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
-        "any" if chat.tools.is_empty() => return Err(choice.bad("type", "is \"any\", but there are no tools")),
+        "any" if chat.tools.is_empty() => {
+            return Err(choice.bad("type", "is \"any\", but there are no tools"));
+        }
         "any" => ToolChoice::Required,
         "tool" => match choice.need("name", choice.text("name")?)? {
             name if declared(name) => ToolChoice::Named(name.to_owned()),
-            name => return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools"))),
+            name => {
+                return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools")));
+            }
         },
         other => {
             let known = "auto, any, tool and none are known";
@@ -136,7 +140,8 @@ mod tests {
     use super::*;
 
     fn body(more: Value) -> Value {
-        let mut body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
+        let mut body =
+            json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }

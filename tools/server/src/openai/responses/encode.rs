@@ -184,7 +184,9 @@ impl Encoder {
         let id = self.item_id(index);
         match &self.parts.all()[index] {
             Part::Reasoning(_) => json!({"item_id": id, "output_index": index, "content_index": 0}),
-            Part::Text(_) => json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []}),
+            Part::Text(_) => {
+                json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []})
+            }
             Part::Call { .. } => json!({"item_id": id, "output_index": index}),
         }
     }
@@ -319,7 +321,9 @@ mod tests {
         }
         let short: Vec<String> = events
             .iter()
-            .map(|(name, data)| format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"]))
+            .map(|(name, data)| {
+                format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"])
+            })
             .collect();
         let want = [
             "created null",
@@ -346,7 +350,10 @@ mod tests {
         ];
         assert_eq!(short, want);
         assert_eq!(events[0].1["response"]["status"], "in_progress");
-        assert_eq!(events[2].1["item"], json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"}));
+        assert_eq!(
+            events[2].1["item"],
+            json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"})
+        );
         assert_eq!(events[7].1["item"]["status"], "completed");
         assert_eq!(events[12].1["text"], "Yes.");
         let call = &events[19].1["item"];

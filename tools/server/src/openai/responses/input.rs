@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn items_become_messages() {
-        let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{\"a\":1}"});
+        let call =
+            |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{\"a\":1}"});
         let body = json!({
             "instructions": "Be brief.",
             "input": [
@@ -225,7 +226,10 @@ mod tests {
         let item = |item: Value| made(json!({"input": [item]})).unwrap_err();
         assert_eq!(made(json!({})).unwrap_err(), "`input` is missing");
         assert_eq!(made(json!({"input": []})).unwrap_err(), "`input` must hold at least one item");
-        assert_eq!(made(json!({"input": 1})).unwrap_err(), "`input` is a number, not text or a list of items");
+        assert_eq!(
+            made(json!({"input": 1})).unwrap_err(),
+            "`input` is a number, not text or a list of items"
+        );
         assert_eq!(
             item(json!({"type": "item_reference", "id": "x"})),
             "`input[0].type` is \"item_reference\": no items are kept, send them whole"

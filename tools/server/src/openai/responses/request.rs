@@ -202,7 +202,8 @@ mod tests {
     fn every_field_finds_its_place() {
         let tool = json!({"type": "function", "name": "f", "description": "d", "strict": true,
                           "parameters": {"type": "object"}});
-        let format = json!({"type": "json_schema", "name": "n", "strict": true, "schema": {"type": "object"}});
+        let format =
+            json!({"type": "json_schema", "name": "n", "strict": true, "schema": {"type": "object"}});
         let asked = parse(&body(json!({
             "stream": true, "store": true, "max_output_tokens": 20, "temperature": 0.5, "top_p": 0.9, "top_k": 4,
             "min_p": 0.1, "seed": 7, "parallel_tool_calls": false, "reasoning": {"effort": "low"}, "tools": [tool],
@@ -270,6 +271,8 @@ mod tests {
             "`tools[0].type` is \"web_search\": only functions can be declared here"
         );
         assert!(error(json!({"top_logprobs": 3})).contains("/v1/chat/completions"));
-        assert!(error(json!({"text": {"format": {"type": "xml"}}})).starts_with("`text.format.type` is \"xml\""));
+        assert!(
+            error(json!({"text": {"format": {"type": "xml"}}})).starts_with("`text.format.type` is \"xml\"")
+        );
     }
 }
