@@ -102,7 +102,7 @@ impl Answers {
     }
 
     /// What computes; see [`qwip::Session::system_fingerprint`].
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> &str {
         self.lease.system_fingerprint()
     }
 

@@ -49,7 +49,10 @@ fn declared(request: &ChatRequest) -> &[Value] {
 pub(super) fn prepare(model: &Loaded, request: &ChatRequest) -> Result<Prepared, Failure> {
     let answers = request.n.max(1);
     if answers > MOST_ANSWERS {
-        return Err(Failure::invalid("n", format!("{answers} answers are wanted, at most {MOST_ANSWERS} are made")));
+        return Err(Failure::invalid(
+            "n",
+            format!("{answers} answers are wanted, at most {MOST_ANSWERS} are made"),
+        ));
     }
     let prompt = prompt(model, request)?;
     let sampling = model
@@ -102,9 +105,13 @@ fn grammar(model: &Loaded, request: &ChatRequest) -> Result<Option<Grammar>, Fai
         }
         ToolChoice::Required => return calls(tools, None),
         ToolChoice::Named(name) => {
-            let named: Vec<Value> = tools.iter().filter(|tool| name_of(tool) == Some(name)).cloned().collect();
+            let named: Vec<Value> =
+                tools.iter().filter(|tool| name_of(tool) == Some(name)).cloned().collect();
             if named.is_empty() {
-                return Err(Failure::invalid("tool_choice", format!("there is no tool '{name}' among the {}", tools.len())));
+                return Err(Failure::invalid(
+                    "tool_choice",
+                    format!("there is no tool '{name}' among the {}", tools.len()),
+                ));
             }
             return calls(&named, None);
         }
