@@ -3,6 +3,8 @@
 
 #[path = "constrain/hostile.rs"]
 mod hostile;
+#[path = "constrain/steps.rs"]
+mod steps;
 #[path = "constrain/walk.rs"]
 mod walk;
 
