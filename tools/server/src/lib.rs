@@ -8,7 +8,13 @@
 //! | [`models`] | which models are loaded, loading on demand and unloading |
 //! | [`chat`] | a conversation in no one's dialect: prompt, answer, thinking, calls of tools |
 
+pub mod anthropic;
 pub mod chat;
 pub mod engine;
+mod fields;
 pub mod library;
 pub mod models;
+//ollama
+pub mod openai;
+mod parts;
+mod time;
