@@ -7,9 +7,7 @@
 
 mod body;
 mod error;
-mod fields;
 mod guard;
-mod ids;
 mod metrics;
 mod page;
 mod record;
@@ -19,7 +17,7 @@ mod stream;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State as Shared};
@@ -37,8 +35,6 @@ pub use settings::HttpSettings;
 
 pub(crate) use body::JsonBody;
 pub(crate) use error::Dialect;
-pub(crate) use fields::Fields;
-pub(crate) use ids::{now, random};
 pub(crate) use record::Record;
 pub(crate) use stream::{Framing, Writer, stream};
 
@@ -83,6 +79,11 @@ fn router(state: Arc<State>) -> Router {
         .fallback(unknown)
         .layer(from_fn_with_state(state.clone(), around))
         .with_state(state)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 async fn health() -> Response {
