@@ -12,9 +12,10 @@ pub mod anthropic;
 pub mod chat;
 pub mod engine;
 mod fields;
+pub mod http;
 pub mod library;
 pub mod models;
-//ollama
+pub mod ollama;
 pub mod openai;
 mod parts;
 mod time;

@@ -3,7 +3,6 @@
 use qwip::FinishReason;
 use serde_json::{Value, json};
 
-use super::error;
 use crate::chat::{ChatEvent, Delta, Usage};
 use crate::parts::{Added, Part, Parts, arguments_object};
 
@@ -12,11 +11,11 @@ use crate::parts::{Added, Part, Parts, arguments_object};
 const SIGNATURE: &str = "qwip";
 
 /// An event of a stream: its name, and its data, which carries the name as `type`.
-pub type Event = (&'static str, Value);
+pub(crate) type Event = (&'static str, Value);
 
 /// Makes the events of one answer, or its message.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     id: String,
     model: String,
     prompt_tokens: usize,
@@ -29,7 +28,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// For an answer of `model` to a prompt of so many tokens. `key` makes its id unique.
-    pub fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
+    pub(crate) fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
         Encoder {
             id: format!("msg_{key}"),
             model: model.to_owned(),
@@ -43,7 +42,7 @@ impl Encoder {
     }
 
     /// The events that say what has happened.
-    pub fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
+    pub(crate) fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
         let mut out = Vec::new();
         match event {
             ChatEvent::Started => {
@@ -66,13 +65,14 @@ impl Encoder {
                 out.push(("message_delta", delta));
                 out.push(("message_stop", json!({"type": "message_stop"})));
             }
-            ChatEvent::Failed(failure) => out.push(("error", error::body(failure, None))),
+            // The stream itself ends with the error.
+            ChatEvent::Failed(_) => {}
         }
         out
     }
 
     /// The whole message, as far as it has come.
-    pub fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         let content: Vec<Value> = self.parts.all().iter().map(|part| self.block(part)).collect();
         json!({
             "id": self.id,
@@ -136,7 +136,9 @@ impl Encoder {
             Delta::Reasoning(_) if self.hide_thinking => return,
             Delta::Reasoning(text) => json!({"type": "thinking_delta", "thinking": text}),
             Delta::Content(text) => json!({"type": "text_delta", "text": text}),
-            Delta::Arguments { fragment, .. } => json!({"type": "input_json_delta", "partial_json": fragment}),
+            Delta::Arguments { fragment, .. } => {
+                json!({"type": "input_json_delta", "partial_json": fragment})
+            }
         };
         out.push(block_delta(index, more));
     }
@@ -179,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Failure, FailureKind, Summary};
+    use crate::engine::Summary;
 
     fn said(deltas: Vec<Delta>) -> ChatEvent {
         ChatEvent::Delta { choice: 0, deltas, logprobs: Vec::new() }
@@ -200,8 +202,7 @@ mod tests {
 
     fn answer() -> Vec<ChatEvent> {
         let text = |text: &str| text.to_owned();
-        let call =
-            |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
+        let call = |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
         let usage = Usage { prompt_tokens: 12, cached_tokens: 8, completion_tokens: 7, reasoning_tokens: 2 };
         vec![
             ChatEvent::Started,
@@ -296,14 +297,5 @@ mod tests {
         assert_eq!(reason(FinishReason::Stop, 1), "tool_use");
         assert_eq!(reason(FinishReason::Length, 1), "max_tokens");
         assert_eq!(reason(FinishReason::ContextFull, 0), "model_context_window_exceeded");
-    }
-
-    #[test]
-    fn a_failure_is_an_event() {
-        let mut encoder = Encoder::new("k", "m", 12, false);
-        let failure = Failure::new(FailureKind::Busy, "no pages");
-        let events = encoder.events(&ChatEvent::Failed(failure));
-        let want = json!({"type": "error", "error": {"type": "overloaded_error", "message": "no pages"}});
-        assert_eq!(events, [("error", want)]);
     }
 }

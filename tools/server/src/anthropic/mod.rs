@@ -5,11 +5,9 @@
 
 mod content;
 mod encode;
-mod error;
 mod models;
 mod request;
 
-pub use encode::{Encoder, Event};
-pub use error::{body as error_body, status as error_status};
-pub use models::{list as model_list, model as model_object};
-pub use request::{Messages, parse};
+pub(crate) use encode::{Encoder, Event};
+pub(crate) use models::{list, model};
+pub(crate) use request::{Messages, parse};

@@ -117,6 +117,11 @@ impl Fields {
         items.into_iter().enumerate().map(text).collect::<Result<_, _>>().map(Some)
     }
 
+    /// What has not been taken yet.
+    pub(crate) fn map(&self) -> &Map<String, Value> {
+        &self.map
+    }
+
     /// What is left.
     pub(crate) fn into_map(self) -> Map<String, Value> {
         self.map

@@ -37,7 +37,7 @@ pub use settings::HttpSettings;
 
 pub(crate) use body::JsonBody;
 pub(crate) use error::Dialect;
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, wrong};
 pub(crate) use ids::{now, random};
 pub(crate) use record::Record;
 pub(crate) use stream::{Framing, Writer, stream};

@@ -5,5 +5,5 @@ mod encode;
 mod input;
 mod request;
 
-pub use encode::{Encoder, Event};
-pub use request::{Asked, parse};
+pub(crate) use encode::{Encoder, Event};
+pub(crate) use request::{Asked, parse};

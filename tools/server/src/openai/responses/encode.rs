@@ -8,11 +8,11 @@ use crate::engine::{Failure, FailureKind};
 use crate::parts::{Added, Part, Parts};
 
 /// An event of a stream: its name, and its data, which carries the name as `type`.
-pub type Event = (&'static str, Value);
+pub(crate) type Event = (&'static str, Value);
 
 /// Makes the events of one answer, or the whole response.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     key: String,
     model: String,
     created: u64,
@@ -37,7 +37,7 @@ enum End {
 impl Encoder {
     /// For an answer of `model`, asked for at `created`, in seconds since 1970. `key` makes its ids unique, `echo` is what
     /// [`parse`](super::parse) says.
-    pub fn new(key: &str, model: &str, created: u64, echo: Map<String, Value>) -> Encoder {
+    pub(crate) fn new(key: &str, model: &str, created: u64, echo: Map<String, Value>) -> Encoder {
         Encoder {
             key: key.to_owned(),
             model: model.to_owned(),
@@ -51,7 +51,7 @@ impl Encoder {
     }
 
     /// The events that say what has happened.
-    pub fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
+    pub(crate) fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
         let mut out = Vec::new();
         match event {
             ChatEvent::Started => {
@@ -89,7 +89,7 @@ impl Encoder {
     }
 
     /// The whole response, as far as it has come.
-    pub fn response(&self) -> Value {
+    pub(crate) fn response(&self) -> Value {
         let (status, incomplete, error) = match &self.end {
             End::None => ("in_progress", Value::Null, Value::Null),
             End::Completed => ("completed", Value::Null, Value::Null),
@@ -184,7 +184,9 @@ impl Encoder {
         let id = self.item_id(index);
         match &self.parts.all()[index] {
             Part::Reasoning(_) => json!({"item_id": id, "output_index": index, "content_index": 0}),
-            Part::Text(_) => json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []}),
+            Part::Text(_) => {
+                json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []})
+            }
             Part::Call { .. } => json!({"item_id": id, "output_index": index}),
         }
     }
@@ -271,6 +273,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Summary;
+    use crate::fields::fields;
 
     fn said(deltas: Vec<Delta>) -> ChatEvent {
         ChatEvent::Delta { choice: 0, deltas, logprobs: Vec::new() }
@@ -305,7 +308,7 @@ mod tests {
     }
 
     fn encoder() -> Encoder {
-        let echo = super::super::parse(&json!({"input": "Hi", "temperature": 0.5})).unwrap().echo;
+        let echo = super::super::parse(fields(json!({"input": "Hi", "temperature": 0.5}))).unwrap().echo;
         Encoder::new("k", "m", 100, echo)
     }
 
@@ -319,7 +322,9 @@ mod tests {
         }
         let short: Vec<String> = events
             .iter()
-            .map(|(name, data)| format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"]))
+            .map(|(name, data)| {
+                format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"])
+            })
             .collect();
         let want = [
             "created null",
@@ -346,7 +351,10 @@ mod tests {
         ];
         assert_eq!(short, want);
         assert_eq!(events[0].1["response"]["status"], "in_progress");
-        assert_eq!(events[2].1["item"], json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"}));
+        assert_eq!(
+            events[2].1["item"],
+            json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"})
+        );
         assert_eq!(events[7].1["item"]["status"], "completed");
         assert_eq!(events[12].1["text"], "Yes.");
         let call = &events[19].1["item"];
