@@ -225,6 +225,16 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// The limit on what all sessions hold together is reached.
+    #[error("keys and values need {needed} more bytes, but {used} of {limit} are taken")]
+    KvMemory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that sessions hold.
+        used: u64,
+        /// Bytes that they may hold.
+        limit: u64,
+    },
     /// A session cannot be saved, or a saved one is not of use here.
     #[error(transparent)]
     Saved(#[from] crate::session::SavedError),

@@ -1,6 +1,8 @@
 //! How a model is talked with: its template, its tokenizer, and what they make of a conversation.
 
 use super::{ChatError, ChatTemplate, Guarded, Message, RenderOptions, ToolFormat, prompt_opens_thinking};
+#[cfg(feature = "constrain")]
+use crate::constrain::Thinking;
 use crate::file::ModelFile;
 use crate::sample::{SamplingChoice, SamplingParams};
 use crate::tokenizer::{Special, Tokenizer};
@@ -112,6 +114,16 @@ impl Voice {
                 (_, Ok(prompt)) => !prompt.trim_end().ends_with("</think>"),
                 (_, Err(_)) => thinking != Some(false),
             }
+    }
+
+    /// What a constraint has to leave free of the answer to a prompt that was made with this wish.
+    #[cfg(feature = "constrain")]
+    pub fn thinking_before(&self, prompt: &Prompt, thinking: Option<bool>) -> Thinking {
+        match prompt.inside_thinking {
+            true => Thinking::Inside,
+            false if self.is_thinking(thinking) => Thinking::MayOpen,
+            false => Thinking::None,
+        }
     }
 
     /// The settings of the draw: what is chosen, over the file's, over what is published for the family when it thinks or

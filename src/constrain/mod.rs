@@ -1,8 +1,21 @@
 //! Answers held to a form: which tokens may come next.
 //!
-//! [`Generation`](crate::generate::Generation) asks a [`Constraint`] before each token and tells it what was chosen.
+//! [`Generation`](crate::generate::Generation) asks a [`Constraint`] before each token and tells it what was chosen. With the
+//! feature `constrain` there are constraints by JSON schemas, grammars and regular expressions: a `Vocabulary`, built once for
+//! a model, makes one of a `Grammar` for each answer. The work is that of the crate `llguidance`.
+
+#[cfg(feature = "constrain")]
+mod grammar;
+#[cfg(feature = "constrain")]
+mod held;
+#[cfg(feature = "constrain")]
+mod vocabulary;
 
 use crate::error::Result;
+#[cfg(feature = "constrain")]
+pub use grammar::Grammar;
+#[cfg(feature = "constrain")]
+pub use vocabulary::{Thinking, Vocabulary};
 
 /// Which tokens may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

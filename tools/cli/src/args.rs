@@ -265,6 +265,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON object: text, thinking, tokens, finish_reason, context_full, timings, seed, model, device, ...
     #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// Hold the answer, after any thinking, to this JSON schema: a file (`-`: standard input), or the schema itself
+    #[arg(short = 'j', long, env = "QWIP_JSON_SCHEMA", value_name = "FILE|JSON")]
+    pub(crate) json_schema: Option<String>,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
     #[command(flatten)]

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use qwip::chat::{ChatError, Message, Part, Prompt, RenderOptions, ThinkingSplitter, Voice};
+use qwip::constrain::Constraint;
 use qwip::{
-    Cancel, FinishReason, GenerateOptions, Generated, ModelFile, Sampler, SamplingParams, Session, generate,
+    Cancel, FinishReason, GenerateOptions, Generation, ModelFile, Sampler, SamplingParams, Session,
 };
 
 use crate::args::{AnswerArgs, SamplingArgs, Think};
@@ -41,7 +42,8 @@ fn explained(error: ChatError) -> anyhow::Error {
     }
 }
 
-fn wish(think: Think) -> Option<bool> {
+/// What the template is told.
+pub(crate) fn wish(think: Think) -> Option<bool> {
     match think {
         Think::On => Some(true),
         Think::Off => Some(false),
@@ -119,7 +121,7 @@ pub(crate) struct Answer {
     pub(crate) answer_time: Duration,
 }
 
-/// Evaluates the prompt and answers it; `show` gets the parts as they come.
+/// Evaluates the prompt and answers it, held to `constraint` if there is one; `show` gets the parts as they come.
 ///
 /// Interrupted inside the prompt it is an error, later an answer with that reason.
 pub(crate) fn answer(
@@ -128,6 +130,7 @@ pub(crate) fn answer(
     sampler: &mut Sampler,
     prompt: &Prompt,
     options: &GenerateOptions,
+    constraint: Option<Box<dyn Constraint>>,
     cancel: &Cancel,
     show: &mut dyn FnMut(Part<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Answer> {
@@ -162,11 +165,16 @@ pub(crate) fn answer(
         shown.is_ok()
     };
     let mut go_on = true;
-    let Generated { reason, tokens } =
-        generate(session, voice.tokenizer(), sampler, options, cancel, &mut |more| {
-            splitter.push(more, &mut |part| go_on &= take(part));
-            if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+    let mut generation = Generation::new(session, voice.tokenizer(), sampler.clone(), options.clone())?;
+    if let Some(constraint) = constraint {
+        generation.constrain(constraint);
+    }
+    let reason = generation.run(session, voice.tokenizer(), cancel, &mut |piece| {
+        splitter.push(piece.text, &mut |part| go_on &= take(part));
+        if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let (tokens, as_it_is_now) = generation.into_parts();
+    *sampler = as_it_is_now;
     splitter.finish(&mut |part| {
         take(part);
     });

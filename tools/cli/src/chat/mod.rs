@@ -354,6 +354,7 @@ impl Talk {
             &mut self.sampler,
             &prompt,
             &voice::generate_options(&self.answer),
+            None,
             interrupt::flag(),
             &mut |part| screen.show(part),
         );
