@@ -1,57 +1,168 @@
-//! What several dialects ask of a request's fields besides their types.
+//! The fields of a request, taken out one by one. A field that is null is absent, one of the wrong kind is named in the
+//! error together with what it is and what it should be.
 
-use serde_json::Value;
+use qwip::chat::json_kind;
+use serde_json::{Map, Value};
 
 use crate::chat::ChatRequest;
 use crate::engine::Failure;
-use crate::http::Fields;
 
 /// Texts that may end an answer; each costs time at every token.
 const MOST_STOPS: usize = 64;
 
-impl Fields {
-    /// A field that stays, whatever it is.
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.map().get(key).filter(|value| !value.is_null())
+/// An object of a request.
+pub(crate) struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    /// Where it is: empty for the whole body.
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the whole body.
+    pub(crate) fn body(value: &'a Value) -> Result<Fields<'a>, Failure> {
+        match value {
+            Value::Object(map) => Ok(Fields { map, path: String::new() }),
+            other => Err(Failure::invalid("", format!("the body is {}, not an object", json_kind(other)))),
+        }
     }
 
-    /// A text that must be there.
-    pub(crate) fn need_text(&mut self, key: &str) -> Result<String, Failure> {
-        let text = self.text(key)?;
-        self.need(key, text)
+    /// The fields of something inside, which is at `path`.
+    pub(crate) fn inside(value: &'a Value, path: String) -> Result<Fields<'a>, Failure> {
+        match value {
+            Value::Object(map) => Ok(Fields { map, path }),
+            other => {
+                let message = format!("`{path}` is {}, not an object", json_kind(other));
+                Err(Failure::invalid(&path, message))
+            }
+        }
     }
 
-    /// Something that must be there.
-    pub(crate) fn need<T>(&self, key: &str, value: Option<T>) -> Result<T, Failure> {
-        value.ok_or_else(|| self.bad(key, "missing"))
+    /// Where a field is, as `messages[2].content`.
+    pub(crate) fn path(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    /// What is said about a field that cannot be used.
-    pub(crate) fn bad(&self, key: &str, message: impl std::fmt::Display) -> Failure {
-        let name = self.name(key);
-        Failure::invalid(&name, format!("{name}: {message}"))
+    /// A field, unless it is null.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// What is said about a field that is not one of the words that are known there.
-    pub(crate) fn unknown(&self, key: &str, word: &str, known: &str) -> Failure {
-        self.bad(key, format_args!("expected {known}, found \"{word}\""))
+    /// A field that must be there.
+    pub(crate) fn need<T>(&self, name: &str, value: Option<T>) -> Result<T, Failure> {
+        value.ok_or_else(|| {
+            let path = self.path(name);
+            Failure::invalid(&path, format!("`{path}` is missing"))
+        })
+    }
+
+    /// What is said about a field of the wrong kind.
+    pub(crate) fn wrong(&self, name: &str, want: &str) -> Failure {
+        let path = self.path(name);
+        let found = self.map.get(name).map_or("missing", json_kind);
+        Failure::invalid(&path, format!("`{path}` is {found}, not {want}"))
+    }
+
+    /// What is said about a field whose value does not fit.
+    pub(crate) fn bad(&self, name: &str, message: impl std::fmt::Display) -> Failure {
+        let path = self.path(name);
+        Failure::invalid(&path, format!("`{path}` {message}"))
+    }
+
+    fn take<T>(
+        &self,
+        name: &str,
+        want: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(name, want)),
+        }
+    }
+
+    /// What is said about a word that is not one of those that are known there.
+    pub(crate) fn unknown(&self, name: &str, word: &str, known: &str) -> Failure {
+        self.bad(name, format_args!("is \"{word}\": {known} are known"))
     }
 
     /// The objects of a list; an absent list has none.
-    pub(crate) fn entries(&mut self, key: &str) -> Result<Vec<Fields>, Failure> {
-        let items = self.list(key)?.unwrap_or_default();
-        self.objects(key, items)
+    pub(crate) fn entries(&self, name: &str) -> Result<Vec<Fields<'a>>, Failure> {
+        let list = self.list(name)?.iter().enumerate();
+        list.map(|(index, value)| self.entry(name, index, value)).collect()
     }
 
-    /// `items` of the list `key`, which must be objects.
-    pub(crate) fn objects(&self, key: &str, items: Vec<Value>) -> Result<Vec<Fields>, Failure> {
-        let object = |(i, item)| Fields::of(item, &format!("{}[{i}]", self.name(key)));
-        items.into_iter().enumerate().map(object).collect()
+    /// A text that must be there.
+    pub(crate) fn need_text(&self, name: &str) -> Result<&'a str, Failure> {
+        self.need(name, self.text(name)?)
     }
 
-    /// A text or texts that end the answer; empty ones end nothing.
-    pub(crate) fn stops(&mut self, key: &str) -> Result<Vec<String>, Failure> {
-        let stops = self.texts(key, MOST_STOPS)?.unwrap_or_default();
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Failure> {
+        self.take(name, "text", Value::as_str)
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+        self.take(name, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f32>, Failure> {
+        self.take(name, "a number", |value| value.as_f64().map(|x| x as f32).filter(|x| x.is_finite()))
+    }
+
+    /// A whole number, which may be written as `5.0`.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Failure> {
+        let read = |value: &Value| {
+            let whole = value.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e15);
+            value.as_i64().or_else(|| whole.map(|x| x as i64))
+        };
+        match self.take(name, "a whole number", read) {
+            Err(_) if self.map[name].is_number() => {
+                Err(self.bad(name, format_args!("is {}, not a whole number in 64 bits", self.map[name])))
+            }
+            result => result,
+        }
+    }
+
+    /// A whole number, 0 or more.
+    pub(crate) fn count(&self, name: &str) -> Result<Option<usize>, Failure> {
+        let Some(number) = self.integer(name)? else { return Ok(None) };
+        match usize::try_from(number) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(self.bad(name, format_args!("is {number}, at least 0 is wanted"))),
+        }
+    }
+
+    /// A list; an absent one is empty.
+    pub(crate) fn list(&self, name: &str) -> Result<&'a [Value], Failure> {
+        Ok(self.take(name, "a list", Value::as_array)?.map_or(&[], Vec::as_slice))
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, Failure> {
+        self.get(name).map(|value| Fields::inside(value, self.path(name))).transpose()
+    }
+
+    /// Entry number `index` of the list `name`.
+    pub(crate) fn entry(&self, name: &str, index: usize, value: &'a Value) -> Result<Fields<'a>, Failure> {
+        Fields::inside(value, format!("{}[{index}]", self.path(name)))
+    }
+
+    /// One text or a list of texts that end the answer.
+    pub(crate) fn stops(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let wrong = || self.wrong(name, "text or a list of texts");
+        let stops: Vec<String> = match self.get(name) {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(list)) => {
+                let texts = list.iter().map(|stop| stop.as_str().map(str::to_owned));
+                texts.collect::<Option<_>>().ok_or_else(wrong)?
+            }
+            Some(_) => return Err(wrong()),
+        };
+        if stops.len() > MOST_STOPS {
+            let found = stops.len();
+            return Err(
+                self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible"))
+            );
+        }
         Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
     }
 }
@@ -65,15 +176,6 @@ pub(crate) fn set_effort(request: &mut ChatRequest, effort: &str) {
     }
 }
 
-/// The fields of a literal, for tests.
-#[cfg(test)]
-pub(crate) fn fields(value: Value) -> Fields {
-    match value {
-        Value::Object(map) => Fields::new(map),
-        other => panic!("{other} is no object"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -81,28 +183,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_say_where_they_are() {
-        let mut body = fields(json!({"list": [{"x": 1}, 2], "stop": ["a", "", "b"], "many": vec!["x"; 65]}));
-        assert_eq!(body.need_text("gone").unwrap_err().message, "gone: missing");
-        assert_eq!(body.entries("list").unwrap_err().message, "list[1]: expected an object, found 2");
-        assert_eq!(body.stops("stop").unwrap(), ["a", "b"]);
-        assert_eq!(body.stops("many").unwrap_err().message, "many: 65 texts, at most 64 are taken");
-        let mut body = fields(json!({"list": [{"x": 1}]}));
-        let failure = body.entries("list").unwrap()[0].text("x").unwrap_err();
+    fn fields_are_read_and_faults_are_named() {
+        let value = json!({
+            "text": "a", "flag": true, "number": 0.5, "count": 3.0, "minus": -1, "list": [{"x": 1}], "none": null,
+            "stop": ["a", "", "b"],
+        });
+        let fields = Fields::body(&value).unwrap();
+        assert_eq!(fields.text("text").unwrap(), Some("a"));
+        assert_eq!(fields.text("none").unwrap(), None);
+        assert_eq!(fields.text("absent").unwrap(), None);
+        assert_eq!(fields.flag("flag").unwrap(), Some(true));
+        assert_eq!(fields.number("number").unwrap(), Some(0.5));
+        assert_eq!(fields.count("count").unwrap(), Some(3));
+        assert_eq!(fields.stops("stop").unwrap(), ["a", "b"]);
+        assert_eq!(fields.stops("text").unwrap(), ["a"]);
+        let message = |result: Result<Option<usize>, Failure>| result.unwrap_err().message;
+        assert_eq!(message(fields.count("minus")), "`minus` is -1, at least 0 is wanted");
+        assert_eq!(message(fields.count("number")), "`number` is 0.5, not a whole number in 64 bits");
+        assert_eq!(message(fields.count("text")), "`text` is text, not a whole number");
+        let entry = fields.entry("list", 0, &value["list"][0]).unwrap();
+        let failure = entry.text("x").unwrap_err();
+        assert_eq!(failure.message, "`list[0].x` is a number, not text");
         assert_eq!(failure.param.as_deref(), Some("list[0].x"));
-        assert!(body.entries("list").unwrap().is_empty());
+        assert_eq!(fields.need("gone", None::<u8>).unwrap_err().message, "`gone` is missing");
     }
 
     #[test]
-    fn effort_is_thinking_and_a_word_for_templates() {
-        let mut request = ChatRequest::default();
-        set_effort(&mut request, "low");
-        assert_eq!(
-            (request.thinking, &request.template_kwargs["reasoning_effort"]),
-            (Some(true), &json!("low"))
-        );
-        let mut request = ChatRequest::default();
-        set_effort(&mut request, "none");
-        assert_eq!((request.thinking, request.template_kwargs.len()), (Some(false), 0));
+    fn stops_are_bounded() {
+        let value = json!({"stop": vec!["x"; 65], "other": [1]});
+        let fields = Fields::body(&value).unwrap();
+        let message = fields.stops("stop").unwrap_err().message;
+        assert_eq!(message, "`stop` has 65 entries, at most 64 are possible");
+        assert!(fields.stops("other").is_err());
+        assert!(Fields::body(&json!([])).is_err());
     }
 }

@@ -13,6 +13,7 @@ pub mod chat;
 pub mod engine;
 mod fields;
 pub mod http;
+mod id;
 pub mod library;
 pub mod models;
 pub mod ollama;

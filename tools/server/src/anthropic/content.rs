@@ -4,70 +4,85 @@ use qwip::chat::{Message, json_kind};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Failure;
-use crate::http::{Fields, wrong};
+use crate::fields::Fields;
 
 /// Clients put a line about themselves in front of the instructions that is another one in every request. The model has
 /// no use for it, and it would keep every later token from being shared with the request before.
 const CLIENT_LINE: &str = "x-anthropic-billing-header:";
 
 /// `system` and `messages`.
-pub(super) fn messages(body: &mut Fields) -> Result<Vec<Message>, Failure> {
+pub(super) fn messages(body: &Fields) -> Result<Vec<Message>, Failure> {
     let mut out = Vec::new();
     if let Some(text) = system(body)? {
-        push_text(&mut out, "system", &text);
+        push_text(&mut out, "system", text);
     }
-    let list = body.entries("messages")?;
+    let list = body.list("messages")?;
     if list.is_empty() {
-        return Err(body.bad("messages", "at least one is needed"));
+        return Err(body.bad("messages", "must hold at least one message"));
     }
-    for mut message in list {
-        match message.need_text("role")?.as_str() {
-            "user" => user(&mut message, &mut out)?,
-            "assistant" => out.push(assistant(&mut message)?),
-            "system" => push_text(&mut out, "system", &texts(&mut message, "content")?),
-            other => return Err(message.unknown("role", other, "user, assistant or system")),
+    for (index, value) in list.iter().enumerate() {
+        let message = body.entry("messages", index, value)?;
+        match message.need_text("role")? {
+            "user" => user(&message, &mut out)?,
+            "assistant" => out.push(assistant(&message)?),
+            "system" => {
+                let text = texts(&message, "content")?;
+                push_text(&mut out, "system", text);
+            }
+            other => {
+                let want = "user, assistant and system are known";
+                return Err(message.bad("role", format_args!("is \"{other}\": {want}")));
+            }
         }
     }
     // The answer would have to go on in the middle of a message, and templates close what they write.
     if out.last().is_some_and(|last: &Map<String, Value>| last["role"] == "assistant") {
-        let message = "the last one is the assistant's; an answer that was begun cannot be continued";
+        let message = "must end with a user's message: an answer that was begun cannot be continued";
         return Err(body.bad("messages", message));
     }
     Ok(out.into_iter().map(Message::from_map).collect())
 }
 
 /// The instructions; none if they are empty.
-fn system(body: &mut Fields) -> Result<Option<String>, Failure> {
-    let Some(value) = body.take("system") else { return Ok(None) };
-    let mut texts = all_texts(body, "system", value)?;
-    texts.retain(|text| !text.starts_with(CLIENT_LINE));
-    Ok(Some(texts.join("\n")).filter(|text| !text.is_empty()))
+fn system(body: &Fields) -> Result<Option<String>, Failure> {
+    let text = match body.get("system") {
+        None => return Ok(None),
+        Some(Value::Array(blocks)) => {
+            let mut kept = Vec::new();
+            for (index, block) in blocks.iter().enumerate() {
+                let text = text_block(&body.entry("system", index, block)?)?;
+                if !text.starts_with(CLIENT_LINE) {
+                    kept.push(text);
+                }
+            }
+            kept.join("\n")
+        }
+        Some(_) => texts(body, "system")?,
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// What the user says, and the results of tools, in their order.
-fn user(message: &mut Fields, out: &mut Vec<Map<String, Value>>) -> Result<(), Failure> {
-    let blocks = match message.take("content") {
-        Some(Value::Array(blocks)) => message.objects("content", blocks)?,
-        Some(Value::String(text)) => {
-            push_text(out, "user", &text);
-            return Ok(());
-        }
-        other => return Err(no_content(message, "content", other)),
+fn user(message: &Fields, out: &mut Vec<Map<String, Value>>) -> Result<(), Failure> {
+    let Some(Value::Array(blocks)) = message.get("content") else {
+        let text = texts(message, "content")?;
+        push_text(out, "user", text);
+        return Ok(());
     };
-    for mut block in blocks {
-        match block.need_text("type")?.as_str() {
-            "text" => push_text(out, "user", &block.need_text("text")?),
-            "tool_result" => out.push(tool_result(&mut block)?),
+    for (index, block) in blocks.iter().enumerate() {
+        let block = message.entry("content", index, block)?;
+        match block.need_text("type")? {
+            "text" => push_text(out, "user", text_block(&block)?),
+            "tool_result" => out.push(tool_result(&block)?),
             other => return Err(unknown_block(&block, other)),
         }
     }
     Ok(())
 }
 
-fn tool_result(block: &mut Fields) -> Result<Map<String, Value>, Failure> {
+fn tool_result(block: &Fields) -> Result<Map<String, Value>, Failure> {
     let id = block.need_text("tool_use_id")?;
-    let content = block.take("content").unwrap_or_else(|| "".into());
-    let mut text = all_texts(block, "content", content)?.join("\n");
+    let mut text = if block.get("content").is_some() { texts(block, "content")? } else { String::new() };
     // Templates have no field for it, so the text must say it.
     let says_so = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
     if block.flag("is_error")? == Some(true) && !says_so {
@@ -77,22 +92,26 @@ fn tool_result(block: &mut Fields) -> Result<Map<String, Value>, Failure> {
 }
 
 /// What the model said before.
-fn assistant(message: &mut Fields) -> Result<Map<String, Value>, Failure> {
-    let blocks = match message.take("content") {
-        Some(Value::Array(blocks)) => message.objects("content", blocks)?,
-        Some(Value::String(text)) => return Ok(object(json!({"role": "assistant", "content": text}))),
-        other => return Err(no_content(message, "content", other)),
+fn assistant(message: &Fields) -> Result<Map<String, Value>, Failure> {
+    let Some(Value::Array(blocks)) = message.get("content") else {
+        return Ok(object(json!({"role": "assistant", "content": texts(message, "content")?})));
     };
     let (mut text, mut thinking, mut calls) = (String::new(), String::new(), Vec::new());
-    for mut block in blocks {
-        match block.need_text("type")?.as_str() {
-            "text" => text.push_str(&block.need_text("text")?),
-            "thinking" => thinking.push_str(&block.text("thinking")?.unwrap_or_default()),
+    for (index, block) in blocks.iter().enumerate() {
+        let block = message.entry("content", index, block)?;
+        match block.need_text("type")? {
+            "text" => text.push_str(text_block(&block)?),
+            "thinking" => thinking.push_str(block.text("thinking")?.unwrap_or_default()),
             // Another service's: nobody but it can read it.
             "redacted_thinking" => {}
             "tool_use" => {
-                let (id, name) = (block.text("id")?.unwrap_or_default(), block.need_text("name")?);
-                let input = block.object("input")?.map(Fields::into_map).unwrap_or_default();
+                let name = block.need_text("name")?;
+                let id = block.text("id")?.unwrap_or_default();
+                let input = match block.get("input") {
+                    None => json!({}),
+                    Some(input) if input.is_object() => input.clone(),
+                    Some(_) => return Err(block.wrong("input", "an object")),
+                };
                 let function = json!({"name": name, "arguments": input});
                 calls.push(json!({"id": id, "type": "function", "function": function}));
             }
@@ -110,42 +129,38 @@ fn assistant(message: &mut Fields) -> Result<Map<String, Value>, Failure> {
 }
 
 /// A text, or text blocks joined by line breaks.
-fn texts(holder: &mut Fields, key: &str) -> Result<String, Failure> {
-    match holder.take(key) {
-        Some(value) => Ok(all_texts(holder, key, value)?.join("\n")),
-        None => Err(no_content(holder, key, None)),
+fn texts(holder: &Fields, name: &str) -> Result<String, Failure> {
+    match holder.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(blocks)) => {
+            let mut texts = Vec::with_capacity(blocks.len());
+            for (index, block) in blocks.iter().enumerate() {
+                texts.push(text_block(&holder.entry(name, index, block)?)?);
+            }
+            Ok(texts.join("\n"))
+        }
+        _ => Err(holder.wrong(name, "text or a list of content blocks")),
     }
 }
 
-/// The texts of a text or of text blocks.
-fn all_texts(holder: &Fields, key: &str, value: Value) -> Result<Vec<String>, Failure> {
-    let text = |mut block: Fields| match block.need_text("type")?.as_str() {
+fn text_block<'a>(block: &Fields<'a>) -> Result<&'a str, Failure> {
+    match block.need_text("type")? {
         "text" => block.need_text("text"),
-        other => Err(unknown_block(&block, other)),
-    };
-    match value {
-        Value::String(text) => Ok(vec![text]),
-        Value::Array(blocks) => holder.objects(key, blocks)?.into_iter().map(text).collect(),
-        other => Err(no_content(holder, key, Some(other))),
-    }
-}
-
-fn no_content(holder: &Fields, key: &str, found: Option<Value>) -> Failure {
-    match found {
-        None => holder.bad(key, "missing"),
-        Some(found) => wrong(&holder.name(key), "text or a list of content blocks", &found),
+        other => Err(unknown_block(block, other)),
     }
 }
 
 fn unknown_block(block: &Fields, kind: &str) -> Failure {
-    match kind {
-        "image" | "document" => block.bad("type", format_args!("\"{kind}\": the model reads text only")),
-        other => block.bad("type", format_args!("\"{other}\" is not supported here")),
-    }
+    let message = match kind {
+        "image" | "document" => format!("is \"{kind}\": the model reads text only"),
+        other => format!("is \"{other}\", which is not supported here"),
+    };
+    block.bad("type", message)
 }
 
 /// Adds what somebody says. Turns of the same one that follow each other are one turn.
-fn push_text(out: &mut Vec<Map<String, Value>>, role: &str, text: &str) {
+fn push_text(out: &mut Vec<Map<String, Value>>, role: &str, text: impl AsRef<str>) {
+    let text = text.as_ref();
     if let Some(last) = out.last_mut()
         && last["role"] == role
         && let Some(Value::String(said)) = last.get_mut("content")
@@ -167,10 +182,10 @@ fn object(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::fields;
 
     fn made(body: Value) -> Result<Value, String> {
-        let messages = messages(&mut fields(body)).map_err(|failure| failure.message)?;
+        let fields = Fields::body(&body).unwrap();
+        let messages = messages(&fields).map_err(|failure| failure.message)?;
         Ok(messages.iter().map(|message| Value::Object(message.as_map().clone())).collect())
     }
 
@@ -220,28 +235,27 @@ mod tests {
         let image =
             json!([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}]);
         let cases = [
-            (user(image), "messages[0].content[0].type: \"image\": the model reads text only"),
-            (user(json!(5)), "messages[0].content: expected text or a list of content blocks, found 5"),
-            (user(json!([{"type": "text"}])), "messages[0].content[0].text: missing"),
+            (user(image), "`messages[0].content[0].type` is \"image\": the model reads text only"),
+            (user(json!(5)), "`messages[0].content` is a number, not text or a list of content blocks"),
+            (user(json!([{"type": "text"}])), "`messages[0].content[0].text` is missing"),
             (
                 user(json!([{"type": "tool_result", "content": "x"}])),
-                "messages[0].content[0].tool_use_id: missing",
+                "`messages[0].content[0].tool_use_id` is missing",
             ),
             (
                 user(json!([{"type": "web_search_tool_result"}])),
-                "messages[0].content[0].type: \"web_search_tool_result\" is not supported here",
+                "`messages[0].content[0].type` is \"web_search_tool_result\", which is not supported here",
             ),
-            (made(json!({"messages": []})), "messages: at least one is needed"),
-            (made(json!({"messages": [{"role": "user"}]})), "messages[0].content: missing"),
+            (made(json!({"messages": []})), "`messages` must hold at least one message"),
             (
                 made(json!({"messages": [{"role": "tool", "content": ""}]})),
-                "messages[0].role: expected user, assistant or system, found \"tool\"",
+                "`messages[0].role` is \"tool\": user, assistant and system are known",
             ),
             (
                 made(json!({"messages": [{"role": "assistant", "content": "The answer is"}]})),
-                "messages: the last one is the assistant's; an answer that was begun cannot be continued",
+                "`messages` must end with a user's message: an answer that was begun cannot be continued",
             ),
-            (made(json!({"system": [{"type": "text"}], "messages": [{}]})), "system[0].text: missing"),
+            (made(json!({"system": [{"type": "text"}], "messages": [{}]})), "`system[0].text` is missing"),
         ];
         for (result, want) in cases {
             assert_eq!(result.unwrap_err(), want);

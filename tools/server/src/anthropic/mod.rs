@@ -5,6 +5,7 @@
 
 mod content;
 mod encode;
+pub(crate) mod error;
 mod models;
 mod request;
 

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use super::content;
 use crate::chat::{ChatRequest, Format, ToolChoice};
 use crate::engine::Failure;
-use crate::fields::set_effort;
-use crate::http::Fields;
+use crate::fields::{Fields, set_effort};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -23,58 +22,69 @@ pub(crate) struct Messages {
 ///
 /// # Errors
 /// A [`Failure`] that names the field.
-pub(crate) fn parse(mut body: Fields, counting: bool) -> Result<Messages, Failure> {
-    let body = &mut body;
+pub(crate) fn parse(body: &Value, counting: bool) -> Result<Messages, Failure> {
+    let body = Fields::body(body)?;
     let mut chat = ChatRequest {
-        model: body.need_text("model")?,
-        messages: content::messages(body)?,
-        tools: tools(body)?,
+        model: body.need_text("model")?.to_owned(),
+        messages: content::messages(&body)?,
+        tools: tools(&body)?,
         stop: body.stops("stop_sequences")?,
-        max_tokens: body.count("max_tokens", usize::MAX)?,
         ..ChatRequest::default()
     };
+    chat.max_tokens = body.count("max_tokens")?;
     if !counting {
         body.need("max_tokens", chat.max_tokens)?;
     }
-    chat.sampling.temperature = body.number("temperature", 0.0..=2.0)?;
-    chat.sampling.top_p = body.number("top_p", 0.0..=1.0)?;
-    chat.sampling.top_k = body.count("top_k", usize::MAX)?;
-    set_tool_choice(body, &mut chat)?;
-    set_output(body, &mut chat)?;
-    let hide_thinking = set_thinking(body, &mut chat)?;
+    chat.sampling.temperature = body.number("temperature")?;
+    chat.sampling.top_p = body.number("top_p")?;
+    chat.sampling.top_k = body.count("top_k")?;
+    set_tool_choice(&body, &mut chat)?;
+    set_output(&body, &mut chat)?;
+    let hide_thinking = set_thinking(&body, &mut chat)?;
     Ok(Messages { chat, stream: body.flag("stream")?.unwrap_or(false), hide_thinking })
 }
 
-fn tools(body: &mut Fields) -> Result<Vec<Value>, Failure> {
+fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
     let mut tools = Vec::new();
-    for mut tool in body.entries("tools")? {
-        if let Some(kind) = tool.text("type")?.filter(|kind| kind != "custom") {
-            return Err(tool.bad("type", format_args!("\"{kind}\" is a tool of Anthropic's own servers")));
+    for (index, tool) in body.list("tools")?.iter().enumerate() {
+        let tool = body.entry("tools", index, tool)?;
+        if let Some(kind) = tool.text("type")?.filter(|&kind| kind != "custom") {
+            return Err(tool.bad("type", format_args!("is \"{kind}\", a tool of Anthropic's own servers")));
         }
         let mut function = json!({"name": tool.need_text("name")?});
         if let Some(description) = tool.text("description")? {
             function["description"] = description.into();
         }
-        let schema = tool.object("input_schema")?;
-        function["parameters"] = tool.need("input_schema", schema)?.into_map().into();
+        let schema = tool.need("input_schema", tool.get("input_schema"))?;
+        if !schema.is_object() {
+            return Err(tool.wrong("input_schema", "an object"));
+        }
+        function["parameters"] = schema.clone();
         tools.push(json!({"type": "function", "function": function}));
     }
     Ok(tools)
 }
 
-fn set_tool_choice(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    let Some(mut choice) = body.object("tool_choice")? else { return Ok(()) };
+fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
+    let Some(choice) = body.object("tool_choice")? else { return Ok(()) };
     let declared = |name: &str| chat.tools.iter().any(|tool| tool["function"]["name"] == name);
-    chat.tool_choice = match choice.need_text("type")?.as_str() {
+    chat.tool_choice = match choice.need_text("type")? {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
-        "any" if chat.tools.is_empty() => return Err(choice.bad("type", "\"any\", but there are no tools")),
+        "any" if chat.tools.is_empty() => {
+            return Err(choice.bad("type", "is \"any\", but there are no tools"));
+        }
         "any" => ToolChoice::Required,
         "tool" => match choice.need_text("name")? {
-            name if declared(&name) => ToolChoice::Named(name),
-            name => return Err(choice.bad("name", format_args!("\"{name}\" is not among the tools"))),
+            name if declared(name) => ToolChoice::Named(name.to_owned()),
+            name => {
+                return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools")));
+            }
         },
-        other => return Err(choice.unknown("type", other, "auto, any, tool or none")),
+        other => {
+            let known = "auto, any, tool and none are known";
+            return Err(choice.bad("type", format_args!("is \"{other}\": {known}")));
+        }
     };
     if choice.flag("disable_parallel_tool_use")? == Some(true) {
         chat.parallel_tool_calls = Some(false);
@@ -83,20 +93,20 @@ fn set_tool_choice(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Fail
 }
 
 /// `output_config`: the effort, and a schema for the answer.
-fn set_output(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    let Some(mut config) = body.object("output_config")? else { return Ok(()) };
+fn set_output(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
+    let Some(config) = body.object("output_config")? else { return Ok(()) };
     if let Some(effort) = config.text("effort")? {
-        set_effort(chat, &effort);
+        set_effort(chat, effort);
         // Whether the model thinks at all is what `thinking` says.
         chat.thinking = None;
     }
-    if let Some(mut format) = config.object("format")? {
-        match format.need_text("type")?.as_str() {
+    if let Some(format) = config.object("format")? {
+        match format.need_text("type")? {
             "json_schema" => {
-                let schema = format.take("schema");
-                chat.format = Format::JsonSchema(format.need("schema", schema)?);
+                let schema = format.need("schema", format.get("schema"))?;
+                chat.format = Format::JsonSchema(schema.clone());
             }
-            other => return Err(format.unknown("type", other, "json_schema")),
+            other => return Err(format.bad("type", format_args!("is \"{other}\": json_schema is known"))),
         }
     }
     Ok(())
@@ -104,28 +114,30 @@ fn set_output(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> 
 
 /// Without a word about it a model does not think, as there: clients that did not ask for thinking look for the text in
 /// the first block. Whether it is not to be shown.
-fn set_thinking(body: &mut Fields, chat: &mut ChatRequest) -> Result<bool, Failure> {
-    let Some(mut thinking) = body.object("thinking")? else {
+fn set_thinking(body: &Fields, chat: &mut ChatRequest) -> Result<bool, Failure> {
+    let Some(thinking) = body.object("thinking")? else {
         chat.thinking = Some(false);
         return Ok(false);
     };
-    match thinking.need_text("type")?.as_str() {
+    match thinking.need_text("type")? {
         "disabled" => chat.thinking = Some(false),
         "adaptive" => chat.thinking = None,
         "enabled" => {
             chat.thinking = Some(true);
-            let budget = thinking.count("budget_tokens", usize::MAX)?;
+            let budget = thinking.count("budget_tokens")?;
             chat.thinking_budget = Some(thinking.need("budget_tokens", budget)?);
         }
-        other => return Err(thinking.unknown("type", other, "enabled, disabled or adaptive")),
+        other => {
+            let known = "enabled, disabled and adaptive are known";
+            return Err(thinking.bad("type", format_args!("is \"{other}\": {known}")));
+        }
     }
-    Ok(thinking.text("display")?.is_some_and(|display| display == "omitted"))
+    Ok(thinking.text("display")? == Some("omitted"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::fields;
 
     fn body(more: Value) -> Value {
         let mut body =
@@ -137,11 +149,11 @@ mod tests {
     }
 
     fn chat(more: Value) -> ChatRequest {
-        parse(fields(body(more)), false).unwrap().chat
+        parse(&body(more), false).unwrap().chat
     }
 
     fn error(more: Value) -> String {
-        parse(fields(body(more)), false).unwrap_err().message
+        parse(&body(more), false).unwrap_err().message
     }
 
     #[test]
@@ -154,7 +166,7 @@ mod tests {
             "thinking": {"type": "enabled", "budget_tokens": 2048, "display": "omitted"},
             "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
         }));
-        let parsed = parse(fields(request), false).unwrap();
+        let parsed = parse(&request, false).unwrap();
         assert!(parsed.stream && parsed.hide_thinking);
         let chat = parsed.chat;
         assert_eq!((chat.model.as_str(), chat.max_tokens, chat.messages.len()), ("m", Some(9), 1));
@@ -186,33 +198,30 @@ mod tests {
         assert_eq!(chat(choice(json!({"type": "none"}))).tool_choice, ToolChoice::None);
         assert_eq!(
             error(choice(json!({"type": "tool", "name": "g"}))),
-            "tool_choice.name: \"g\" is not among the tools"
+            "`tool_choice.name` is \"g\", which is not among the tools"
         );
         assert_eq!(
             error(json!({"tool_choice": {"type": "any"}})),
-            "tool_choice.type: \"any\", but there are no tools"
+            "`tool_choice.type` is \"any\", but there are no tools"
         );
     }
 
     #[test]
     fn faults_are_named() {
         let missing = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]});
-        assert_eq!(parse(fields(missing.clone()), false).unwrap_err().message, "max_tokens: missing");
-        assert!(parse(fields(missing), true).is_ok());
-        assert_eq!(error(json!({"model": null})), "model: missing");
-        assert_eq!(
-            error(json!({"max_tokens": "9"})),
-            "max_tokens: expected a whole number of at least 0, found text"
-        );
+        assert_eq!(parse(&missing, false).unwrap_err().message, "`max_tokens` is missing");
+        assert!(parse(&missing, true).is_ok());
+        assert_eq!(error(json!({"model": null})), "`model` is missing");
+        assert_eq!(error(json!({"max_tokens": "9"})), "`max_tokens` is text, not a whole number");
         assert_eq!(
             error(json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]})),
-            "tools[0].type: \"web_search_20250305\" is a tool of Anthropic's own servers"
+            "`tools[0].type` is \"web_search_20250305\", a tool of Anthropic's own servers"
         );
-        assert_eq!(error(json!({"tools": [{"name": "f"}]})), "tools[0].input_schema: missing");
-        assert_eq!(error(json!({"thinking": {"type": "enabled"}})), "thinking.budget_tokens: missing");
+        assert_eq!(error(json!({"tools": [{"name": "f"}]})), "`tools[0].input_schema` is missing");
+        assert_eq!(error(json!({"thinking": {"type": "enabled"}})), "`thinking.budget_tokens` is missing");
         assert_eq!(
             error(json!({"thinking": {"type": "hard"}})),
-            "thinking.type: expected enabled, disabled or adaptive, found \"hard\""
+            "`thinking.type` is \"hard\": enabled, disabled and adaptive are known"
         );
     }
 }

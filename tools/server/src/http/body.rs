@@ -12,7 +12,7 @@ use qwip::chat::json_kind;
 use serde_json::Value;
 
 use super::error::Refusal;
-use super::{Fields, HttpSettings, State};
+use super::{HttpSettings, State};
 use crate::engine::{Failure, FailureKind};
 
 /// Of a body that is too large so many times the limit is read and thrown away: a client that is still sending does
@@ -61,9 +61,9 @@ impl Drop for Held {
 
 /// The JSON object that a request carries.
 pub(crate) struct JsonBody {
-    /// Its fields.
-    pub(crate) fields: Fields,
-    /// Counted for as long as the fields are there.
+    /// An object.
+    pub(crate) value: Value,
+    /// Counted for as long as the value is there.
     _held: Held,
 }
 
@@ -86,8 +86,8 @@ impl FromRequest<Arc<State>> for JsonBody {
                 .await
                 .unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "the body could not be parsed"))),
         };
-        let fields = parsed.map_err(IntoResponse::into_response)?;
-        Ok(JsonBody { fields, _held: held })
+        let value = parsed.map_err(IntoResponse::into_response)?;
+        Ok(JsonBody { value, _held: held })
     }
 }
 
@@ -123,13 +123,13 @@ async fn read(mut body: Body, state: &State, held: &mut Held) -> Result<Vec<u8>,
     }
 }
 
-fn object(bytes: &[u8]) -> Result<Fields, Failure> {
+fn object(bytes: &[u8]) -> Result<Value, Failure> {
     let invalid = |message: String| Failure::new(FailureKind::Invalid, message);
     if bytes.is_empty() {
         return Err(invalid("the body is empty; a JSON object is expected".into()));
     }
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(map)) => Ok(Fields::new(map)),
+        Ok(value @ Value::Object(_)) => Ok(value),
         Ok(other) => Err(invalid(format!("the body is {}, not an object", json_kind(&other)))),
         Err(error) => Err(invalid(format!("the body is not JSON: {error}"))),
     }

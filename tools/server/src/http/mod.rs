@@ -7,9 +7,7 @@
 
 mod body;
 mod error;
-mod fields;
 mod guard;
-mod ids;
 mod metrics;
 mod page;
 mod record;
@@ -37,8 +35,6 @@ pub use settings::HttpSettings;
 
 pub(crate) use body::JsonBody;
 pub(crate) use error::Dialect;
-pub(crate) use fields::{Fields, wrong};
-pub(crate) use ids::{now, random};
 pub(crate) use record::Record;
 pub(crate) use stream::{Framing, Writer, stream};
 

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use super::State;
-use super::ids;
 use super::metrics::Counters;
 use crate::chat::Usage;
 use crate::engine::{Failure, FailureKind};
@@ -47,7 +46,7 @@ impl Record {
     pub(super) fn begin(counters: Arc<Counters>, method: &Method, route: &str) -> Record {
         Record(Arc::new(Inner {
             counters,
-            id: ids::random("req_"),
+            id: format!("req_{}", crate::id::random(24)),
             method: method.to_string(),
             route: route.to_owned(),
             started: Instant::now(),

@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use crate::chat::KeepAlive;
 use crate::engine::Failure;
-use crate::http::Fields;
+use crate::fields::Fields;
 
 /// A century; a longer time is for ever.
 const LONGEST: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// The field `keep_alive`: less than nothing is for ever.
-pub(super) fn keep_alive(body: &mut Fields) -> Result<Option<KeepAlive>, Failure> {
-    let seconds = match body.take("keep_alive") {
+pub(super) fn keep_alive(body: &Fields) -> Result<Option<KeepAlive>, Failure> {
+    let seconds = match body.get("keep_alive") {
         None => return Ok(None),
-        Some(Value::String(text)) => seconds(&text).ok_or(text),
+        Some(Value::String(text)) => seconds(text).ok_or_else(|| text.clone()),
         Some(value) => value.as_f64().ok_or_else(|| value.to_string()),
     };
     match seconds {
@@ -24,7 +24,7 @@ pub(super) fn keep_alive(body: &mut Fields) -> Result<Option<KeepAlive>, Failure
         Err(found) => {
             let found: String = found.chars().take(40).collect();
             let want = "a number of seconds or a text like \"5m\", \"1h30m\" or \"-1\"";
-            Err(body.bad("keep_alive", format_args!("expected {want}, found {found}")))
+            Err(body.bad("keep_alive", format_args!("is {found}, not {want}")))
         }
     }
 }
@@ -65,11 +65,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fields::fields;
+
+    fn of(value: Value) -> Result<Option<KeepAlive>, Failure> {
+        keep_alive(&Fields::body(&json!({"keep_alive": value})).unwrap())
+    }
 
     #[test]
     fn all_ways_to_say_how_long() {
-        let read = |value: Value| keep_alive(&mut fields(json!({"keep_alive": value}))).unwrap();
+        let read = |value: Value| of(value).unwrap();
         let lasts = |seconds: f64| Some(KeepAlive::For(Duration::from_secs_f64(seconds)));
         assert_eq!(read(json!("5m")), lasts(300.0));
         assert_eq!(read(json!("1h30m")), lasts(5400.0));
@@ -88,9 +91,9 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         for text in ["", "-", "5 minutes", "m", "1.2.3s", "5mm"] {
-            let failure = keep_alive(&mut fields(json!({"keep_alive": text}))).unwrap_err();
-            assert!(failure.message.starts_with("keep_alive: expected a number of seconds"), "{text}");
+            let failure = of(json!(text)).unwrap_err();
+            assert!(failure.message.ends_with("\"1h30m\" or \"-1\""), "{text}");
         }
-        assert!(keep_alive(&mut fields(json!({"keep_alive": [1]}))).is_err());
+        assert!(of(json!([1])).is_err());
     }
 }

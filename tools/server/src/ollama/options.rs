@@ -5,11 +5,10 @@ use serde_json::Value;
 use super::duration::keep_alive;
 use crate::chat::{ChatRequest, Format};
 use crate::engine::Failure;
-use crate::fields::set_effort;
-use crate::http::{Fields, wrong};
+use crate::fields::{Fields, set_effort};
 
 /// A request with all fields but the conversation.
-pub(super) fn common(body: &mut Fields) -> Result<ChatRequest, Failure> {
+pub(super) fn common(body: &Fields) -> Result<ChatRequest, Failure> {
     let mut chat = ChatRequest {
         model: model(body)?,
         keep_alive: keep_alive(body)?,
@@ -17,74 +16,72 @@ pub(super) fn common(body: &mut Fields) -> Result<ChatRequest, Failure> {
         ..ChatRequest::default()
     };
     set_think(body, &mut chat)?;
-    if let Some(mut options) = body.object("options")? {
-        set_options(&mut options, &mut chat)?;
+    if let Some(options) = body.object("options")? {
+        set_options(&options, &mut chat)?;
     }
     if body.flag("logprobs")? == Some(true) {
-        chat.logprobs = Some(body.count("top_logprobs", 20)?.unwrap_or(0));
+        chat.logprobs = Some(body.count("top_logprobs")?.unwrap_or(0));
     }
     Ok(chat)
 }
 
 /// The name of the model. Names there end with a tag, and `latest` is what is meant without one.
-pub(super) fn model(body: &mut Fields) -> Result<String, Failure> {
+pub(super) fn model(body: &Fields) -> Result<String, Failure> {
     // An old name of the field that clients still use.
     let name = match body.text("model")? {
-        Some(name) => name,
-        None => body.text("name")?.ok_or_else(|| body.bad("model", "missing"))?,
+        Some(name) => Some(name),
+        None => body.text("name")?,
     };
-    Ok(name.strip_suffix(":latest").unwrap_or(&name).to_owned())
+    let name = body.need("model", name)?;
+    Ok(name.strip_suffix(":latest").unwrap_or(name).to_owned())
 }
 
-fn format(body: &mut Fields) -> Result<Format, Failure> {
-    match body.take("format") {
+fn format(body: &Fields) -> Result<Format, Failure> {
+    match body.get("format") {
         None => Ok(Format::Text),
         Some(Value::String(word)) => match word.as_str() {
             "" => Ok(Format::Text),
             "json" => Ok(Format::JsonObject),
-            other => Err(body.unknown("format", other, "\"json\" or a schema")),
+            other => Err(body.unknown("format", other, "\"json\" and schemas")),
         },
-        Some(schema @ Value::Object(_)) => Ok(Format::JsonSchema(schema)),
-        Some(other) => Err(wrong("format", "\"json\" or a schema", &other)),
+        Some(schema @ Value::Object(_)) => Ok(Format::JsonSchema(schema.clone())),
+        Some(_) => Err(body.wrong("format", "\"json\" or a schema")),
     }
 }
 
-fn set_think(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    match body.take("think") {
+fn set_think(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
+    match body.get("think") {
         None => {}
-        Some(Value::Bool(think)) => chat.thinking = Some(think),
-        Some(Value::String(level)) if matches!(level.as_str(), "low" | "medium" | "high" | "max") => {
-            set_effort(chat, &level);
-        }
-        Some(Value::String(other)) => {
-            return Err(body.unknown("think", &other, "true, false, low, medium, high or max"));
-        }
-        Some(other) => return Err(wrong("think", "true, false or a level", &other)),
+        Some(Value::Bool(think)) => chat.thinking = Some(*think),
+        Some(Value::String(level)) => match level.as_str() {
+            "low" | "medium" | "high" | "max" => set_effort(chat, level),
+            other => return Err(body.unknown("think", other, "true, false, low, medium, high and max")),
+        },
+        Some(_) => return Err(body.wrong("think", "true, false or a level")),
     }
     Ok(())
 }
 
 /// Options that only say how Ollama's own engine computes (`num_gpu`, `num_batch`, ..) are passed over, and so is
 /// `num_ctx`: the context is fixed when the server starts, and a prompt that does not fit gets an error, never a cut.
-fn set_options(options: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    let whole = i64::MIN..=i64::MAX;
+fn set_options(options: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
     // -1 and -2 are without a limit there, and so is 0.
-    let most = options.integer("num_predict", whole.clone())?;
+    let most = options.integer("num_predict")?;
     chat.max_tokens = most.and_then(|most| usize::try_from(most).ok()).filter(|&most| most > 0);
-    chat.seed = options.integer("seed", whole.clone())?.and_then(|seed| u64::try_from(seed).ok());
+    chat.seed = options.integer("seed")?.and_then(|seed| u64::try_from(seed).ok());
     chat.stop = options.stops("stop")?;
     let sampling = &mut chat.sampling;
-    sampling.temperature = options.number("temperature", 0.0..=f32::MAX)?;
+    sampling.temperature = options.number("temperature")?;
     // Not positive: all tokens.
-    let top_k = options.integer("top_k", whole.clone())?;
+    let top_k = options.integer("top_k")?;
     sampling.top_k = top_k.map(|top_k| usize::try_from(top_k).unwrap_or(0));
-    sampling.top_p = options.number("top_p", 0.0..=1.0)?;
-    sampling.min_p = options.number("min_p", 0.0..=1.0)?;
-    sampling.repeat_penalty = options.number("repeat_penalty", f32::MIN_POSITIVE..=f32::MAX)?;
-    sampling.presence_penalty = options.number("presence_penalty", -2.0..=2.0)?;
-    sampling.frequency_penalty = options.number("frequency_penalty", -2.0..=2.0)?;
+    sampling.top_p = options.number("top_p")?;
+    sampling.min_p = options.number("min_p")?;
+    sampling.repeat_penalty = options.number("repeat_penalty")?;
+    sampling.presence_penalty = options.number("presence_penalty")?;
+    sampling.frequency_penalty = options.number("frequency_penalty")?;
     // -1: the whole context.
-    let last = options.integer("repeat_last_n", whole)?;
+    let last = options.integer("repeat_last_n")?;
     sampling.penalty_last_n = last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
     Ok(())
 }
@@ -95,11 +92,10 @@ mod tests {
 
     use super::*;
     use crate::chat::KeepAlive;
-    use crate::fields::fields;
 
     fn read(mut body: Value) -> Result<ChatRequest, Failure> {
         body["model"] = "m:latest".into();
-        common(&mut fields(body))
+        common(&Fields::body(&body).unwrap())
     }
 
     #[test]
@@ -140,17 +136,14 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let error = |body: Value| read(body).unwrap_err().message;
-        assert_eq!(error(json!({"format": "xml"})), "format: expected \"json\" or a schema, found \"xml\"");
+        assert_eq!(error(json!({"format": "xml"})), "`format` is \"xml\": \"json\" and schemas are known");
         assert_eq!(
             error(json!({"think": "hard"})),
-            "think: expected true, false, low, medium, high or max, found \"hard\""
+            "`think` is \"hard\": true, false, low, medium, high and max are known"
         );
-        assert_eq!(
-            error(json!({"options": {"top_p": 2}})),
-            "options.top_p: expected a number from 0 to 1, found 2"
-        );
-        assert_eq!(error(json!({"options": []})), "options: expected an object, found a list");
-        assert_eq!(common(&mut fields(json!({}))).unwrap_err().message, "model: missing");
-        assert_eq!(model(&mut fields(json!({"name": "a:b"}))).unwrap(), "a:b");
+        assert_eq!(error(json!({"options": {"top_p": "2"}})), "`options.top_p` is text, not a number");
+        assert_eq!(error(json!({"options": []})), "`options` is a list, not an object");
+        assert_eq!(common(&Fields::body(&json!({})).unwrap()).unwrap_err().message, "`model` is missing");
+        assert_eq!(model(&Fields::body(&json!({"name": "a:b"})).unwrap()).unwrap(), "a:b");
     }
 }

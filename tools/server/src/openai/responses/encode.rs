@@ -273,7 +273,6 @@ mod tests {
 
     use super::*;
     use crate::engine::Summary;
-    use crate::fields::fields;
 
     fn said(deltas: Vec<Delta>) -> ChatEvent {
         ChatEvent::Delta { choice: 0, deltas, logprobs: Vec::new() }
@@ -308,7 +307,7 @@ mod tests {
     }
 
     fn encoder() -> Encoder {
-        let echo = super::super::parse(fields(json!({"input": "Hi", "temperature": 0.5}))).unwrap().echo;
+        let echo = super::super::parse(&json!({"input": "Hi", "temperature": 0.5})).unwrap().echo;
         Encoder::new("k", "m", 100, echo)
     }
 

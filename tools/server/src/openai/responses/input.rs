@@ -4,27 +4,29 @@ use qwip::chat::Message;
 use serde_json::{Map, Value, json};
 
 use crate::engine::Failure;
-use crate::http::{Fields, wrong};
+use crate::fields::Fields;
 
 /// `instructions` and `input`.
-pub(super) fn messages(body: &mut Fields) -> Result<Vec<Message>, Failure> {
+pub(super) fn messages(body: &Fields) -> Result<Vec<Message>, Failure> {
     let mut out = Conversation::default();
     if let Some(text) = body.text("instructions")? {
-        out.say("system", text);
+        out.say("system", text.to_owned());
     }
-    match body.take("input") {
-        None => return Err(body.bad("input", "missing")),
-        Some(Value::String(text)) => out.say("user", text),
+    match body.get("input") {
+        None => return Err(body.bad("input", "is missing")),
+        Some(Value::String(text)) => out.say("user", text.clone()),
         Some(Value::Array(items)) if !items.is_empty() => {
-            body.objects("input", items)?.iter_mut().try_for_each(|item| out.item(item))?;
+            for (index, item) in items.iter().enumerate() {
+                out.item(&body.entry("input", index, item)?)?;
+            }
         }
-        Some(Value::Array(_)) => return Err(body.bad("input", "at least one item is needed")),
-        Some(other) => return Err(wrong("input", "text or a list of items", &other)),
+        Some(Value::Array(_)) => return Err(body.bad("input", "must hold at least one item")),
+        Some(_) => return Err(body.wrong("input", "text or a list of items")),
     }
     // Arguments of calls, which are text here, become objects.
     let made = |message| Message::from_json(&Value::Object(message));
     let messages: Result<_, _> = out.messages.into_iter().map(made).collect();
-    messages.map_err(|error| body.bad("input", error))
+    messages.map_err(|error| body.bad("input", format_args!("cannot be read: {error}")))
 }
 
 #[derive(Default)]
@@ -35,9 +37,9 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn item(&mut self, item: &mut Fields) -> Result<(), Failure> {
+    fn item(&mut self, item: &Fields) -> Result<(), Failure> {
         // A message needs no type.
-        match item.text("type")?.as_deref().unwrap_or("message") {
+        match item.text("type")?.unwrap_or("message") {
             "message" => self.message(item),
             "reasoning" => {
                 let text = reasoning(item)?;
@@ -50,10 +52,14 @@ impl Conversation {
                 Ok(())
             }
             "function_call" => {
-                let (id, name) = (item.need_text("call_id")?, item.need_text("name")?);
-                let arguments = item.text("arguments")?.unwrap_or_default();
-                let function = json!({"name": name, "arguments": arguments});
-                let call = json!({"id": id, "type": "function", "function": function});
+                let call = json!({
+                    "id": item.need_text("call_id")?,
+                    "type": "function",
+                    "function": {
+                        "name": item.need_text("name")?,
+                        "arguments": item.text("arguments")?.unwrap_or("{}"),
+                    },
+                });
                 let last = self.assistant();
                 match last.get_mut("tool_calls").and_then(Value::as_array_mut) {
                     Some(calls) => calls.push(call),
@@ -62,32 +68,42 @@ impl Conversation {
                 Ok(())
             }
             "function_call_output" => {
-                let (id, output) = (item.need_text("call_id")?, texts(item, "output")?);
+                let id = item.need_text("call_id")?;
+                let output = texts(item, "output")?;
                 self.push(json!({"role": "tool", "tool_call_id": id, "content": output}));
                 Ok(())
             }
             "item_reference" => {
-                Err(item.bad("type", "\"item_reference\": no items are kept here, send them whole"))
+                Err(item.bad("type", "is \"item_reference\": no items are kept, send them whole"))
             }
-            other => Err(item.bad("type", format_args!("\"{other}\" is not supported here"))),
+            other => Err(item.bad("type", format_args!("is \"{other}\", which is not supported here"))),
         }
     }
 
-    fn message(&mut self, item: &mut Fields) -> Result<(), Failure> {
+    fn message(&mut self, item: &Fields) -> Result<(), Failure> {
         let text = texts(item, "content")?;
-        match item.need_text("role")?.as_str() {
+        match item.need_text("role")? {
             "assistant" => {
                 let first = self.open && self.messages.last().is_some_and(|last| last["content"] == "");
                 if !first {
                     self.open = false;
                 }
                 self.assistant().insert("content".to_owned(), text.into());
+                Ok(())
             }
-            "user" => self.say("user", text),
-            "system" | "developer" => self.say("system", text),
-            other => return Err(item.unknown("role", other, "user, assistant, system or developer")),
+            "user" => {
+                self.say("user", text);
+                Ok(())
+            }
+            "system" | "developer" => {
+                self.say("system", text);
+                Ok(())
+            }
+            other => {
+                let known = "user, assistant, system and developer are known";
+                Err(item.bad("role", format_args!("is \"{other}\": {known}")))
+            }
         }
-        Ok(())
     }
 
     /// Adds what somebody says. Instructions in front of the conversation are one message, as templates want it.
@@ -121,37 +137,50 @@ impl Conversation {
 }
 
 /// The thinking itself where it is there, else what it was summed up to.
-fn reasoning(item: &mut Fields) -> Result<String, Failure> {
-    let joined = |item: &mut Fields, key: &str| -> Result<String, Failure> {
-        let parts = item.entries(key)?;
-        parts.into_iter().map(|mut part| Ok(part.text("text")?.unwrap_or_default())).collect()
+fn reasoning(item: &Fields) -> Result<String, Failure> {
+    let joined = |name: &str| -> Result<String, Failure> {
+        let mut text = String::new();
+        for (index, part) in item.list(name)?.iter().enumerate() {
+            text.push_str(item.entry(name, index, part)?.text("text")?.unwrap_or_default());
+        }
+        Ok(text)
     };
-    let content = joined(item, "content")?;
-    if content.is_empty() { joined(item, "summary") } else { Ok(content) }
+    let content = joined("content")?;
+    if content.is_empty() { joined("summary") } else { Ok(content) }
 }
 
 /// A text, or text parts joined without a separator.
-fn texts(item: &mut Fields, key: &str) -> Result<String, Failure> {
-    let text = |mut part: Fields| match part.need_text("type")?.as_str() {
-        "input_text" | "output_text" | "text" => part.need_text("text"),
-        "refusal" => part.need_text("refusal"),
-        other => Err(part.bad("type", format_args!("\"{other}\": the model reads text only"))),
-    };
-    match item.take(key) {
-        Some(Value::String(text)) => Ok(text),
-        Some(Value::Array(parts)) => item.objects(key, parts)?.into_iter().map(text).collect(),
-        Some(other) => Err(wrong(&item.name(key), "text or a list of parts", &other)),
-        None => Err(item.bad(key, "missing")),
+fn texts(item: &Fields, name: &str) -> Result<String, Failure> {
+    match item.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(parts)) => {
+            let mut joined = String::new();
+            for (index, part) in parts.iter().enumerate() {
+                let part = item.entry(name, index, part)?;
+                match part.need_text("type")? {
+                    "input_text" | "output_text" | "text" => {
+                        joined.push_str(part.need_text("text")?);
+                    }
+                    "refusal" => joined.push_str(part.need_text("refusal")?),
+                    other => {
+                        let message = format_args!("is \"{other}\": the model reads text only");
+                        return Err(part.bad("type", message));
+                    }
+                }
+            }
+            Ok(joined)
+        }
+        _ => Err(item.wrong(name, "text or a list of parts")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::fields;
 
     fn made(body: Value) -> Result<Value, String> {
-        let messages = messages(&mut fields(body)).map_err(|failure| failure.message)?;
+        let fields = Fields::body(&body).unwrap();
+        let messages = messages(&fields).map_err(|failure| failure.message)?;
         Ok(messages.iter().map(|message| Value::Object(message.as_map().clone())).collect())
     }
 
@@ -195,28 +224,28 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let item = |item: Value| made(json!({"input": [item]})).unwrap_err();
-        assert_eq!(made(json!({})).unwrap_err(), "input: missing");
-        assert_eq!(made(json!({"input": []})).unwrap_err(), "input: at least one item is needed");
+        assert_eq!(made(json!({})).unwrap_err(), "`input` is missing");
+        assert_eq!(made(json!({"input": []})).unwrap_err(), "`input` must hold at least one item");
         assert_eq!(
             made(json!({"input": 1})).unwrap_err(),
-            "input: expected text or a list of items, found 1"
+            "`input` is a number, not text or a list of items"
         );
         assert_eq!(
             item(json!({"type": "item_reference", "id": "x"})),
-            "input[0].type: \"item_reference\": no items are kept here, send them whole"
+            "`input[0].type` is \"item_reference\": no items are kept, send them whole"
         );
         assert_eq!(
             item(json!({"type": "web_search_call"})),
-            "input[0].type: \"web_search_call\" is not supported here"
+            "`input[0].type` is \"web_search_call\", which is not supported here"
         );
         assert_eq!(
             item(json!({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]})),
-            "input[0].content[0].type: \"input_image\": the model reads text only"
+            "`input[0].content[0].type` is \"input_image\": the model reads text only"
         );
-        assert_eq!(item(json!({"type": "function_call"})), "input[0].call_id: missing");
+        assert_eq!(item(json!({"type": "function_call"})), "`input[0].call_id` is missing");
         assert_eq!(
             item(json!({"role": "tool", "content": ""})),
-            "input[0].role: expected user, assistant, system or developer, found \"tool\""
+            "`input[0].role` is \"tool\": user, assistant, system and developer are known"
         );
     }
 }

@@ -5,8 +5,7 @@ use serde_json::{Map, Value, json};
 use super::input;
 use crate::chat::{ChatRequest, Format, ToolChoice};
 use crate::engine::Failure;
-use crate::fields::set_effort;
-use crate::http::Fields;
+use crate::fields::{Fields, set_effort};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -20,9 +19,8 @@ pub(crate) struct Asked {
 }
 
 /// What the answer repeats, and what it says where the request said nothing.
-fn repeated(body: &Fields) -> Map<String, Value> {
-    let mut echo = Map::new();
-    for (name, absent) in [
+fn repeated() -> [(&'static str, Value); 11] {
+    [
         ("instructions", Value::Null),
         ("max_output_tokens", Value::Null),
         ("metadata", json!({})),
@@ -34,144 +32,152 @@ fn repeated(body: &Fields) -> Map<String, Value> {
         ("tools", json!([])),
         ("top_p", Value::Null),
         ("user", Value::Null),
-    ] {
-        let said = body.get(name).cloned();
-        echo.insert(name.to_owned(), said.unwrap_or(absent));
-    }
-    echo
+    ]
 }
 
 /// Reads a body.
 ///
 /// # Errors
 /// A [`Failure`] that names the field; also for what needs a memory of earlier answers.
-pub(crate) fn parse(mut body: Fields) -> Result<Asked, Failure> {
-    let echo = repeated(&body);
-    let body = &mut body;
-    refuse_memory(body)?;
+pub(crate) fn parse(body: &Value) -> Result<Asked, Failure> {
+    let body = Fields::body(body)?;
+    refuse_memory(&body)?;
     let mut chat = ChatRequest {
-        model: body.text("model")?.unwrap_or_default(),
-        messages: input::messages(body)?,
-        tools: tools(body)?,
-        max_tokens: body.count("max_output_tokens", usize::MAX)?,
+        model: body.text("model")?.unwrap_or_default().to_owned(),
+        messages: input::messages(&body)?,
+        tools: tools(&body)?,
+        max_tokens: body.count("max_output_tokens")?,
         parallel_tool_calls: body.flag("parallel_tool_calls")?,
         ..ChatRequest::default()
     };
-    chat.sampling.temperature = body.number("temperature", 0.0..=2.0)?;
-    chat.sampling.top_p = body.number("top_p", 0.0..=1.0)?;
+    chat.sampling.temperature = body.number("temperature")?;
+    chat.sampling.top_p = body.number("top_p")?;
     // Not OpenAI's, but what its package sends as `extra_body`.
-    chat.sampling.top_k = body.count("top_k", usize::MAX)?;
-    chat.sampling.min_p = body.number("min_p", 0.0..=1.0)?;
-    chat.seed = body.integer("seed", i64::MIN..=i64::MAX)?.map(i64::cast_unsigned);
-    if let Some(kwargs) = body.object("chat_template_kwargs")? {
-        chat.template_kwargs = kwargs.into_map();
+    chat.sampling.top_k = body.count("top_k")?;
+    chat.sampling.min_p = body.number("min_p")?;
+    chat.seed = body.count("seed")?.map(|seed| seed as u64);
+    if let Some(kwargs) = body.get("chat_template_kwargs") {
+        let kwargs = kwargs.as_object().ok_or_else(|| body.wrong("chat_template_kwargs", "an object"))?;
+        chat.template_kwargs = kwargs.clone();
     }
-    if let Some(mut reasoning) = body.object("reasoning")?
+    if let Some(reasoning) = body.object("reasoning")?
         && let Some(effort) = reasoning.text("effort")?
     {
-        set_effort(&mut chat, &effort);
+        set_effort(&mut chat, effort);
     }
-    if let Some(mut text) = body.object("text")?
-        && let Some(mut format) = text.object("format")?
+    if let Some(text) = body.object("text")?
+        && let Some(format) = text.object("format")?
     {
-        chat.format = self::format(&mut format)?;
+        chat.format = self::format(&format)?;
     }
-    set_tool_choice(body, &mut chat)?;
-    Ok(Asked { chat, stream: body.flag("stream")?.unwrap_or(false), echo })
+    set_tool_choice(&body, &mut chat)?;
+    let echo = repeated().map(|(name, absent)| (name.to_owned(), body.get(name).cloned().unwrap_or(absent)));
+    let stream = body.flag("stream")?.unwrap_or(false);
+    Ok(Asked { chat, stream, echo: Map::from_iter(echo) })
 }
 
 /// What would need answers to be kept, or is done only by OpenAI's own servers.
-fn refuse_memory(body: &mut Fields) -> Result<(), Failure> {
+fn refuse_memory(body: &Fields) -> Result<(), Failure> {
     for name in ["previous_response_id", "conversation"] {
-        if body.take(name).is_some() {
-            let message = "no answers are kept here; send the whole conversation as `input`";
+        if body.get(name).is_some() {
+            let message = "cannot be used: no answers are kept here, send the whole conversation as `input`";
             return Err(body.bad(name, message));
         }
     }
-    if body.take("prompt").is_some() {
-        return Err(body.bad("prompt", "names a template that OpenAI keeps; send `input`"));
+    if body.get("prompt").is_some() {
+        return Err(body.bad("prompt", "names a template that is kept by OpenAI; send `input`"));
     }
     if body.flag("background")? == Some(true) {
-        return Err(body.bad("background", "no answers are kept here, so it cannot be true"));
+        return Err(body.bad("background", "cannot be true: no answers are kept here"));
     }
-    if body.count("top_logprobs", usize::MAX)?.unwrap_or(0) > 0 {
-        return Err(body.bad("top_logprobs", "is supported in /v1/chat/completions, not here"));
+    if body.count("top_logprobs")?.unwrap_or(0) > 0 {
+        return Err(body.bad("top_logprobs", "is not supported here, but in /v1/chat/completions"));
     }
     Ok(())
 }
 
 /// Functions, which are flat here.
-fn tools(body: &mut Fields) -> Result<Vec<Value>, Failure> {
+fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
     let mut tools = Vec::new();
-    for mut tool in body.entries("tools")? {
-        let kind = tool.need_text("type")?;
-        if kind != "function" {
-            let message = format_args!("\"{kind}\": only functions can be declared here");
-            return Err(tool.bad("type", message));
+    for (index, tool) in body.list("tools")?.iter().enumerate() {
+        let tool = body.entry("tools", index, tool)?;
+        match tool.need_text("type")? {
+            "function" => {}
+            other => {
+                let message = format_args!("is \"{other}\": only functions can be declared here");
+                return Err(tool.bad("type", message));
+            }
         }
         let mut function = json!({"name": tool.need_text("name")?});
         if let Some(description) = tool.text("description")? {
             function["description"] = description.into();
         }
-        if let Some(parameters) = tool.object("parameters")? {
-            function["parameters"] = parameters.into_map().into();
+        if let Some(parameters) = tool.get("parameters") {
+            if !parameters.is_object() {
+                return Err(tool.wrong("parameters", "an object"));
+            }
+            function["parameters"] = parameters.clone();
         }
         tools.push(json!({"type": "function", "function": function}));
     }
     Ok(tools)
 }
 
-fn format(format: &mut Fields) -> Result<Format, Failure> {
-    match format.need_text("type")?.as_str() {
+fn format(format: &Fields) -> Result<Format, Failure> {
+    match format.need_text("type")? {
         "text" => Ok(Format::Text),
         "json_object" => Ok(Format::JsonObject),
-        "json_schema" => {
-            let schema = format.take("schema");
-            Ok(Format::JsonSchema(format.need("schema", schema)?))
+        "json_schema" => Ok(Format::JsonSchema(format.need("schema", format.get("schema"))?.clone())),
+        other => {
+            let known = "text, json_object and json_schema are known";
+            Err(format.bad("type", format_args!("is \"{other}\": {known}")))
         }
-        other => Err(format.unknown("type", other, "text, json_object or json_schema")),
     }
 }
 
-fn set_tool_choice(body: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    match body.take("tool_choice") {
-        None => {}
-        Some(Value::String(word)) => chat.tool_choice = choice_of(body, "tool_choice", &word)?,
-        Some(choice) => choose(&mut Fields::of(choice, "tool_choice")?, chat)?,
-    }
-    if chat.tool_choice == ToolChoice::Required && chat.tools.is_empty() {
-        return Err(body.bad("tool_choice", "\"required\", but there are no tools"));
-    }
-    Ok(())
-}
-
-fn choice_of(holder: &Fields, key: &str, word: &str) -> Result<ToolChoice, Failure> {
-    match word {
+fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
+    let word = |holder: &Fields, name: &str, word: &str| match word {
         "auto" => Ok(ToolChoice::Auto),
         "none" => Ok(ToolChoice::None),
         "required" => Ok(ToolChoice::Required),
-        other => Err(holder.unknown(key, other, "auto, none or required")),
-    }
-}
-
-/// One function, or some of them.
-fn choose(choice: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
-    match choice.need_text("type")?.as_str() {
+        other => Err(holder.bad(name, format_args!("is \"{other}\": auto, none and required are known"))),
+    };
+    let choice = match body.get("tool_choice") {
+        None => return Ok(()),
+        Some(Value::String(text)) => {
+            chat.tool_choice = word(body, "tool_choice", text)?;
+            return no_tools(body, chat);
+        }
+        Some(choice) => Fields::inside(choice, body.path("tool_choice"))?,
+    };
+    match choice.need_text("type")? {
         "function" => {
             let name = choice.need_text("name")?;
             if !chat.tools.iter().any(|tool| tool["function"]["name"] == name) {
-                return Err(choice.bad("name", format_args!("\"{name}\" is not among the tools")));
+                return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools")));
             }
-            chat.tool_choice = ToolChoice::Named(name);
+            chat.tool_choice = ToolChoice::Named(name.to_owned());
         }
         "allowed_tools" => {
-            let allowed = choice.entries("tools")?.into_iter().map(|mut tool| tool.need_text("name"));
-            let allowed: Vec<String> = allowed.collect::<Result<_, _>>()?;
-            chat.tools.retain(|tool| allowed.iter().any(|name| tool["function"]["name"] == *name));
-            let mode = choice.text("mode")?;
-            chat.tool_choice = choice_of(choice, "mode", mode.as_deref().unwrap_or("auto"))?;
+            let mut names = Vec::new();
+            for (index, tool) in choice.list("tools")?.iter().enumerate() {
+                let tool = choice.entry("tools", index, tool)?;
+                names.push(tool.need_text("name")?);
+            }
+            chat.tools.retain(|tool| names.iter().any(|name| tool["function"]["name"] == *name));
+            chat.tool_choice = word(&choice, "mode", choice.text("mode")?.unwrap_or("auto"))?;
         }
-        other => return Err(choice.unknown("type", other, "function or allowed_tools")),
+        other => {
+            let known = "function and allowed_tools are known";
+            return Err(choice.bad("type", format_args!("is \"{other}\": {known}")));
+        }
+    }
+    no_tools(body, chat)
+}
+
+fn no_tools(body: &Fields, chat: &ChatRequest) -> Result<(), Failure> {
+    if chat.tool_choice == ToolChoice::Required && chat.tools.is_empty() {
+        return Err(body.bad("tool_choice", "is \"required\", but there are no tools"));
     }
     Ok(())
 }
@@ -179,7 +185,6 @@ fn choose(choice: &mut Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::fields;
 
     fn body(more: Value) -> Value {
         let mut body = json!({"model": "m", "input": "Hi"});
@@ -190,7 +195,7 @@ mod tests {
     }
 
     fn error(more: Value) -> String {
-        parse(fields(body(more))).unwrap_err().message
+        parse(&body(more)).unwrap_err().message
     }
 
     #[test]
@@ -199,12 +204,12 @@ mod tests {
                           "parameters": {"type": "object"}});
         let format =
             json!({"type": "json_schema", "name": "n", "strict": true, "schema": {"type": "object"}});
-        let asked = parse(fields(body(json!({
+        let asked = parse(&body(json!({
             "stream": true, "store": true, "max_output_tokens": 20, "temperature": 0.5, "top_p": 0.9, "top_k": 4,
             "min_p": 0.1, "seed": 7, "parallel_tool_calls": false, "reasoning": {"effort": "low"}, "tools": [tool],
             "tool_choice": {"type": "function", "name": "f"}, "text": {"format": format}, "truncation": "auto",
             "metadata": {"a": "b"}, "user": null, "previous_response_id": null,
-        }))))
+        })))
         .unwrap();
         let chat = asked.chat;
         assert!(asked.stream);
@@ -223,11 +228,11 @@ mod tests {
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        let asked = parse(fields(body(json!({})))).unwrap();
+        let asked = parse(&body(json!({}))).unwrap();
         assert_eq!((asked.stream, asked.chat.thinking, &asked.chat.format), (false, None, &Format::Text));
         assert_eq!(asked.echo["tool_choice"], "auto");
         assert_eq!(asked.echo["parallel_tool_calls"], true);
-        let none = parse(fields(body(json!({"reasoning": {"effort": "none"}})))).unwrap().chat;
+        let none = parse(&body(json!({"reasoning": {"effort": "none"}}))).unwrap().chat;
         assert_eq!((none.thinking, none.template_kwargs.len()), (Some(false), 0));
     }
 
@@ -235,41 +240,39 @@ mod tests {
     fn tools_may_be_chosen_among() {
         let tools = json!([{"type": "function", "name": "f"}, {"type": "function", "name": "g"}]);
         let choice = json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]});
-        let chat = parse(fields(body(json!({"tools": tools, "tool_choice": choice})))).unwrap().chat;
+        let chat = parse(&body(json!({"tools": tools, "tool_choice": choice}))).unwrap().chat;
         assert_eq!((chat.tools.len(), &chat.tools[0]["function"]["name"]), (1, &json!("g")));
         assert_eq!(chat.tool_choice, ToolChoice::Required);
         assert_eq!(
             error(json!({"tool_choice": "required"})),
-            "tool_choice: \"required\", but there are no tools"
+            "`tool_choice` is \"required\", but there are no tools"
         );
         assert_eq!(
             error(json!({"tool_choice": "any"})),
-            "tool_choice: expected auto, none or required, found \"any\""
+            "`tool_choice` is \"any\": auto, none and required are known"
         );
         assert_eq!(
             error(json!({"tools": tools, "tool_choice": {"type": "function", "name": "h"}})),
-            "tool_choice.name: \"h\" is not among the tools"
+            "`tool_choice.name` is \"h\", which is not among the tools"
         );
     }
 
     #[test]
     fn what_needs_a_memory_is_refused() {
-        let message =
-            "previous_response_id: no answers are kept here; send the whole conversation as `input`";
+        let message = "`previous_response_id` cannot be used: no answers are kept here, send the whole conversation as `input`";
         assert_eq!(error(json!({"previous_response_id": "resp_1"})), message);
-        assert!(error(json!({"conversation": "c"})).starts_with("conversation: no answers"));
+        assert!(error(json!({"conversation": "c"})).starts_with("`conversation` cannot be used"));
         assert_eq!(
             error(json!({"background": true})),
-            "background: no answers are kept here, so it cannot be true"
+            "`background` cannot be true: no answers are kept here"
         );
         assert_eq!(
             error(json!({"tools": [{"type": "web_search"}]})),
-            "tools[0].type: \"web_search\": only functions can be declared here"
+            "`tools[0].type` is \"web_search\": only functions can be declared here"
         );
         assert!(error(json!({"top_logprobs": 3})).contains("/v1/chat/completions"));
         assert!(
-            error(json!({"text": {"format": {"type": "xml"}}}))
-                .starts_with("text.format.type: expected text")
+            error(json!({"text": {"format": {"type": "xml"}}})).starts_with("`text.format.type` is \"xml\"")
         );
     }
 }
