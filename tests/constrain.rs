@@ -1,6 +1,8 @@
 //! Answers held to a form: the masks against what decoding says, whole documents, thinking, and hostile forms. With the
 //! real vocabulary where it is at hand, and with that of the built-in model.
 
+#[path = "constrain/calls.rs"]
+mod calls;
 #[path = "constrain/hostile.rs"]
 mod hostile;
 #[path = "constrain/walk.rs"]

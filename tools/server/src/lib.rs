@@ -11,6 +11,7 @@
 pub mod anthropic;
 pub mod chat;
 pub mod engine;
+mod events;
 mod fields;
 pub mod http;
 mod id;
