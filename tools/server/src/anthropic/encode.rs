@@ -4,14 +4,12 @@ use qwip::FinishReason;
 use serde_json::{Value, json};
 
 use crate::chat::{ChatEvent, Delta, Usage};
+use crate::events::{Encode, Event};
 use crate::parts::{Added, Part, Parts, arguments_object};
 
 /// Anthropic signs thinking so that it can trust it when it comes back; here nothing is trusted and nothing checked. The
 /// field is not empty, since some clients drop thinking that is not signed.
 const SIGNATURE: &str = "qwip";
-
-/// An event of a stream: its name, and its data, which carries the name as `type`.
-pub(crate) type Event = (&'static str, Value);
 
 /// Makes the events of one answer, or its message.
 #[derive(Debug)]
@@ -26,23 +24,8 @@ pub(crate) struct Encoder {
     usage: Usage,
 }
 
-impl Encoder {
-    /// For an answer of `model` to a prompt of so many tokens. `key` makes its id unique.
-    pub(crate) fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
-        Encoder {
-            id: format!("msg_{key}"),
-            model: model.to_owned(),
-            prompt_tokens,
-            hide_thinking,
-            parts: Parts::default(),
-            stop_reason: None,
-            stop_sequence: None,
-            usage: Usage::default(),
-        }
-    }
-
-    /// The events that say what has happened.
-    pub(crate) fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
+impl Encode for Encoder {
+    fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
         let mut out = Vec::new();
         match event {
             ChatEvent::Started => {
@@ -69,6 +52,22 @@ impl Encoder {
             ChatEvent::Failed(_) => {}
         }
         out
+    }
+}
+
+impl Encoder {
+    /// For an answer of `model` to a prompt of so many tokens. `key` makes its id unique.
+    pub(crate) fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
+        Encoder {
+            id: format!("msg_{key}"),
+            model: model.to_owned(),
+            prompt_tokens,
+            hide_thinking,
+            parts: Parts::default(),
+            stop_reason: None,
+            stop_sequence: None,
+            usage: Usage::default(),
+        }
     }
 
     /// The whole message, as far as it has come.

@@ -8,7 +8,7 @@ mod encode;
 pub(crate) mod error;
 mod models;
 mod request;
+mod routes;
 
-pub(crate) use encode::{Encoder, Event};
-pub(crate) use models::{list, model};
-pub(crate) use request::{Messages, parse};
+pub(crate) use models::{list as model_list, model as model_object};
+pub(crate) use routes::routes;

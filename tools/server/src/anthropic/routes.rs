@@ -18,9 +18,7 @@ use crate::http::{Dialect, Framing, JsonBody, Record, State, stream};
 use crate::openai::lease_for;
 
 pub(crate) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/v1/messages", post(messages))
-        .route("/v1/messages/count_tokens", post(count_tokens))
+    Router::new().route("/v1/messages", post(messages)).route("/v1/messages/count_tokens", post(count_tokens))
 }
 
 async fn messages(

@@ -9,6 +9,9 @@ use crate::library::Listed;
 use crate::models::Running;
 use crate::time::rfc3339;
 
+/// A century.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// An entry of `/api/tags`.
 pub(super) fn tag(listed: &Listed) -> Value {
     json!({
@@ -23,8 +26,8 @@ pub(super) fn tag(listed: &Listed) -> Value {
 
 /// An entry of `/api/ps`.
 pub(super) fn process(listed: &Listed, running: &Running, now: SystemTime) -> Value {
-    // A model that stays has a date that clients show as "forever".
-    let left = running.expires.unwrap_or(Duration::from_secs(100 * 365 * 86_400));
+    // A model that stays has a date that clients show as "forever"; a keep-alive has at most as many years.
+    let left = running.expires.unwrap_or(FOREVER).min(FOREVER);
     json!({
         "name": listed.name,
         "model": listed.name,
@@ -88,6 +91,26 @@ pub(super) fn model_info<'a>(
     kept.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// A value of a header, if it is a single one.
+pub(super) fn single(value: &qwip::quant::gguf::Value) -> Value {
+    use qwip::quant::gguf::Value as Found;
+    match value {
+        Found::U8(x) => json!(x),
+        Found::I8(x) => json!(x),
+        Found::U16(x) => json!(x),
+        Found::I16(x) => json!(x),
+        Found::U32(x) => json!(x),
+        Found::I32(x) => json!(x),
+        Found::U64(x) => json!(x),
+        Found::I64(x) => json!(x),
+        Found::F32(x) => json!(x),
+        Found::F64(x) => json!(x),
+        Found::Bool(x) => json!(x),
+        Found::Str(x) => json!(x),
+        Found::Array(_) => Value::Null,
+    }
+}
+
 /// A number of weights in a few letters: `494M`, `7.6B`.
 fn short(count: u64) -> String {
     let (unit, letter, digits) = match count {
@@ -134,6 +157,7 @@ mod tests {
             expires: Some(Duration::from_secs(60)),
             sequences: 0,
             waiting: 0,
+            kept: 0,
             kv_used: 0,
             kv_limit: 0,
             device: "cpu".to_owned(),

@@ -2,7 +2,12 @@
 //! command line, so the routes that would change them only say so.
 
 mod duration;
+mod embed;
 mod encode;
 mod listing;
 mod options;
+mod raw;
 mod request;
+mod routes;
+
+pub(crate) use routes::routes;

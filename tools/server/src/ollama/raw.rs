@@ -1,5 +1,6 @@
 //! Texts that are continued without a template, told as a chat's answer is.
 
+use qwip::chat::Voice;
 use qwip::{GenerateOptions, SamplingParams};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -25,7 +26,10 @@ impl Raw {
     /// `Invalid` for what cannot be done without a template; as [`Loaded::generate`].
     pub(super) fn new(mut lease: Lease, request: ChatRequest, what: &What) -> Result<Raw, Failure> {
         if request.format != Format::Text {
-            return Err(Failure::invalid("format", "`format` needs a prompt that is answered, not continued"));
+            return Err(Failure::invalid(
+                "format",
+                "`format` needs a prompt that is answered, not continued",
+            ));
         }
         if let Some(keep_alive) = request.keep_alive {
             lease.set_keep_alive(keep_alive);
@@ -44,7 +48,8 @@ impl Raw {
             ..GenerateOptions::default()
         };
         let sampling = SamplingParams { seed, ..sampling };
-        let events = lease.generate(Ask { prompt, sampling, options, constraint: None, prompt_logprobs: None })?;
+        let events =
+            lease.generate(Ask { prompt, sampling, options, constraint: None, prompt_logprobs: None })?;
         Ok(Raw { lease, events, end: None })
     }
 
@@ -91,14 +96,14 @@ fn text_of(model: &Loaded, what: &What) -> Result<String, Failure> {
         What::Insert(before, after) => (before, after),
         What::Load | What::Answer => return Ok(String::new()),
     };
-    match inserts(model) {
+    match inserts(model.voice()) {
         true => Ok(format!("<|fim_prefix|>{before}<|fim_suffix|>{after}<|fim_middle|>")),
         false => Err(Failure::invalid("suffix", format!("{} does not support insert", model.name()))),
     }
 }
 
 /// Whether the model knows the tokens by which it is told to fill in.
-pub(super) fn inserts(model: &Loaded) -> bool {
+pub(super) fn inserts(voice: &Voice) -> bool {
     let marks = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
-    marks.iter().all(|mark| model.voice().tokenizer().find(mark).is_some())
+    marks.iter().all(|mark| voice.tokenizer().find(mark).is_some())
 }
