@@ -34,9 +34,10 @@ impl Encode for Encoder {
                 out.push(("ping", json!({"type": "ping"})));
             }
             ChatEvent::Delta { deltas, .. } => deltas.iter().for_each(|delta| self.delta(delta, &mut out)),
-            ChatEvent::Finished { reason, calls, .. } => {
+            ChatEvent::Finished { reason, calls, summary, .. } => {
                 self.close(self.parts.last_index(), &mut out);
-                self.stop_reason = Some(stop_reason(*reason, *calls));
+                self.stop_reason = Some(stop_reason(*reason, *calls, summary.stop.is_some()));
+                self.stop_sequence = summary.stop.clone();
             }
             ChatEvent::End(usage) => {
                 self.usage = *usage;
@@ -165,11 +166,12 @@ fn tool_use_id(id: &str) -> String {
 }
 
 /// An answer that is cut short says so even where it calls tools: the last call may be cut, too.
-fn stop_reason(reason: FinishReason, calls: usize) -> &'static str {
+fn stop_reason(reason: FinishReason, calls: usize, stopped: bool) -> &'static str {
     match reason {
         FinishReason::ContextFull => "model_context_window_exceeded",
         // A cycle without end would have run into the limit.
         FinishReason::Length | FinishReason::Cancelled | FinishReason::Repetition => "max_tokens",
+        FinishReason::Stop if stopped => "stop_sequence",
         FinishReason::Stop if calls > 0 => "tool_use",
         FinishReason::Stop => "end_turn",
     }
@@ -189,6 +191,7 @@ mod tests {
     fn finished(reason: FinishReason, calls: usize) -> ChatEvent {
         let summary = Summary {
             reason,
+            stop: None,
             prompt_tokens: 12,
             cached_tokens: 8,
             answer_tokens: 7,
@@ -291,7 +294,8 @@ mod tests {
 
     #[test]
     fn why_it_stopped() {
-        let reason = |reason, calls| stop_reason(reason, calls);
+        let reason = |reason, calls| stop_reason(reason, calls, false);
+        assert_eq!(stop_reason(FinishReason::Stop, 1, true), "stop_sequence");
         assert_eq!(reason(FinishReason::Stop, 0), "end_turn");
         assert_eq!(reason(FinishReason::Stop, 1), "tool_use");
         assert_eq!(reason(FinishReason::Length, 1), "max_tokens");

@@ -194,6 +194,7 @@ mod tests {
     fn summary(reason: FinishReason) -> Summary {
         Summary {
             reason,
+            stop: None,
             prompt_tokens: 12,
             cached_tokens: 8,
             answer_tokens: 7,

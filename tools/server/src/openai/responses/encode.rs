@@ -280,6 +280,7 @@ mod tests {
     fn finished(reason: FinishReason) -> ChatEvent {
         let summary = Summary {
             reason,
+            stop: None,
             prompt_tokens: 12,
             cached_tokens: 8,
             answer_tokens: 7,
