@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Record;
+use crate::anthropic;
 use crate::engine::{Failure, FailureKind};
 
 /// Whose API a route belongs to.
@@ -81,19 +82,6 @@ fn openai_words(kind: FailureKind) -> (&'static str, Option<&'static str>) {
     }
 }
 
-/// Anthropic's `type` of a kind.
-fn anthropic_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Invalid | FailureKind::TooLong | FailureKind::Unsupported => "invalid_request_error",
-        FailureKind::Unauthorized => "authentication_error",
-        FailureKind::Forbidden => "permission_error",
-        FailureKind::UnknownModel | FailureKind::NotFound => "not_found_error",
-        FailureKind::TooLarge => "request_too_large",
-        FailureKind::Busy => "overloaded_error",
-        FailureKind::Internal => "api_error",
-    }
-}
-
 impl Dialect {
     /// The dialect of a path, also of one that there is not.
     pub(super) fn of(path: &str) -> Dialect {
@@ -114,19 +102,17 @@ impl Dialect {
                 let (ty, code) = openai_words(failure.kind);
                 json!({"error": {"message": message, "type": ty, "param": failure.param, "code": code}})
             }
-            Dialect::Anthropic => {
-                json!({"type": "error", "error": {"type": anthropic_word(failure.kind), "message": message}})
-            }
+            Dialect::Anthropic => anthropic::error_body(failure, None),
             Dialect::Ollama => json!({"error": message}),
         }
     }
 
     /// Anthropic has numbers of its own.
-    fn status(self, kind: FailureKind) -> StatusCode {
-        match (self, kind) {
-            (Dialect::Anthropic, FailureKind::Busy) => StatusCode::from_u16(529).unwrap_or(status(kind)),
-            (Dialect::Anthropic, FailureKind::Unsupported) => StatusCode::BAD_REQUEST,
-            _ => status(kind),
+    fn status(self, failure: &Failure) -> StatusCode {
+        let usual = status(failure.kind);
+        match self {
+            Dialect::Anthropic => StatusCode::from_u16(anthropic::error_status(failure)).unwrap_or(usual),
+            Dialect::OpenAi | Dialect::Ollama => usual,
         }
     }
 }
@@ -142,12 +128,12 @@ pub(super) fn finish(mut response: Response, method: &Method, dialect: Dialect, 
     });
     let Some(Refusal { failure, status }) = refusal else { return response };
     record.failed(failure.kind);
-    let mut object = dialect.object(&failure);
-    if dialect == Dialect::Anthropic {
-        object["request_id"] = json!(record.id());
-    }
+    let object = match dialect {
+        Dialect::Anthropic => anthropic::error_body(&failure, Some(record.id())),
+        other => other.object(&failure),
+    };
     let (mut parts, _) = response.into_parts();
-    parts.status = status.unwrap_or(dialect.status(failure.kind));
+    parts.status = status.unwrap_or(dialect.status(&failure));
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // The router has counted its empty body.
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -193,6 +179,6 @@ mod tests {
         assert_eq!(Dialect::Ollama.object(&failure), json!({"error": "top_p: expected a number"}));
         let long = Failure::new(FailureKind::TooLong, "9 of 8");
         assert_eq!(Dialect::OpenAi.object(&long)["error"]["code"], "context_length_exceeded");
-        assert_eq!(Dialect::Anthropic.status(FailureKind::Busy).as_u16(), 529);
+        assert_eq!(Dialect::Anthropic.status(&Failure::new(FailureKind::Busy, "")).as_u16(), 529);
     }
 }

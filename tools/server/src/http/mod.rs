@@ -17,7 +17,7 @@ mod stream;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State as Shared};
@@ -82,6 +82,11 @@ fn router(state: Arc<State>) -> Router {
         .fallback(unknown)
         .layer(from_fn_with_state(state.clone(), around))
         .with_state(state)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 async fn health() -> Response {
