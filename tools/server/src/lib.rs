@@ -8,8 +8,16 @@
 //! | [`models`] | which models are loaded, loading on demand and unloading |
 //! | [`chat`] | a conversation in no one's dialect: prompt, answer, thinking, calls of tools |
 
+pub mod anthropic;
 pub mod chat;
 pub mod engine;
+mod events;
+mod fields;
+pub mod http;
 mod id;
 pub mod library;
 pub mod models;
+pub mod ollama;
+pub mod openai;
+mod parts;
+mod time;

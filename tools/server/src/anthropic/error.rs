@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::engine::{Failure, FailureKind};
 
 /// The HTTP status of a failure.
-pub fn status(failure: &Failure) -> u16 {
+pub(crate) fn status(failure: &Failure) -> u16 {
     kind(failure.kind).0
 }
 
 /// The body of an error; `request_id` is also in the header.
-pub fn body(failure: &Failure, request_id: Option<&str>) -> Value {
+pub(crate) fn body(failure: &Failure, request_id: Option<&str>) -> Value {
     let message = match failure.kind {
         // Clients look for these words to make a conversation shorter.
         FailureKind::TooLong => format!("prompt is too long: {}", failure.message),

@@ -48,6 +48,8 @@ pub enum Event {
 pub struct Summary {
     /// Why it ended.
     pub reason: FinishReason,
+    /// The stop string that ended it, if one did.
+    pub stop: Option<String>,
     /// Tokens of the prompt, and how many of them did not have to be computed.
     pub prompt_tokens: usize,
     /// See [`Event::Prompt`].

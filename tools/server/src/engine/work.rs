@@ -127,8 +127,13 @@ impl Answer {
     /// What it has taken up to now.
     pub(super) fn summary(&self, reason: FinishReason) -> Summary {
         let [queue_time, prompt_time, answer_time] = self.clock.times();
+        let stop = match &self.stage {
+            Stage::New(_) => None,
+            Stage::Begun(generation) => generation.stopped_by().map(str::to_owned),
+        };
         Summary {
             reason,
+            stop,
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
             answer_tokens: self.answer_tokens(),

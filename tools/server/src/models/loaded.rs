@@ -58,6 +58,11 @@ impl Loaded {
         &self.opened.voice
     }
 
+    /// As it came from the library.
+    pub(super) fn opened(&self) -> &Arc<Opened> {
+        &self.opened
+    }
+
     /// Most positions of a sequence: prompt and answer together.
     pub fn context(&self) -> usize {
         self.engine.facts().context

@@ -11,7 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::chat::KeepAlive;
 use crate::engine::{Commons, Engine, Failure, FailureKind, Limits};
-use crate::library::{Library, Listed, OpenError};
+use crate::library::{Library, Listed, OpenError, Opened};
 use loaded::LOOK_AGAIN;
 pub use loaded::{Lease, Loaded};
 pub use totals::{Counts, Totals};
@@ -184,6 +184,22 @@ impl Models {
         tokio::spawn(async move { models.load(name, asked).await }).await.map_err(broken)?
     }
 
+    /// A model as its file describes it. It need not be loaded for that, and is not afterwards.
+    ///
+    /// # Errors
+    /// `UnknownModel`, with the name; `Internal` if it cannot be opened.
+    pub async fn look(&self, name: &str) -> Result<Arc<Opened>, Failure> {
+        let name = match name {
+            "" => self.default_name().await?,
+            name => name.to_owned(),
+        };
+        if let Some(lease) = self.0.find(&name) {
+            return Ok(lease.opened().clone());
+        }
+        let _one_at_a_time = self.0.loading.lock().await;
+        Ok(Arc::new(self.read(&name).await?))
+    }
+
     /// Unloads a model, if it is loaded; what is running fails.
     pub async fn unload(&self, name: &str) {
         let found = {
@@ -239,16 +255,21 @@ impl Models {
         result
     }
 
-    async fn open(&self, name: &str) -> Result<Lease, Failure> {
-        let began = Instant::now();
+    /// Has the library open a file.
+    async fn read(&self, name: &str) -> Result<Opened, Failure> {
         let (library, asked) = (self.0.library.clone(), name.to_owned());
         let opened = spawn_blocking(move || library.open(&asked)).await.map_err(broken)?;
-        let opened = opened.map_err(|error| match error {
+        opened.map_err(|error| match error {
             OpenError::Unknown(message) => {
                 Failure { param: Some("model".into()), ..Failure::new(FailureKind::UnknownModel, message) }
             }
             OpenError::Failed(message) => Failure::new(FailureKind::Internal, message),
-        })?;
+        })
+    }
+
+    async fn open(&self, name: &str) -> Result<Lease, Failure> {
+        let began = Instant::now();
+        let opened = self.read(name).await?;
         if opened.name != name {
             let lease = self.0.find(&opened.name);
             self.0.state().remember(name, &opened.name);
