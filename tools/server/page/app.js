@@ -385,7 +385,8 @@ function wireComposer() {
   $("stop").addEventListener("click", stop);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open], :popover-open")) return;
-    if (stop()) event.preventDefault();
+    if (sidebar.overlay) sidebar.hide();
+    else if (stop()) event.preventDefault();
   });
 }
 

@@ -201,7 +201,7 @@ function fenced(lines, i, fence, parent, budget) {
 }
 
 function codeBlock(text, language, budget) {
-  budget.left -= 6;
+  budget.left -= 9;
   const name = language || t("code");
   const copy = el("button", { type: "button", class: "quiet copy-code", "aria-label": t("copyCode") }, icon("copy"), el("span", {}, t("copy")));
   const code = el("code", {}, text);
