@@ -67,7 +67,9 @@ function lastBoundary(text) {
     if (fence) {
       if (mark?.startsWith(fence)) fence = "";
     } else {
-      if (blank && /^\S/.test(head) && !ITEM.test(head)) cut = at;
+      // Of a line that has only begun, "1" or "*" may still become an item of the list above.
+      const whole = end < text.length || head.length > 12;
+      if (blank && whole && /^\S/.test(head) && !ITEM.test(head)) cut = at;
       if (mark) fence = mark;
     }
     blank = end - at < 200 && head.trim() === "";
@@ -209,6 +211,12 @@ function codeBlock(text, language, budget) {
   return el("div", { class: "code" }, el("div", { class: "code-head" }, el("span", {}, language), copy), pre);
 }
 
+// Whether a line is an item of a list whose markers end in `kind` ("-", "*", "+", "." or ")").
+function continues(line, kind) {
+  const mark = ITEM.exec(line);
+  return mark !== null && mark[2][mark[2].length - 1] === kind && !isRule(line);
+}
+
 function list(lines, i, parent, depth, budget) {
   const first = ITEM.exec(lines[i]);
   const ordered = /\d/.test(first[2]);
@@ -218,8 +226,8 @@ function list(lines, i, parent, depth, budget) {
   const items = [];
   let loose = false;
   while (i < lines.length) {
+    if (!continues(lines[i], kind)) break;
     const mark = ITEM.exec(lines[i]);
-    if (!mark || isRule(lines[i]) || mark[2][mark[2].length - 1] !== kind) break;
     const width = mark[3].length > 4 || mark[3] === "" ? mark[1].length + mark[2].length + 1 : mark[0].length;
     const inside = [lines[i].slice(mark[0].length)];
     i += 1;
@@ -245,7 +253,7 @@ function list(lines, i, parent, depth, budget) {
       blanks = 0;
       i += 1;
     }
-    if (blanks && i < lines.length && ITEM.test(lines[i])) loose = true;
+    if (blanks && i < lines.length && continues(lines[i], kind)) loose = true;
     items.push(inside);
   }
   for (const [at, inside] of items.entries()) {

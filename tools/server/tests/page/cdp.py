@@ -129,6 +129,7 @@ class Page:
         self.session = browser.call("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
         self.requests = []  # (url, method, body)
         self.complaints = []  # console errors, exceptions, breaches of the policy
+        self.kinds = []  # the media types of the chat answers
         self.dialogs = []  # alert() and the like
         browser.listeners.append(self._event)
         for domain in ("Page", "Runtime", "Network", "Log", "DOM", "Accessibility"):
@@ -145,6 +146,8 @@ class Page:
         if method == "Network.requestWillBeSent":
             request = values["request"]
             self.requests.append((request["url"], request["method"], request.get("postData")))
+        elif method == "Network.responseReceived" and values["response"]["url"].endswith("/v1/chat/completions"):
+            self.kinds.append(values["response"]["mimeType"])
         elif method == "Runtime.exceptionThrown":
             details = values["exceptionDetails"]
             self.complaints.append(details.get("exception", {}).get("description") or details["text"])

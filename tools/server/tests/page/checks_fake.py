@@ -76,6 +76,9 @@ def background(page):
 def scrolling(page):
     """The page goes along while the reader is at the end, stays where the reader went, and has a way back."""
     fresh(page)
+    page.js("""window.lengths = new Set();
+        new MutationObserver(() => lengths.add(document.querySelector('.answer .markdown')?.textContent.length ?? 0))
+            .observe(document.getElementById('messages'), { childList: true, subtree: true, characterData: true })""")
     say(page, "lines and lines", wait=False)
     end = "(() => { const box = document.getElementById('scroll'); return box.scrollHeight - box.scrollTop - box.clientHeight; })()"
     page.until("document.getElementById('scroll').scrollHeight > 1500", "a long answer")
@@ -84,6 +87,7 @@ def scrolling(page):
     page.until("!document.getElementById('to-end').hidden", "the way back")
     page.until(DONE, "the answer")
     equal(page.js("document.getElementById('scroll').scrollTop"), 200, "where the reader was")
+    true(page.js("lengths.size") > 20, "the answer did not stream")
     page.click("#to-end")
     page.until(f"{end} < 40", "the end")
 
@@ -165,9 +169,19 @@ def failures(page, shot):
     fresh(page)
     say(page, "too long by far")
     words = page.js("document.querySelector('.failure').textContent")
+    page.until("!document.querySelector('#list li.running')", "the list")
     true("50000" in words and "40960" in words and "-c" in words, f"a too long prompt: {words}")
     say(page, "Shorter.")
     equal([message["role"] for message in page.bodies()[-1]["messages"]], ["user", "user"], "the roles after a failed turn")
+    fresh(page)
+    say(page, "too long again")
+    page.call("Page.reload")
+    time.sleep(0.3)
+    page.until("document.querySelector('.user') && document.getElementById('model')?.value", "the message after a reload")
+    before = len(page.bodies())
+    page.click(".user [aria-label='Answer again']")
+    page.until(f"document.querySelector('.failure') && {DONE}", "another try")
+    equal(len(page.bodies()), before + 1, "requests for a message without an answer")
     fresh(page)
     say(page, "empty")
     equal(page.js("document.querySelector('.note').textContent"), "The answer is empty.", "the note")

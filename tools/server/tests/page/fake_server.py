@@ -187,6 +187,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.allowed():
             return
         request = json.loads(body)
+        if not request["messages"]:
+            self.fail(400, "messages is empty")
+            return
         if request["messages"][-1]["content"].startswith("too long"):
             self.fail(400, "the prompt has 50000 tokens, the context 40960", "context_length_exceeded")
             return

@@ -22,6 +22,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import checks  # noqa: E402
 import checks_fake  # noqa: E402
 import checks_look  # noqa: E402
+import checks_markdown  # noqa: E402
+import fake_server  # noqa: E402
 from cdp import Browser, Page, PageError  # noqa: E402
 from fake_server import FakeServer  # noqa: E402
 
@@ -125,6 +127,8 @@ def special(report, browser):
     page.open(url)
     page.until("document.getElementById('model')?.value", "the models")
     shot = report.shooter(page, "fake")
+    report.check("markdown", lambda: checks_markdown.markdown(page), page)
+    report.check("growing", lambda: checks_markdown.growing(page, [fake_server.ANSWER, fake_server.CHINESE, fake_server.HOSTILE]), page)
     report.check("thinking", lambda: checks_fake.thinking(page, shot), page)
     report.check("stop", lambda: checks_fake.stop(page, server), page)
     report.check("background", lambda: checks_fake.background(page), page)
