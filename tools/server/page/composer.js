@@ -10,6 +10,12 @@ export class Composer {
     this.send = send;
     this.input.addEventListener("input", () => this.changed());
     this.input.addEventListener("keydown", (event) => {
+      const page = { PageUp: -0.9, PageDown: 0.9 }[event.key];
+      if (page && !event.shiftKey) {
+        // Reading back without leaving the field.
+        event.preventDefault();
+        $("scroll").scrollBy({ top: page * $("scroll").clientHeight });
+      }
       if (!sends(event)) return;
       event.preventDefault();
       this.submit();

@@ -7,7 +7,7 @@ import { el, icon } from "./dom.js";
 import { t } from "./text.js";
 
 const MAX_DEPTH = 10; // quotes and lists inside one another
-const MAX_ELEMENTS = 20_000; // elements of one message
+const MAX_ELEMENTS = 10_000; // elements of one message
 const MAX_COLUMNS = 64;
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$/;

@@ -113,7 +113,7 @@ class Browser:
 
 KEYS = {
     "Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp": (38, ""), " ": (32, " "),
-    "Backspace": (8, ""),
+    "Backspace": (8, ""), "PageUp": (33, ""), "PageDown": (34, ""),
 }
 SHIFT = 8
 

@@ -76,7 +76,7 @@ def keyboard(page):
         ring = page.js("(() => { const style = getComputedStyle(document.activeElement); const near = document.activeElement.closest('.composer'); return style.outlineStyle !== 'none' || (near && getComputedStyle(near).boxShadow !== 'none'); })()")
         true(ring, f"{name} shows no focus")
         seen.append(name)
-    wanted = ["skip", "new", "search", "theme", "language", "import", "model", "export", "settings", "input"]
+    wanted = ["skip", "new", "search", "theme", "language", "import", "model", "export", "settings", "scroll", "input"]
     equal([name for name in seen if name in wanted], wanted, "the order of Tab")
     page.js("document.activeElement.blur()")
     page.js("document.getElementById('skip').focus()")

@@ -8,7 +8,7 @@ from cdp import PageError
 from checks import ANSWERS, DONE, INPUT, equal, fresh, say, true
 
 BIG = ("line", "solid", "quotes", "lists", "stars", "ticks", "brackets", "angles", "table", "items", "rules", "fences")
-MAX_ELEMENTS = 25_000
+MAX_ELEMENTS = 12_000
 
 
 def thinking(page, shot):
@@ -88,6 +88,9 @@ def scrolling(page):
     page.until(DONE, "the answer")
     equal(page.js("document.getElementById('scroll').scrollTop"), 200, "where the reader was")
     true(page.js("lengths.size") > 20, "the answer did not stream")
+    page.js(f"{INPUT}.focus()")
+    page.key("PageDown")
+    true(page.js("document.getElementById('scroll').scrollTop") > 400, "Page Down in the message field does not scroll")
     page.click("#to-end")
     page.until(f"{end} < 40", "the end")
 
