@@ -307,7 +307,9 @@ mod tests {
     }
 
     fn encoder() -> Encoder {
-        let echo = super::super::parse(&json!({"input": "Hi", "temperature": 0.5})).unwrap().echo;
+        let echo = crate::openai::responses::request::parse(&json!({"input": "Hi", "temperature": 0.5}))
+            .unwrap()
+            .echo;
         Encoder::new("k", "m", 100, echo)
     }
 
