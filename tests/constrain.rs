@@ -1,8 +1,12 @@
 //! Answers held to a form: the masks against what decoding says, whole documents, thinking, and hostile forms. With the
 //! real vocabulary where it is at hand, and with that of the built-in model.
 
+#[path = "constrain/calls.rs"]
+mod calls;
 #[path = "constrain/hostile.rs"]
 mod hostile;
+#[path = "constrain/steps.rs"]
+mod steps;
 #[path = "constrain/walk.rs"]
 mod walk;
 

@@ -5,6 +5,8 @@
 //! a model, makes one of a `Grammar` for each answer. The work is that of the crate `llguidance`.
 
 #[cfg(feature = "constrain")]
+mod calls;
+#[cfg(feature = "constrain")]
 mod grammar;
 #[cfg(feature = "constrain")]
 mod held;

@@ -90,6 +90,11 @@ impl Generation {
         Ok(generation)
     }
 
+    /// The stop string that has ended the answer, if one has.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stops.stopped()
+    }
+
     /// Holds the answer to a form from its next token on.
     pub fn constrain(&mut self, constraint: Box<dyn Constraint>) {
         self.constraint = Some(constraint);

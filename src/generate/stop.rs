@@ -5,22 +5,23 @@
 pub(super) struct StopStrings {
     stops: Vec<String>,
     held: String,
-    stopped: bool,
+    /// Number of the one that has come.
+    stopped: Option<usize>,
 }
 
 impl StopStrings {
     pub(super) fn new(stops: Vec<String>) -> Self {
-        StopStrings { stops, held: String::new(), stopped: false }
+        StopStrings { stops, held: String::new(), stopped: None }
     }
 
     /// Takes the next text and appends to `out` what is certain by now; whether a stop string has come.
     pub(super) fn push(&mut self, text: &str, out: &mut String) -> bool {
         self.held.push_str(text);
-        let hit =
-            self.stops.iter().filter(|s| !s.is_empty()).filter_map(|s| self.held.find(s.as_str())).min();
-        let certain = hit.unwrap_or_else(|| self.held.len() - self.longest_beginning());
+        let stops = self.stops.iter().enumerate().filter(|(_, s)| !s.is_empty());
+        let hit = stops.filter_map(|(i, s)| Some((self.held.find(s.as_str())?, i))).min();
+        let certain = hit.map_or_else(|| self.held.len() - self.longest_beginning(), |(at, _)| at);
         out.extend(self.held.drain(..certain));
-        self.stopped |= hit.is_some();
+        self.stopped = self.stopped.or(hit.map(|(_, i)| i));
         hit.is_some()
     }
 
@@ -32,6 +33,11 @@ impl StopStrings {
         false
     }
 
+    /// The one that has come.
+    pub(super) fn stopped(&self) -> Option<&str> {
+        self.stops.get(self.stopped?).map(String::as_str)
+    }
+
     /// Length of the longest tail of `held` that a stop string begins with.
     fn longest_beginning(&self) -> usize {
         let tails = self.held.char_indices().map(|(i, _)| &self.held[i..]);
@@ -41,7 +47,7 @@ impl StopStrings {
 
     /// Appends what was held back, and `text` after it, when the answer has ended; nothing behind a stop string.
     pub(super) fn finish(&mut self, text: &str, out: &mut String) {
-        if !self.stopped {
+        if self.stopped.is_none() {
             self.pass(text, out);
         }
     }
@@ -69,5 +75,15 @@ mod tests {
         assert_eq!(run(&["bc", "abcd"], &["abc"]), ("a".into(), true));
         assert_eq!(run(&[], &["a", "b"]), ("ab".into(), false));
         assert_eq!(run(&[""], &["a", "b"]), ("ab".into(), false));
+    }
+
+    #[test]
+    fn the_first_in_the_text_has_ended_it() {
+        let mut filter = StopStrings::new(vec!["".into(), "y".into(), "xy".into()]);
+        let mut out = String::new();
+        assert!(!filter.push("ax", &mut out));
+        assert_eq!(filter.stopped(), None);
+        assert!(filter.push("yz", &mut out));
+        assert_eq!((filter.stopped(), out.as_str()), (Some("xy"), "a"));
     }
 }

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use qwip::chat::{ChatError, Message, Part, Prompt, RenderOptions, ThinkingSplitter, Voice};
 use qwip::constrain::Constraint;
-use qwip::{
-    Cancel, FinishReason, GenerateOptions, Generation, ModelFile, Sampler, SamplingParams, Session,
-};
+use qwip::{Cancel, FinishReason, GenerateOptions, Generation, ModelFile, Sampler, SamplingParams, Session};
 
 use crate::args::{AnswerArgs, SamplingArgs, Think};
 use crate::model_arg::Opened;

@@ -80,6 +80,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// What is said about a word that is not one of those that are known there.
+    pub(crate) fn unknown(&self, name: &str, word: &str, known: &str) -> Failure {
+        self.bad(name, format_args!("is \"{word}\": {known} are known"))
+    }
+
+    /// The objects of a list; an absent list has none.
+    pub(crate) fn entries(&self, name: &str) -> Result<Vec<Fields<'a>>, Failure> {
+        let list = self.list(name)?.iter().enumerate();
+        list.map(|(index, value)| self.entry(name, index, value)).collect()
+    }
+
+    /// A text that must be there.
+    pub(crate) fn need_text(&self, name: &str) -> Result<&'a str, Failure> {
+        self.need(name, self.text(name)?)
+    }
+
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Failure> {
         self.take(name, "text", Value::as_str)
     }
@@ -143,7 +159,9 @@ impl<'a> Fields<'a> {
         };
         if stops.len() > MOST_STOPS {
             let found = stops.len();
-            return Err(self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible")));
+            return Err(
+                self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible"))
+            );
         }
         Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
     }

@@ -11,10 +11,13 @@
 pub mod anthropic;
 pub mod chat;
 pub mod engine;
+mod events;
 mod fields;
+pub mod http;
+mod id;
 pub mod library;
 pub mod models;
-//ollama
+pub mod ollama;
 pub mod openai;
 mod parts;
 mod time;

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn deltas_become_blocks() {
-        let call = |index: usize| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
+        let call =
+            |index: usize| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
         let fragment = |index, text: &str| Delta::Arguments { index, fragment: text.to_owned() };
         let text = |text: &str| Delta::Content(text.to_owned());
         let mut parts = Parts::default();
@@ -108,8 +109,13 @@ mod tests {
             arguments: arguments.to_owned(),
         };
         let text = |text: &str| Part::Text(text.to_owned());
-        let want =
-            [Part::Reasoning("ab".to_owned()), text("c"), made("call_0", "{}"), made("call_1", ""), text("d")];
+        let want = [
+            Part::Reasoning("ab".to_owned()),
+            text("c"),
+            made("call_0", "{}"),
+            made("call_1", ""),
+            text("d"),
+        ];
         assert_eq!(parts.all(), want);
         assert_eq!(parts.last_index(), 4);
     }

@@ -22,7 +22,7 @@ pub(super) fn messages(body: &Fields) -> Result<Vec<Message>, Failure> {
     }
     for (index, value) in list.iter().enumerate() {
         let message = body.entry("messages", index, value)?;
-        match message.need("role", message.text("role")?)? {
+        match message.need_text("role")? {
             "user" => user(&message, &mut out)?,
             "assistant" => out.push(assistant(&message)?),
             "system" => {
@@ -71,7 +71,7 @@ fn user(message: &Fields, out: &mut Vec<Map<String, Value>>) -> Result<(), Failu
     };
     for (index, block) in blocks.iter().enumerate() {
         let block = message.entry("content", index, block)?;
-        match block.need("type", block.text("type")?)? {
+        match block.need_text("type")? {
             "text" => push_text(out, "user", text_block(&block)?),
             "tool_result" => out.push(tool_result(&block)?),
             other => return Err(unknown_block(&block, other)),
@@ -81,7 +81,7 @@ fn user(message: &Fields, out: &mut Vec<Map<String, Value>>) -> Result<(), Failu
 }
 
 fn tool_result(block: &Fields) -> Result<Map<String, Value>, Failure> {
-    let id = block.need("tool_use_id", block.text("tool_use_id")?)?;
+    let id = block.need_text("tool_use_id")?;
     let mut text = if block.get("content").is_some() { texts(block, "content")? } else { String::new() };
     // Templates have no field for it, so the text must say it.
     let says_so = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
@@ -99,13 +99,13 @@ fn assistant(message: &Fields) -> Result<Map<String, Value>, Failure> {
     let (mut text, mut thinking, mut calls) = (String::new(), String::new(), Vec::new());
     for (index, block) in blocks.iter().enumerate() {
         let block = message.entry("content", index, block)?;
-        match block.need("type", block.text("type")?)? {
+        match block.need_text("type")? {
             "text" => text.push_str(text_block(&block)?),
             "thinking" => thinking.push_str(block.text("thinking")?.unwrap_or_default()),
             // Another service's: nobody but it can read it.
             "redacted_thinking" => {}
             "tool_use" => {
-                let name = block.need("name", block.text("name")?)?;
+                let name = block.need_text("name")?;
                 let id = block.text("id")?.unwrap_or_default();
                 let input = match block.get("input") {
                     None => json!({}),
@@ -144,8 +144,8 @@ fn texts(holder: &Fields, name: &str) -> Result<String, Failure> {
 }
 
 fn text_block<'a>(block: &Fields<'a>) -> Result<&'a str, Failure> {
-    match block.need("type", block.text("type")?)? {
-        "text" => block.need("text", block.text("text")?),
+    match block.need_text("type")? {
+        "text" => block.need_text("text"),
         other => Err(unknown_block(block, other)),
     }
 }
@@ -255,10 +255,7 @@ mod tests {
                 made(json!({"messages": [{"role": "assistant", "content": "The answer is"}]})),
                 "`messages` must end with a user's message: an answer that was begun cannot be continued",
             ),
-            (
-                made(json!({"system": [{"type": "text"}], "messages": [{}]})),
-                "`system[0].text` is missing",
-            ),
+            (made(json!({"system": [{"type": "text"}], "messages": [{}]})), "`system[0].text` is missing"),
         ];
         for (result, want) in cases {
             assert_eq!(result.unwrap_err(), want);

@@ -3,20 +3,17 @@
 use qwip::FinishReason;
 use serde_json::{Value, json};
 
-use super::error;
 use crate::chat::{ChatEvent, Delta, Usage};
+use crate::events::{Encode, Event};
 use crate::parts::{Added, Part, Parts, arguments_object};
 
 /// Anthropic signs thinking so that it can trust it when it comes back; here nothing is trusted and nothing checked. The
 /// field is not empty, since some clients drop thinking that is not signed.
 const SIGNATURE: &str = "qwip";
 
-/// An event of a stream: its name, and its data, which carries the name as `type`.
-pub type Event = (&'static str, Value);
-
 /// Makes the events of one answer, or its message.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     id: String,
     model: String,
     prompt_tokens: usize,
@@ -27,9 +24,41 @@ pub struct Encoder {
     usage: Usage,
 }
 
+impl Encode for Encoder {
+    fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
+        let mut out = Vec::new();
+        match event {
+            ChatEvent::Started => {
+                let start = json!({"type": "message_start", "message": self.message()});
+                out.push(("message_start", start));
+                out.push(("ping", json!({"type": "ping"})));
+            }
+            ChatEvent::Delta { deltas, .. } => deltas.iter().for_each(|delta| self.delta(delta, &mut out)),
+            ChatEvent::Finished { reason, calls, summary, .. } => {
+                self.close(self.parts.last_index(), &mut out);
+                self.stop_reason = Some(stop_reason(*reason, *calls, summary.stop.is_some()));
+                self.stop_sequence = summary.stop.clone();
+            }
+            ChatEvent::End(usage) => {
+                self.usage = *usage;
+                let delta = json!({
+                    "type": "message_delta",
+                    "delta": {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence},
+                    "usage": self.usage(),
+                });
+                out.push(("message_delta", delta));
+                out.push(("message_stop", json!({"type": "message_stop"})));
+            }
+            // The stream itself ends with the error.
+            ChatEvent::Failed(_) => {}
+        }
+        out
+    }
+}
+
 impl Encoder {
     /// For an answer of `model` to a prompt of so many tokens. `key` makes its id unique.
-    pub fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
+    pub(crate) fn new(key: &str, model: &str, prompt_tokens: usize, hide_thinking: bool) -> Encoder {
         Encoder {
             id: format!("msg_{key}"),
             model: model.to_owned(),
@@ -42,37 +71,8 @@ impl Encoder {
         }
     }
 
-    /// The events that say what has happened.
-    pub fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
-        let mut out = Vec::new();
-        match event {
-            ChatEvent::Started => {
-                let start = json!({"type": "message_start", "message": self.message()});
-                out.push(("message_start", start));
-                out.push(("ping", json!({"type": "ping"})));
-            }
-            ChatEvent::Delta { deltas, .. } => deltas.iter().for_each(|delta| self.delta(delta, &mut out)),
-            ChatEvent::Finished { reason, calls, .. } => {
-                self.close(self.parts.last_index(), &mut out);
-                self.stop_reason = Some(stop_reason(*reason, *calls));
-            }
-            ChatEvent::End(usage) => {
-                self.usage = *usage;
-                let delta = json!({
-                    "type": "message_delta",
-                    "delta": {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence},
-                    "usage": self.usage(),
-                });
-                out.push(("message_delta", delta));
-                out.push(("message_stop", json!({"type": "message_stop"})));
-            }
-            ChatEvent::Failed(failure) => out.push(("error", error::body(failure, None))),
-        }
-        out
-    }
-
     /// The whole message, as far as it has come.
-    pub fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         let content: Vec<Value> = self.parts.all().iter().map(|part| self.block(part)).collect();
         json!({
             "id": self.id,
@@ -136,7 +136,9 @@ impl Encoder {
             Delta::Reasoning(_) if self.hide_thinking => return,
             Delta::Reasoning(text) => json!({"type": "thinking_delta", "thinking": text}),
             Delta::Content(text) => json!({"type": "text_delta", "text": text}),
-            Delta::Arguments { fragment, .. } => json!({"type": "input_json_delta", "partial_json": fragment}),
+            Delta::Arguments { fragment, .. } => {
+                json!({"type": "input_json_delta", "partial_json": fragment})
+            }
         };
         out.push(block_delta(index, more));
     }
@@ -164,11 +166,12 @@ fn tool_use_id(id: &str) -> String {
 }
 
 /// An answer that is cut short says so even where it calls tools: the last call may be cut, too.
-fn stop_reason(reason: FinishReason, calls: usize) -> &'static str {
+fn stop_reason(reason: FinishReason, calls: usize, stopped: bool) -> &'static str {
     match reason {
         FinishReason::ContextFull => "model_context_window_exceeded",
         // A cycle without end would have run into the limit.
         FinishReason::Length | FinishReason::Cancelled | FinishReason::Repetition => "max_tokens",
+        FinishReason::Stop if stopped => "stop_sequence",
         FinishReason::Stop if calls > 0 => "tool_use",
         FinishReason::Stop => "end_turn",
     }
@@ -179,7 +182,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Failure, FailureKind, Summary};
+    use crate::engine::Summary;
 
     fn said(deltas: Vec<Delta>) -> ChatEvent {
         ChatEvent::Delta { choice: 0, deltas, logprobs: Vec::new() }
@@ -188,6 +191,7 @@ mod tests {
     fn finished(reason: FinishReason, calls: usize) -> ChatEvent {
         let summary = Summary {
             reason,
+            stop: None,
             prompt_tokens: 12,
             cached_tokens: 8,
             answer_tokens: 7,
@@ -200,8 +204,7 @@ mod tests {
 
     fn answer() -> Vec<ChatEvent> {
         let text = |text: &str| text.to_owned();
-        let call =
-            |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
+        let call = |index| Delta::ToolCall { index, id: format!("call_{index}"), name: "f".to_owned() };
         let usage = Usage { prompt_tokens: 12, cached_tokens: 8, completion_tokens: 7, reasoning_tokens: 2 };
         vec![
             ChatEvent::Started,
@@ -291,19 +294,11 @@ mod tests {
 
     #[test]
     fn why_it_stopped() {
-        let reason = |reason, calls| stop_reason(reason, calls);
+        let reason = |reason, calls| stop_reason(reason, calls, false);
+        assert_eq!(stop_reason(FinishReason::Stop, 1, true), "stop_sequence");
         assert_eq!(reason(FinishReason::Stop, 0), "end_turn");
         assert_eq!(reason(FinishReason::Stop, 1), "tool_use");
         assert_eq!(reason(FinishReason::Length, 1), "max_tokens");
         assert_eq!(reason(FinishReason::ContextFull, 0), "model_context_window_exceeded");
-    }
-
-    #[test]
-    fn a_failure_is_an_event() {
-        let mut encoder = Encoder::new("k", "m", 12, false);
-        let failure = Failure::new(FailureKind::Busy, "no pages");
-        let events = encoder.events(&ChatEvent::Failed(failure));
-        let want = json!({"type": "error", "error": {"type": "overloaded_error", "message": "no pages"}});
-        assert_eq!(events, [("error", want)]);
     }
 }

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::engine::{Failure, FailureKind};
 
 /// The HTTP status of a failure.
-pub fn status(failure: &Failure) -> u16 {
+pub(crate) fn status(failure: &Failure) -> u16 {
     kind(failure.kind).0
 }
 
 /// The body of an error; `request_id` is also in the header.
-pub fn body(failure: &Failure, request_id: Option<&str>) -> Value {
+pub(crate) fn body(failure: &Failure, request_id: Option<&str>) -> Value {
     let message = match failure.kind {
         // Clients look for these words to make a conversation shorter.
         FailureKind::TooLong => format!("prompt is too long: {}", failure.message),
@@ -26,7 +26,9 @@ pub fn body(failure: &Failure, request_id: Option<&str>) -> Value {
 /// Statuses and types. What qwip does not do is a wrong request there, which has no type for it.
 fn kind(kind: FailureKind) -> (u16, &'static str) {
     match kind {
-        FailureKind::Invalid | FailureKind::TooLong | FailureKind::Unsupported => (400, "invalid_request_error"),
+        FailureKind::Invalid | FailureKind::TooLong | FailureKind::Unsupported => {
+            (400, "invalid_request_error")
+        }
         FailureKind::Unauthorized => (401, "authentication_error"),
         FailureKind::Forbidden => (403, "permission_error"),
         FailureKind::UnknownModel | FailureKind::NotFound => (404, "not_found_error"),

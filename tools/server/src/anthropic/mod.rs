@@ -5,11 +5,10 @@
 
 mod content;
 mod encode;
-mod error;
+pub(crate) mod error;
 mod models;
 mod request;
+mod routes;
 
-pub use encode::{Encoder, Event};
-pub use error::{body as error_body, status as error_status};
-pub use models::{list as model_list, model as model_object};
-pub use request::{Messages, parse};
+pub(crate) use models::{list as model_list, model as model_object};
+pub(crate) use routes::routes;

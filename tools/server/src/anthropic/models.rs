@@ -8,7 +8,7 @@ use crate::library::Listed;
 use crate::time::rfc3339;
 
 /// All models on one page.
-pub fn list<'a>(models: impl Iterator<Item = &'a Listed>) -> Value {
+pub(crate) fn list<'a>(models: impl Iterator<Item = &'a Listed>) -> Value {
     let data: Vec<Value> = models.map(model).collect();
     let id = |model: Option<&Value>| model.map_or(Value::Null, |model| model["id"].clone());
     let (first, last) = (id(data.first()), id(data.last()));
@@ -16,7 +16,7 @@ pub fn list<'a>(models: impl Iterator<Item = &'a Listed>) -> Value {
 }
 
 /// One model.
-pub fn model(listed: &Listed) -> Value {
+pub(crate) fn model(listed: &Listed) -> Value {
     json!({
         "type": "model",
         "id": listed.name,

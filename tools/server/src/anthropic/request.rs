@@ -9,23 +9,23 @@ use crate::fields::{Fields, set_effort};
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub struct Messages {
+pub(crate) struct Messages {
     /// The conversation.
-    pub chat: ChatRequest,
+    pub(crate) chat: ChatRequest,
     /// Whether the answer comes as events.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Thinking is done, but not shown (`thinking.display` is `omitted`).
-    pub hide_thinking: bool,
+    pub(crate) hide_thinking: bool,
 }
 
 /// Reads a body. To count tokens no `max_tokens` is needed.
 ///
 /// # Errors
 /// A [`Failure`] that names the field.
-pub fn parse(body: &Value, counting: bool) -> Result<Messages, Failure> {
+pub(crate) fn parse(body: &Value, counting: bool) -> Result<Messages, Failure> {
     let body = Fields::body(body)?;
     let mut chat = ChatRequest {
-        model: body.need("model", body.text("model")?)?.to_owned(),
+        model: body.need_text("model")?.to_owned(),
         messages: content::messages(&body)?,
         tools: tools(&body)?,
         stop: body.stops("stop_sequences")?,
@@ -51,7 +51,7 @@ fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
         if let Some(kind) = tool.text("type")?.filter(|&kind| kind != "custom") {
             return Err(tool.bad("type", format_args!("is \"{kind}\", a tool of Anthropic's own servers")));
         }
-        let mut function = json!({"name": tool.need("name", tool.text("name")?)?});
+        let mut function = json!({"name": tool.need_text("name")?});
         if let Some(description) = tool.text("description")? {
             function["description"] = description.into();
         }
@@ -68,14 +68,18 @@ fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
 fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
     let Some(choice) = body.object("tool_choice")? else { return Ok(()) };
     let declared = |name: &str| chat.tools.iter().any(|tool| tool["function"]["name"] == name);
-    chat.tool_choice = match choice.need("type", choice.text("type")?)? {
+    chat.tool_choice = match choice.need_text("type")? {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
-        "any" if chat.tools.is_empty() => return Err(choice.bad("type", "is \"any\", but there are no tools")),
+        "any" if chat.tools.is_empty() => {
+            return Err(choice.bad("type", "is \"any\", but there are no tools"));
+        }
         "any" => ToolChoice::Required,
-        "tool" => match choice.need("name", choice.text("name")?)? {
+        "tool" => match choice.need_text("name")? {
             name if declared(name) => ToolChoice::Named(name.to_owned()),
-            name => return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools"))),
+            name => {
+                return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools")));
+            }
         },
         other => {
             let known = "auto, any, tool and none are known";
@@ -97,7 +101,7 @@ fn set_output(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
         chat.thinking = None;
     }
     if let Some(format) = config.object("format")? {
-        match format.need("type", format.text("type")?)? {
+        match format.need_text("type")? {
             "json_schema" => {
                 let schema = format.need("schema", format.get("schema"))?;
                 chat.format = Format::JsonSchema(schema.clone());
@@ -115,7 +119,7 @@ fn set_thinking(body: &Fields, chat: &mut ChatRequest) -> Result<bool, Failure> 
         chat.thinking = Some(false);
         return Ok(false);
     };
-    match thinking.need("type", thinking.text("type")?)? {
+    match thinking.need_text("type")? {
         "disabled" => chat.thinking = Some(false),
         "adaptive" => chat.thinking = None,
         "enabled" => {
@@ -136,7 +140,8 @@ mod tests {
     use super::*;
 
     fn body(more: Value) -> Value {
-        let mut body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
+        let mut body =
+            json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }

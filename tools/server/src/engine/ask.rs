@@ -48,6 +48,8 @@ pub enum Event {
 pub struct Summary {
     /// Why it ended.
     pub reason: FinishReason,
+    /// The stop string that ended it, if one did.
+    pub stop: Option<String>,
     /// Tokens of the prompt, and how many of them did not have to be computed.
     pub prompt_tokens: usize,
     /// See [`Event::Prompt`].
@@ -109,4 +111,32 @@ impl Failure {
     pub fn invalid(param: &str, message: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::Invalid, message: message.into(), param: Some(param.to_owned()) }
     }
+}
+
+impl From<qwip::Error> for Failure {
+    fn from(error: qwip::Error) -> Failure {
+        use qwip::Error;
+        let kind = match &error {
+            Error::PromptTooLong { .. } | Error::NotAtOnce { .. } => FailureKind::TooLong,
+            Error::EmptyPrompt
+            | Error::TokenOutOfRange { .. }
+            | Error::BadOption { .. }
+            | Error::OtherTask { .. }
+            | Error::Constraint { .. }
+            | Error::Chat(_) => FailureKind::Invalid,
+            Error::KvMemory { .. } | Error::Memory { .. } => FailureKind::Busy,
+            _ => FailureKind::Internal,
+        };
+        let message = match error {
+            // What the command line may be told to do about it is no client's business.
+            Error::PromptTooLong { tokens, context } => too_long(tokens, context),
+            error => error.to_string(),
+        };
+        Failure::new(kind, message)
+    }
+}
+
+/// What is said of a prompt that does not fit.
+pub(crate) fn too_long(tokens: usize, context: usize) -> String {
+    format!("the prompt has {tokens} tokens, but the context holds {context}")
 }

@@ -4,6 +4,6 @@
 mod encode;
 mod input;
 mod request;
+mod routes;
 
-pub use encode::{Encoder, Event};
-pub use request::{Asked, parse};
+pub(crate) use routes::routes;

@@ -5,14 +5,12 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatEvent, Delta, Usage};
 use crate::engine::{Failure, FailureKind};
+use crate::events::{Encode, Event};
 use crate::parts::{Added, Part, Parts};
-
-/// An event of a stream: its name, and its data, which carries the name as `type`.
-pub type Event = (&'static str, Value);
 
 /// Makes the events of one answer, or the whole response.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     key: String,
     model: String,
     created: u64,
@@ -34,24 +32,8 @@ enum End {
     Failed(Failure),
 }
 
-impl Encoder {
-    /// For an answer of `model`, asked for at `created`, in seconds since 1970. `key` makes its ids unique, `echo` is what
-    /// [`parse`](super::parse) says.
-    pub fn new(key: &str, model: &str, created: u64, echo: Map<String, Value>) -> Encoder {
-        Encoder {
-            key: key.to_owned(),
-            model: model.to_owned(),
-            created,
-            echo,
-            parts: Parts::default(),
-            sequence: 0,
-            end: End::None,
-            usage: None,
-        }
-    }
-
-    /// The events that say what has happened.
-    pub fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
+impl Encode for Encoder {
+    fn events(&mut self, event: &ChatEvent) -> Vec<Event> {
         let mut out = Vec::new();
         match event {
             ChatEvent::Started => {
@@ -77,6 +59,23 @@ impl Encoder {
         }
         out
     }
+}
+
+impl Encoder {
+    /// For an answer of `model`, asked for at `created`, in seconds since 1970. `key` makes its ids unique, `echo` is what
+    /// [`parse`](super::parse) says.
+    pub(crate) fn new(key: &str, model: &str, created: u64, echo: Map<String, Value>) -> Encoder {
+        Encoder {
+            key: key.to_owned(),
+            model: model.to_owned(),
+            created,
+            echo,
+            parts: Parts::default(),
+            sequence: 0,
+            end: End::None,
+            usage: None,
+        }
+    }
 
     fn finish(&mut self, out: &mut Vec<Event>) {
         let name = match self.end {
@@ -89,7 +88,7 @@ impl Encoder {
     }
 
     /// The whole response, as far as it has come.
-    pub fn response(&self) -> Value {
+    pub(crate) fn response(&self) -> Value {
         let (status, incomplete, error) = match &self.end {
             End::None => ("in_progress", Value::Null, Value::Null),
             End::Completed => ("completed", Value::Null, Value::Null),
@@ -184,7 +183,9 @@ impl Encoder {
         let id = self.item_id(index);
         match &self.parts.all()[index] {
             Part::Reasoning(_) => json!({"item_id": id, "output_index": index, "content_index": 0}),
-            Part::Text(_) => json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []}),
+            Part::Text(_) => {
+                json!({"item_id": id, "output_index": index, "content_index": 0, "logprobs": []})
+            }
             Part::Call { .. } => json!({"item_id": id, "output_index": index}),
         }
     }
@@ -279,6 +280,7 @@ mod tests {
     fn finished(reason: FinishReason) -> ChatEvent {
         let summary = Summary {
             reason,
+            stop: None,
             prompt_tokens: 12,
             cached_tokens: 8,
             answer_tokens: 7,
@@ -319,7 +321,9 @@ mod tests {
         }
         let short: Vec<String> = events
             .iter()
-            .map(|(name, data)| format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"]))
+            .map(|(name, data)| {
+                format!("{} {}", name.strip_prefix("response.").unwrap(), data["output_index"])
+            })
             .collect();
         let want = [
             "created null",
@@ -346,7 +350,10 @@ mod tests {
         ];
         assert_eq!(short, want);
         assert_eq!(events[0].1["response"]["status"], "in_progress");
-        assert_eq!(events[2].1["item"], json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"}));
+        assert_eq!(
+            events[2].1["item"],
+            json!({"id": "rs_k0", "type": "reasoning", "summary": [], "content": [], "status": "in_progress"})
+        );
         assert_eq!(events[7].1["item"]["status"], "completed");
         assert_eq!(events[12].1["text"], "Yes.");
         let call = &events[19].1["item"];

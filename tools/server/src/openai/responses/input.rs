@@ -53,10 +53,10 @@ impl Conversation {
             }
             "function_call" => {
                 let call = json!({
-                    "id": item.need("call_id", item.text("call_id")?)?,
+                    "id": item.need_text("call_id")?,
                     "type": "function",
                     "function": {
-                        "name": item.need("name", item.text("name")?)?,
+                        "name": item.need_text("name")?,
                         "arguments": item.text("arguments")?.unwrap_or("{}"),
                     },
                 });
@@ -68,7 +68,7 @@ impl Conversation {
                 Ok(())
             }
             "function_call_output" => {
-                let id = item.need("call_id", item.text("call_id")?)?;
+                let id = item.need_text("call_id")?;
                 let output = texts(item, "output")?;
                 self.push(json!({"role": "tool", "tool_call_id": id, "content": output}));
                 Ok(())
@@ -82,7 +82,7 @@ impl Conversation {
 
     fn message(&mut self, item: &Fields) -> Result<(), Failure> {
         let text = texts(item, "content")?;
-        match item.need("role", item.text("role")?)? {
+        match item.need_text("role")? {
             "assistant" => {
                 let first = self.open && self.messages.last().is_some_and(|last| last["content"] == "");
                 if !first {
@@ -157,11 +157,11 @@ fn texts(item: &Fields, name: &str) -> Result<String, Failure> {
             let mut joined = String::new();
             for (index, part) in parts.iter().enumerate() {
                 let part = item.entry(name, index, part)?;
-                match part.need("type", part.text("type")?)? {
+                match part.need_text("type")? {
                     "input_text" | "output_text" | "text" => {
-                        joined.push_str(part.need("text", part.text("text")?)?);
+                        joined.push_str(part.need_text("text")?);
                     }
-                    "refusal" => joined.push_str(part.need("refusal", part.text("refusal")?)?),
+                    "refusal" => joined.push_str(part.need_text("refusal")?),
                     other => {
                         let message = format_args!("is \"{other}\": the model reads text only");
                         return Err(part.bad("type", message));
@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn items_become_messages() {
-        let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{\"a\":1}"});
+        let call =
+            |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{\"a\":1}"});
         let body = json!({
             "instructions": "Be brief.",
             "input": [
@@ -225,7 +226,10 @@ mod tests {
         let item = |item: Value| made(json!({"input": [item]})).unwrap_err();
         assert_eq!(made(json!({})).unwrap_err(), "`input` is missing");
         assert_eq!(made(json!({"input": []})).unwrap_err(), "`input` must hold at least one item");
-        assert_eq!(made(json!({"input": 1})).unwrap_err(), "`input` is a number, not text or a list of items");
+        assert_eq!(
+            made(json!({"input": 1})).unwrap_err(),
+            "`input` is a number, not text or a list of items"
+        );
         assert_eq!(
             item(json!({"type": "item_reference", "id": "x"})),
             "`input[0].type` is \"item_reference\": no items are kept, send them whole"

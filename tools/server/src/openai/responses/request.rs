@@ -9,13 +9,13 @@ use crate::fields::{Fields, set_effort};
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// The conversation.
-    pub chat: ChatRequest,
+    pub(crate) chat: ChatRequest,
     /// Whether the answer comes as events.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Fields of the request that the answer repeats.
-    pub echo: Map<String, Value>,
+    pub(crate) echo: Map<String, Value>,
 }
 
 /// What the answer repeats, and what it says where the request said nothing.
@@ -39,7 +39,7 @@ fn repeated() -> [(&'static str, Value); 11] {
 ///
 /// # Errors
 /// A [`Failure`] that names the field; also for what needs a memory of earlier answers.
-pub fn parse(body: &Value) -> Result<Asked, Failure> {
+pub(crate) fn parse(body: &Value) -> Result<Asked, Failure> {
     let body = Fields::body(body)?;
     refuse_memory(&body)?;
     let mut chat = ChatRequest {
@@ -101,14 +101,14 @@ fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
     let mut tools = Vec::new();
     for (index, tool) in body.list("tools")?.iter().enumerate() {
         let tool = body.entry("tools", index, tool)?;
-        match tool.need("type", tool.text("type")?)? {
+        match tool.need_text("type")? {
             "function" => {}
             other => {
                 let message = format_args!("is \"{other}\": only functions can be declared here");
                 return Err(tool.bad("type", message));
             }
         }
-        let mut function = json!({"name": tool.need("name", tool.text("name")?)?});
+        let mut function = json!({"name": tool.need_text("name")?});
         if let Some(description) = tool.text("description")? {
             function["description"] = description.into();
         }
@@ -124,7 +124,7 @@ fn tools(body: &Fields) -> Result<Vec<Value>, Failure> {
 }
 
 fn format(format: &Fields) -> Result<Format, Failure> {
-    match format.need("type", format.text("type")?)? {
+    match format.need_text("type")? {
         "text" => Ok(Format::Text),
         "json_object" => Ok(Format::JsonObject),
         "json_schema" => Ok(Format::JsonSchema(format.need("schema", format.get("schema"))?.clone())),
@@ -150,9 +150,9 @@ fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure>
         }
         Some(choice) => Fields::inside(choice, body.path("tool_choice"))?,
     };
-    match choice.need("type", choice.text("type")?)? {
+    match choice.need_text("type")? {
         "function" => {
-            let name = choice.need("name", choice.text("name")?)?;
+            let name = choice.need_text("name")?;
             if !chat.tools.iter().any(|tool| tool["function"]["name"] == name) {
                 return Err(choice.bad("name", format_args!("is \"{name}\", which is not among the tools")));
             }
@@ -162,7 +162,7 @@ fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure>
             let mut names = Vec::new();
             for (index, tool) in choice.list("tools")?.iter().enumerate() {
                 let tool = choice.entry("tools", index, tool)?;
-                names.push(tool.need("name", tool.text("name")?)?);
+                names.push(tool.need_text("name")?);
             }
             chat.tools.retain(|tool| names.iter().any(|name| tool["function"]["name"] == *name));
             chat.tool_choice = word(&choice, "mode", choice.text("mode")?.unwrap_or("auto"))?;
@@ -202,7 +202,8 @@ mod tests {
     fn every_field_finds_its_place() {
         let tool = json!({"type": "function", "name": "f", "description": "d", "strict": true,
                           "parameters": {"type": "object"}});
-        let format = json!({"type": "json_schema", "name": "n", "strict": true, "schema": {"type": "object"}});
+        let format =
+            json!({"type": "json_schema", "name": "n", "strict": true, "schema": {"type": "object"}});
         let asked = parse(&body(json!({
             "stream": true, "store": true, "max_output_tokens": 20, "temperature": 0.5, "top_p": 0.9, "top_k": 4,
             "min_p": 0.1, "seed": 7, "parallel_tool_calls": false, "reasoning": {"effort": "low"}, "tools": [tool],
@@ -270,6 +271,8 @@ mod tests {
             "`tools[0].type` is \"web_search\": only functions can be declared here"
         );
         assert!(error(json!({"top_logprobs": 3})).contains("/v1/chat/completions"));
-        assert!(error(json!({"text": {"format": {"type": "xml"}}})).starts_with("`text.format.type` is \"xml\""));
+        assert!(
+            error(json!({"text": {"format": {"type": "xml"}}})).starts_with("`text.format.type` is \"xml\"")
+        );
     }
 }
