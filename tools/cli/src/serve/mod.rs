@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::builder::FalseyValueParser;
@@ -208,7 +207,10 @@ fn settings(args: &ServeArgs, on_demand: bool) -> Settings {
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("{address}: port {} is in use (--port N takes another, --port 0 a free one)", address.port())
+            anyhow!(
+                "{address}: port {} is in use (--port N takes another, --port 0 a free one)",
+                address.port()
+            )
         }
         io::ErrorKind::AddrNotAvailable => anyhow!("{address}: this is no address of this computer"),
         _ => anyhow!("{address}: {error}"),
