@@ -5,6 +5,8 @@
 mod calls;
 #[path = "constrain/hostile.rs"]
 mod hostile;
+#[path = "constrain/steps.rs"]
+mod steps;
 #[path = "constrain/walk.rs"]
 mod walk;
 

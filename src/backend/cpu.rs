@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use qwip_cpu::ops::attend::Heads;
+use qwip_cpu::ops::attend::{Heads, Runs};
 use qwip_cpu::ops::delta::{self, Rates};
 use qwip_cpu::ops::linear::LinearJob;
 use qwip_cpu::ops::moe::{self, Routed};
@@ -253,17 +253,14 @@ impl Backend for CpuBackend<'_> {
 
     fn attend(&mut self, layer: usize) -> Result<()> {
         let (b, c) = (&mut *self.b, self.config);
-        let width = c.heads * c.head_dim;
-        let mut out = at_least(&mut b.up, self.n * width)?;
-        let mut q = &b.q[..];
-        let heads = heads_of(c);
+        let out = at_least(&mut b.up, self.n * c.heads * c.head_dim)?;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
-        for part in &*self.parts {
-            let (q, out) = (take(&mut q, part.n, width), take_mut(&mut out, part.n, width));
-            let tiles = |head, tile| part.kv.tile(layer, head, tile);
-            let cancel = Some(self.cancel);
-            ops::attend::attend(self.cpu, q, heads, scale, part.start, &tiles, &mut b.parts, out, cancel)?;
-        }
+        let parts = &*self.parts;
+        let span = |part: usize| (parts[part].start, parts[part].n);
+        let tiles = |part: usize, head, tile| parts[part].kv.tile(layer, head, tile);
+        let runs = Runs { count: parts.len(), span: &span, tiles: &tiles };
+        let cancel = Some(self.cancel);
+        ops::attend::attend_runs(self.cpu, &b.q, heads_of(c), scale, &runs, &mut b.parts, out, cancel)?;
         Ok(())
     }
 

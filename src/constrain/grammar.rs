@@ -8,8 +8,10 @@ use crate::error::{Error, Result};
 
 /// Bytes of a JSON schema, written without white space.
 const MOST_SCHEMA: usize = 256 << 10;
-/// Bytes of a grammar or a regular expression.
+/// Bytes of a grammar.
 const MOST_TEXT: usize = 64 << 10;
+/// Bytes of a regular expression: what it takes may grow with their square.
+const MOST_PATTERN: usize = 8 << 10;
 /// Levels of a schema, and of brackets in a grammar or a regular expression: their parsers call themselves.
 const DEEPEST: usize = 64;
 /// The largest number that numbers may be multiples of, without its decimal point; of several, their least common multiple.
@@ -74,15 +76,17 @@ impl Grammar {
                         check_levels(&schema)?;
                     }
                 }
-                GrammarWithLexer::from_lark(checked_text("grammar", text)?.to_owned())
+                GrammarWithLexer::from_lark(checked_text("grammar", text, MOST_TEXT)?.to_owned())
             }
-            Kind::Regex(text) => GrammarWithLexer::from_regex(checked_text("regular expression", text)?),
+            Kind::Regex(text) => {
+                GrammarWithLexer::from_regex(checked_text("regular expression", text, MOST_PATTERN)?)
+            }
         };
         Ok(TopLevelGrammar::from_grammar(grammar))
     }
 }
 
-/// What a grammar may take: at most some 50 ms and tens of MiB to be read, some 15 ms for a token.
+/// What a grammar may take, to be read and for a token: mostly milliseconds, and tens of MiB.
 pub(super) fn limits() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 2_000,
@@ -129,7 +133,7 @@ pub(super) fn checked_schema(schema: &Value) -> Result<Value> {
     Ok(schema)
 }
 
-/// Whether the schema is of a depth that can be read, and no number in it asks for too much.
+/// Whether the schema is of a depth that can be read, and no number or pattern in it asks for too much.
 fn check_levels(schema: &Value) -> Result<()> {
     let mut multiples = Vec::new();
     let (mut level, mut depth) = (vec![schema], 0);
@@ -139,7 +143,14 @@ fn check_levels(schema: &Value) -> Result<()> {
             let message = format!("the JSON schema has more than {DEEPEST} levels");
             return Err(Error::constraint(&message));
         }
-        multiples.extend(level.iter().filter_map(|value| value.get("multipleOf")?.as_f64()));
+        for value in &level {
+            multiples.extend(value.get("multipleOf").and_then(Value::as_f64));
+            let names = value.get("patternProperties").and_then(Value::as_object);
+            let names = names.into_iter().flat_map(|names| names.keys().map(String::as_str));
+            for pattern in value.get("pattern").and_then(Value::as_str).into_iter().chain(names) {
+                checked_text("pattern", pattern, MOST_PATTERN)?;
+            }
+        }
         level = level.into_iter().flat_map(children).collect();
     }
     check_multiples(&multiples)
@@ -201,9 +212,9 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 /// The text, if it is of a size and depth that can be read.
-fn checked_text<'a>(what: &str, text: &'a str) -> Result<&'a str> {
-    if text.len() > MOST_TEXT {
-        let message = format!("the {what} has {} bytes, at most {MOST_TEXT} are read", text.len());
+fn checked_text<'a>(what: &str, text: &'a str, most: usize) -> Result<&'a str> {
+    if text.len() > most {
+        let message = format!("the {what} has {} bytes, at most {most} are read", text.len());
         return Err(Error::constraint(&message));
     }
     let (mut depth, mut escaped) = (0usize, false);

@@ -265,13 +265,24 @@ impl Sampler {
         allowed: impl Fn(u32) -> bool,
     ) -> Option<()> {
         let best_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let k = self.params.top_k;
+        // More than k are gathered before those that are left behind are dropped.
+        let room = if k == 0 { usize::MAX } else { k.saturating_mul(2).max(1024) };
+        let mut least = f32::NEG_INFINITY;
         self.kept.clear();
         for (first, part) in parts(logits, mask) {
-            let finite = part.iter().enumerate().filter(|(_, l)| **l > f32::NEG_INFINITY);
-            let ids = finite.map(|(i, &l)| (l, (first + i) as u32));
+            if !any_from(part, least) {
+                continue;
+            }
+            let hopeful = part.iter().enumerate().filter(|(_, l)| **l > f32::NEG_INFINITY && **l >= least);
+            let ids = hopeful.map(|(i, &l)| (l, (first + i) as u32));
             self.kept.extend(ids.filter(|&(_, id)| is_set(mask, id) && allowed(id)));
+            if self.kept.len() >= room {
+                self.kept.select_nth_unstable_by(k, best_first);
+                self.kept.truncate(k);
+                least = self.kept.iter().fold(f32::INFINITY, |least, kept| least.min(kept.0));
+            }
         }
-        let k = self.params.top_k;
         if k > 0 && k < self.kept.len() {
             self.kept.select_nth_unstable_by(k, best_first);
             self.kept.truncate(k);
@@ -341,6 +352,11 @@ fn any_above(part: &[f32], top: f32) -> bool {
     part.iter().fold(false, |any, &logit| any | (logit > top))
 }
 
+/// Whether one of them is `least` or above.
+fn any_from(part: &[f32], least: f32) -> bool {
+    part.iter().fold(false, |any, &logit| any | (logit >= least))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,6 +403,56 @@ mod tests {
         assert_eq!(seen(SamplingParams { top_p: 0.65, ..base.clone() }), [0, 1]);
         assert_eq!(seen(SamplingParams { min_p: 0.45, ..base.clone() }), [0, 1, 2]);
         assert_eq!(seen(SamplingParams { temperature: 0.01, ..base }), [0]);
+    }
+
+    /// Many equal logits, infinities, both zeros and what is no number, of more than one word of the mask.
+    fn mixed(seed: u64, n: usize) -> Vec<f32> {
+        let mut rng = Rng::new(seed);
+        let odd = [f32::NEG_INFINITY, f32::NAN, 0.0, -0.0, 3.0];
+        let mut next = || match rng.next_u64() % 8 {
+            i @ 0..5 => odd[i as usize],
+            _ => (rng.next_u64() % 64) as f32 / 8.0 - 5.0,
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_is_skipped_changes_nothing() {
+        for seed in 0..60 {
+            let logits = mixed(seed, [5, 64, 700, 9000][seed as usize % 4]);
+            let mut rng = Rng::new(seed + 1000);
+            let dense = seed % 3 == 0;
+            let mask: Vec<u32> = (0..logits.len().div_ceil(32))
+                .map(|_| {
+                    rng.next_u64() as u32 & if dense { u32::MAX } else { rng.next_u64() as u32 & 0x1001 }
+                })
+                .collect();
+            let odd = |id: u32| id % 7 != 3;
+            for mask in [None, Some(&mask[..])] {
+                let mut all: Vec<(f32, u32)> = logits.iter().zip(0..).map(|(&l, id)| (l, id)).collect();
+                all.retain(|&(l, id)| l > f32::NEG_INFINITY && odd(id) && is_set(mask, id));
+                // For greedy choices the zeros are equal.
+                let first = |best: Option<(f32, u32)>, &(l, id): &(f32, u32)| match best {
+                    Some((top, _)) if l <= top => best,
+                    _ => Some((l, id)),
+                };
+                assert_eq!(
+                    best(&logits, mask, odd),
+                    all.iter().fold(None, first).map(|(_, id)| id),
+                    "{seed}"
+                );
+                all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                for top_k in [0, 1, 2, 20, 600, 3000] {
+                    let mut sampler = Sampler::new(SamplingParams { top_k, ..SamplingParams::default() });
+                    assert_eq!(sampler.keep_top_k(&logits, mask, odd).is_some(), !all.is_empty(), "{seed}");
+                    let want = &all[..if top_k == 0 { all.len() } else { top_k.min(all.len()) }];
+                    let bits = |kept: &[(f32, u32)]| {
+                        kept.iter().map(|&(l, id)| (l.to_bits(), id)).collect::<Vec<_>>()
+                    };
+                    assert_eq!(bits(&sampler.kept), bits(want), "{seed} {top_k}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::rerank::RerankArgs;
 use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
 use crate::screen::LookArgs;
+use crate::serve::ServeArgs;
 use crate::split::SplitArgs;
 use crate::stop::StopArgs;
 
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Embed(EmbedArgs),
     /// Judge how well documents answer a query
     Rerank(RerankArgs),
+    /// Serve models to other programs and to a page in the browser: the APIs of OpenAI, Anthropic and Ollama
+    Serve(ServeArgs),
     /// Make a GGUF file of a Hugging Face checkpoint
     Convert(ConvertArgs),
     /// Make a smaller GGUF file of a GGUF file

@@ -1,25 +1,29 @@
 // The page: one conversation on show, the answers being made, and how the parts hear of each other.
 
 import { chatModels, setKey } from "./api.js";
+import { startChoices } from "./choices.js";
+import { Composer } from "./composer.js";
 import { $, announce, ask, copyWith, download, el, toast } from "./dom.js";
-import { AnswerView, Follower, Speaker, UserView, sends } from "./messages.js";
+import { AnswerView, Follower, Speaker, UserView } from "./messages.js";
 import { Panel, facts } from "./panel.js";
 import { cleanParameters } from "./parameters.js";
 import { Run } from "./run.js";
 import { Sidebar } from "./sidebar.js";
 import { choice, choose, load, newId, onChange, openStore, remove, save } from "./store.js";
-import { language, setLanguage, t } from "./text.js";
+import { t } from "./text.js";
 import { fileName, fromFile, toJson, toMarkdown } from "./transfer.js";
 
 const SAVE_EVERY = 1000; // ms between two saves of an answer that is being made
 const TITLE = 60; // characters of the first message that name a conversation
 
+let ready = false; // the store is open and the conversation of the address is on show
 let models = [];
 let conversation = fresh();
 let views = new Map(); // message -> view, of the conversation on show
 const runs = new Map(); // conversation id -> Run
 const follower = new Follower();
 const panel = new Panel({ changed: settingsChanged });
+const composer = new Composer({ send });
 const sidebar = new Sidebar({ open, renamed, deleted });
 
 function fresh() {
@@ -51,7 +55,7 @@ function show(place = "end") {
   views = new Map();
   for (const message of messages) views.set(message, before.get(message) ?? view(message));
   const last = messages[messages.length - 1];
-  for (const [message, shown] of views) shown.setLast?.(message === last);
+  for (const [message, shown] of views) shown.setLast(message === last);
   $("messages").replaceChildren(...[...views.values()].map(({ node }) => node));
   $("title").textContent = title || t("newChat");
   document.title = title ? `${title} – qwip` : "qwip";
@@ -64,7 +68,7 @@ function show(place = "end") {
 }
 
 function view(message) {
-  if (message.role === "user") return new UserView(message, { onEdit: edited });
+  if (message.role === "user") return new UserView(message, { onEdit: edited, onRegenerate: regenerate });
   return new AnswerView(message, { run: runOf(message), onRegenerate: regenerate, onRefreshed: () => follower.follow() });
 }
 
@@ -86,21 +90,8 @@ function showModel() {
 }
 
 function showRunning() {
-  const running = runs.has(conversation.id);
-  const held = document.activeElement === (running ? $("send") : $("stop"));
-  $("send").hidden = running;
-  $("stop").hidden = !running;
-  // A hidden button loses the focus to the page; it goes to the one in its place.
-  if (held) (running ? $("stop") : $("input")).focus();
-  $("send").disabled = $("input").value.trim() === "";
+  composer.showRunning(runs.has(conversation.id));
   sidebar.running = new Set(runs.keys());
-}
-
-function showPlace() {
-  const host = location.hostname;
-  const local = host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
-  for (const node of document.querySelectorAll(".where")) node.textContent = t(local ? "local" : "remote", { host });
-  for (const node of document.querySelectorAll(".where-more")) node.textContent = t(local ? "localMore" : "remoteMore");
 }
 
 function notice(text, retry = null) {
@@ -143,13 +134,11 @@ async function askKey(wrong) {
 // ---- answers ----
 
 async function answer() {
-  const chosen = model();
-  if (!chosen) {
-    await readModels();
-    if (!model()) return;
-    return answer();
-  }
   const here = conversation;
+  if (!model()) await readModels();
+  const chosen = model();
+  // The reader may have gone elsewhere, or asked again, while the models were read.
+  if (!chosen || conversation !== here || runs.has(here.id)) return;
   here.model = chosen.id;
   const speaker = new Speaker();
   let saved = 0;
@@ -211,7 +200,7 @@ async function keep(here) {
 }
 
 function send(text) {
-  if (!text.trim() || busy()) return false;
+  if (!ready || !text.trim() || busy()) return false;
   const here = conversation;
   dropUnanswered();
   here.messages.push({ role: "user", content: text });
@@ -227,7 +216,7 @@ function send(text) {
 // An answer that failed before its first word is not part of the conversation.
 function dropUnanswered() {
   const last = conversation.messages[conversation.messages.length - 1];
-  if (last?.role === "assistant" && !last.content) conversation.messages.pop();
+  if (last?.role === "assistant" && !last.content && !last.reasoning) conversation.messages.pop();
 }
 
 function titleOf(text) {
@@ -333,6 +322,13 @@ function settingsChanged(parameters) {
   panel.show(conversation.parameters, model(), lastTimings());
 }
 
+function modelChosen() {
+  choose("model", $("model").value);
+  conversation.model = $("model").value;
+  if (conversation.messages.length && !runs.has(conversation.id)) keep(conversation);
+  showModel();
+}
+
 function exported(extension, type, make) {
   $("export-menu").hidePopover();
   $("export").focus();
@@ -353,74 +349,14 @@ async function imported(file) {
 
 // ---- wiring ----
 
-// As high as its text, up to the limit that the style sheet sets.
-function fitInput() {
-  const input = $("input");
-  input.style.height = "auto";
-  input.style.height = `${input.scrollHeight}px`;
-}
-
-function wireComposer() {
-  const input = $("input");
-  const submit = () => {
-    if (!send(input.value)) return;
-    input.value = "";
-    fitInput();
-    showRunning();
-  };
-  input.addEventListener("input", () => {
-    fitInput();
-    $("send").disabled = input.value.trim() === "";
-  });
-  input.addEventListener("keydown", (event) => {
-    if (!sends(event)) return;
-    event.preventDefault();
-    submit();
-  });
-  $("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit();
-    input.focus();
-  });
+function wire() {
   $("stop").addEventListener("click", stop);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open], :popover-open")) return;
-    if (stop()) event.preventDefault();
+    if (sidebar.overlay) sidebar.hide();
+    else if (stop()) event.preventDefault();
   });
-}
-
-function wireChoices() {
-  $("theme").value = document.documentElement.dataset.theme ?? "auto";
-  $("theme").addEventListener("change", () => {
-    const theme = $("theme").value;
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-    choose("theme", theme);
-  });
-  $("language").value = language();
-  $("language").addEventListener("change", () => {
-    choose("language", $("language").value);
-    speak($("language").value);
-  });
-  $("model").addEventListener("change", () => {
-    choose("model", $("model").value);
-    conversation.model = $("model").value;
-    if (conversation.messages.length && !runs.has(conversation.id)) keep(conversation);
-    showModel();
-  });
-}
-
-function speak(code) {
-  setLanguage(code);
-  showPlace();
-  views = new Map();
-  show("stay");
-  return sidebar.refresh();
-}
-
-function wire() {
-  wireComposer();
-  wireChoices();
+  $("model").addEventListener("change", modelChosen);
   $("skip").addEventListener("click", (event) => {
     event.preventDefault();
     $("input").focus();
@@ -461,11 +397,14 @@ function wire() {
 
 async function start() {
   const persistent = await openStore();
-  const preferred = navigator.languages?.[0] ?? navigator.language ?? "en";
-  setLanguage(choice("language", preferred.toLowerCase().startsWith("zh") ? "zh" : "en"));
-  showPlace();
+  startChoices(() => {
+    views = new Map();
+    show("stay");
+    sidebar.refresh();
+  });
   wire();
   await open(location.hash.slice(1), false);
+  ready = true;
   if (!persistent) notice(t("noStore"));
   $("input").focus();
   await readModels();

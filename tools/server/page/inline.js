@@ -235,9 +235,11 @@ class Inline {
     }
     let left = size;
     while (closes && left > 0) {
-      let at = frames.length - 1;
-      while (at > 0 && !(frames[at].mark[0] === char && frames[at].mark.length <= left)) at -= 1;
-      if (at === 0) break;
+      // A mark of the same length is the better partner: in "**a *b** c*" the a and b are bold.
+      const size = left;
+      let at = frames.findLastIndex(({ mark }) => mark[0] === char && mark.length === size);
+      if (at < 0) at = frames.findLastIndex(({ mark }) => mark[0] === char && mark.length < size);
+      if (at < 0) break;
       while (frames.length - 1 > at) this.dropFrame();
       const { mark, nodes } = frames.pop();
       const node = this.make(char === "~" ? "del" : mark.length === 2 ? "strong" : "em");
@@ -283,8 +285,10 @@ function destination(text, at) {
     const start = i;
     let depth = 0;
     while (i < limit && !SPACE.test(text[i])) {
-      if (text[i] === "(") depth += 1;
-      else if (text[i] === ")" && depth-- === 0) break;
+      if (text[i] === "(") {
+        depth += 1;
+        if (depth > MAX_DEPTH) return null;
+      } else if (text[i] === ")" && depth-- === 0) break;
       i += 1;
     }
     url = text.slice(start, i);

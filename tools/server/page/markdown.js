@@ -7,7 +7,7 @@ import { el, icon } from "./dom.js";
 import { t } from "./text.js";
 
 const MAX_DEPTH = 10; // quotes and lists inside one another
-const MAX_ELEMENTS = 20_000; // elements of one message
+const MAX_ELEMENTS = 10_000; // elements of one message
 const MAX_COLUMNS = 64;
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$/;
@@ -67,7 +67,9 @@ function lastBoundary(text) {
     if (fence) {
       if (mark?.startsWith(fence)) fence = "";
     } else {
-      if (blank && /^\S/.test(head) && !ITEM.test(head)) cut = at;
+      // Of a line that has only begun, "1" or "*" may still become an item of the list above.
+      const whole = end < text.length || head.length > 12;
+      if (blank && whole && /^\S/.test(head) && !ITEM.test(head)) cut = at;
       if (mark) fence = mark;
     }
     blank = end - at < 200 && head.trim() === "";
@@ -201,12 +203,18 @@ function fenced(lines, i, fence, parent, budget) {
 }
 
 function codeBlock(text, language, budget) {
-  budget.left -= 6;
+  budget.left -= 9;
   const name = language || t("code");
   const copy = el("button", { type: "button", class: "quiet copy-code", "aria-label": t("copyCode") }, icon("copy"), el("span", {}, t("copy")));
   const code = el("code", {}, text);
   const pre = el("pre", { tabindex: "0", role: "region", "aria-label": name }, code);
   return el("div", { class: "code" }, el("div", { class: "code-head" }, el("span", {}, language), copy), pre);
+}
+
+// Whether a line is an item of a list whose markers end in `kind` ("-", "*", "+", "." or ")").
+function continues(line, kind) {
+  const mark = ITEM.exec(line);
+  return mark !== null && mark[2][mark[2].length - 1] === kind && !isRule(line);
 }
 
 function list(lines, i, parent, depth, budget) {
@@ -218,8 +226,8 @@ function list(lines, i, parent, depth, budget) {
   const items = [];
   let loose = false;
   while (i < lines.length) {
+    if (!continues(lines[i], kind)) break;
     const mark = ITEM.exec(lines[i]);
-    if (!mark || isRule(lines[i]) || mark[2][mark[2].length - 1] !== kind) break;
     const width = mark[3].length > 4 || mark[3] === "" ? mark[1].length + mark[2].length + 1 : mark[0].length;
     const inside = [lines[i].slice(mark[0].length)];
     i += 1;
@@ -245,7 +253,7 @@ function list(lines, i, parent, depth, budget) {
       blanks = 0;
       i += 1;
     }
-    if (blanks && i < lines.length && ITEM.test(lines[i])) loose = true;
+    if (blanks && i < lines.length && continues(lines[i], kind)) loose = true;
     items.push(inside);
   }
   for (const [at, inside] of items.entries()) {

@@ -9,9 +9,11 @@ const SHARE = 8; // a refresh that took 1 ms is followed by at least 8 ms withou
 
 /** A user's message: its words as they are, with copy and edit. */
 export class UserView {
-  constructor(message, { onEdit }) {
+  constructor(message, { onEdit, onRegenerate }) {
     this.message = message;
     this.onEdit = onEdit;
+    this.onRegenerate = onRegenerate;
+    this.last = false;
     this.node = el("article", { class: "message user", "aria-label": t("you") });
     this.show();
   }
@@ -20,8 +22,16 @@ export class UserView {
     const copy = iconButton("copy", t("copyMessage"), () => copyWith(copy, this.message.content));
     const edit = iconButton("edit", t("edit"), () => this.edit());
     const tools = el("div", { class: "tools" }, copy, edit);
+    if (this.last) tools.append(iconButton("again", t("regenerate"), () => this.onRegenerate()));
     this.node.replaceChildren(el("div", { class: "bubble" }, this.message.content), tools);
     this.editButton = edit;
+  }
+
+  /** A last message has no answer: it was refused, or the page was closed too early. */
+  setLast(last) {
+    if (this.last === last) return;
+    this.last = last;
+    if (!this.node.querySelector(".editor")) this.show();
   }
 
   edit() {
@@ -219,7 +229,8 @@ export class Follower {
       this.toEnd();
       $("input").focus();
     });
-    new ResizeObserver(() => this.follow()).observe(this.box);
+    const observer = new ResizeObserver(() => this.follow());
+    for (const node of [this.box, $("messages")]) observer.observe(node);
   }
 
   look() {

@@ -38,7 +38,10 @@ export function cleanParameters(value) {
 export function requestFor(model, parameters, messages, thinks) {
   const request = { model, messages: [] };
   if (parameters.system.trim()) request.messages.push({ role: "system", content: parameters.system });
-  for (const { role, content } of messages) request.messages.push({ role, content });
+  for (const { role, content } of messages) {
+    // An answer that was stopped while it thought has nothing to send.
+    if (role === "user" || content) request.messages.push({ role, content });
+  }
   for (const name of Object.keys(NUMBERS)) if (parameters[name] !== undefined) request[name] = parameters[name];
   if (parameters.think !== "auto" && thinks) request.chat_template_kwargs = { enable_thinking: parameters.think === "on" };
   return request;

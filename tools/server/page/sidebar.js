@@ -21,12 +21,6 @@ export class Sidebar {
     $("list-open").addEventListener("click", () => this.toggle());
     $("list-close").addEventListener("click", () => this.hide());
     $("shade").addEventListener("click", () => this.hide());
-    $("sidebar").addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.overlay) {
-        event.stopPropagation();
-        this.hide();
-      }
-    });
     let wait = 0;
     $("search").addEventListener("input", () => {
       clearTimeout(wait);
