@@ -84,6 +84,11 @@ def general(report, browser, url):
     page = Page(browser)
     page.media(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     page.open(url)
+    try:
+        page.until("document.getElementById('model')?.value", "the list of models")
+    except PageError as error:
+        # Nothing else can hold; the checks below say what is missing.
+        print(f"note  {url}: {error}", flush=True)
     shot = report.shooter(page, "page")
     folder = tempfile.TemporaryDirectory()
     steps = [
