@@ -171,7 +171,7 @@ fn check_multiples(multiples: &[f64]) -> Result<()> {
     for &number in multiples {
         let units = number * unit as f64;
         // What is not above 0 is for the parser to say.
-        if !(units > 0.0) {
+        if units <= 0.0 {
             continue;
         }
         let whole = units.round();

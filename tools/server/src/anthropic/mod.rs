@@ -5,10 +5,11 @@
 
 mod content;
 mod encode;
-pub(crate) mod error;
+mod error;
 mod models;
 mod request;
 mod routes;
 
+pub(crate) use error::{body as error_body, status as error_status};
 pub(crate) use models::{list as model_list, model as model_object};
 pub(crate) use routes::routes;

@@ -145,7 +145,7 @@ impl Thread {
         }
         let at = self.waiting.partition_point(|other| other.number < answer.number);
         if !answer.bulky {
-            self.kept.keep(session);
+            self.kept.keep(session, answer.prompt_tokens);
         }
         self.waiting.insert(at, answer);
         self.held = true;

@@ -93,6 +93,7 @@ mod tests {
     fn answers_side_by_side_share_the_time() {
         let summary = Summary {
             reason: FinishReason::Stop,
+            stop: None,
             prompt_tokens: 10,
             cached_tokens: 4,
             answer_tokens: 5,

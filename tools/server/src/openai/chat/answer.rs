@@ -253,6 +253,7 @@ mod tests {
     fn summary(reason: FinishReason) -> Summary {
         Summary {
             reason,
+            stop: None,
             prompt_tokens: 10,
             cached_tokens: 4,
             answer_tokens: 5,

@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn encoder() -> Encoder {
-        let echo = super::super::parse(&json!({"input": "Hi", "temperature": 0.5})).unwrap().echo;
+        let echo = super::super::request::parse(&json!({"input": "Hi", "temperature": 0.5})).unwrap().echo;
         Encoder::new("k", "m", 100, echo)
     }
 
