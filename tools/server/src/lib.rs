@@ -6,6 +6,8 @@
 //! | [`library`] | where models come from: the program that embeds the server says |
 //! | [`engine`] | one loaded model: sequences that are evaluated together, their pages, the queue |
 //! | [`models`] | which models are loaded, loading on demand and unloading |
+//! | [`http`] | connections and their limits, who may ask, errors, streams, the page |
+//! | [`openai`], [`anthropic`], [`ollama`] | what a request says and how an answer is told, in each dialect |
 //! | [`chat`] | a conversation in no one's dialect: prompt, answer, thinking, calls of tools |
 
 pub mod anthropic;

@@ -35,7 +35,7 @@ impl Frame {
             id: format!("chatcmpl-{}", crate::id::random(24)),
             created: answers.created,
             model: answers.model().to_owned(),
-            fingerprint: answers.fingerprint(),
+            fingerprint: answers.fingerprint().to_owned(),
             with_logprobs,
             with_usage: false,
             begun: Vec::new(),

@@ -26,7 +26,7 @@ impl Frame {
             id: format!("cmpl-{}", crate::id::random(24)),
             created: crate::http::now(),
             model: batch.model().name().to_owned(),
-            fingerprint: batch.model().system_fingerprint(),
+            fingerprint: batch.model().system_fingerprint().to_owned(),
             with_usage,
             usage: Usage::default(),
             timings: Timings::default(),
