@@ -90,6 +90,8 @@ pub struct Running {
     pub kv_limit: u64,
     /// What computes, in words.
     pub device: String,
+    /// Whether its template knows of thinking.
+    pub thinks: bool,
 }
 
 /// The models of a server.
