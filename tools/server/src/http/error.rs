@@ -102,7 +102,7 @@ impl Dialect {
                 let (ty, code) = openai_words(failure.kind);
                 json!({"error": {"message": message, "type": ty, "param": failure.param, "code": code}})
             }
-            Dialect::Anthropic => anthropic::error::body(failure, None),
+            Dialect::Anthropic => anthropic::error_body(failure, None),
             Dialect::Ollama => json!({"error": message}),
         }
     }
@@ -111,7 +111,7 @@ impl Dialect {
     fn status(self, failure: &Failure) -> StatusCode {
         let usual = status(failure.kind);
         match self {
-            Dialect::Anthropic => StatusCode::from_u16(anthropic::error::status(failure)).unwrap_or(usual),
+            Dialect::Anthropic => StatusCode::from_u16(anthropic::error_status(failure)).unwrap_or(usual),
             Dialect::OpenAi | Dialect::Ollama => usual,
         }
     }
@@ -129,7 +129,7 @@ pub(super) fn finish(mut response: Response, method: &Method, dialect: Dialect, 
     let Some(Refusal { failure, status }) = refusal else { return response };
     record.failed(failure.kind);
     let object = match dialect {
-        Dialect::Anthropic => anthropic::error::body(&failure, Some(record.id())),
+        Dialect::Anthropic => anthropic::error_body(&failure, Some(record.id())),
         other => other.object(&failure),
     };
     let (mut parts, _) = response.into_parts();
