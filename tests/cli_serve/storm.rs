@@ -170,7 +170,7 @@ fn storm(requests: u64) {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(server.metric("kv_used_bytes"), 0.0);
-    let said: Vec<String> = server.log.try_iter().collect();
+    let said: Vec<String> = server.log.lock().unwrap().try_iter().collect();
     assert!(said.is_empty(), "{said:?}");
     assert_eq!(server.chat(&json!({"max_tokens": 3})).status, 200);
 }
