@@ -45,7 +45,10 @@ impl Shelf {
             let item = item(&name)?;
             if let Some(other) = items.iter().find(|other| other.listed.name == item.listed.name) {
                 let (one, two) = (other.file.display(), item.file.display());
-                return Err(usage(format!("two models would be called '{}': {one} and {two}", other.listed.name)));
+                return Err(usage(format!(
+                    "two models would be called '{}': {one} and {two}",
+                    other.listed.name
+                )));
             }
             items.push(item);
         }
@@ -292,14 +295,21 @@ mod tests {
         let names: Vec<String> = shelf.list().into_iter().map(|listed| listed.name).collect();
         assert_eq!(names, ["builtin", "tiny"]);
         assert_eq!(shelf.default_name().as_deref(), Some("builtin"));
-        for (asked, found) in [("builtin", "builtin"), ("builtin:latest", "builtin"), ("default", "builtin"), ("tiny.gguf", "tiny")] {
+        for (asked, found) in [
+            ("builtin", "builtin"),
+            ("builtin:latest", "builtin"),
+            ("default", "builtin"),
+            ("tiny.gguf", "tiny"),
+        ] {
             assert_eq!(shelf.find(asked).map(|item| item.listed.name).as_deref(), Some(found), "{asked}");
         }
         for asked in [path, "", "gpt-4o", "../tiny", "/etc/passwd", "Qwen/Qwen3-4B-GGUF"] {
             assert!(shelf.find(asked).is_none(), "{asked}");
         }
         match shelf.open("gpt-4o\n") {
-            Err(OpenError::Unknown(text)) => assert!(text.contains("gpt-4o\\u000a") && text.contains("builtin, tiny"), "{text}"),
+            Err(OpenError::Unknown(text)) => {
+                assert!(text.contains("gpt-4o\\u000a") && text.contains("builtin, tiny"), "{text}")
+            }
             other => panic!("{:?}", other.err()),
         }
         let opened = shelf.open("tiny").unwrap();

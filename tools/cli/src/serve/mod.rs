@@ -208,7 +208,10 @@ fn settings(args: &ServeArgs, on_demand: bool) -> Settings {
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("{address}: port {} is in use (--port N takes another, --port 0 a free one)", address.port())
+            anyhow!(
+                "{address}: port {} is in use (--port N takes another, --port 0 a free one)",
+                address.port()
+            )
         }
         io::ErrorKind::AddrNotAvailable => anyhow!("{address}: this is no address of this computer"),
         _ => anyhow!("{address}: {error}"),
