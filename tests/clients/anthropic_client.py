@@ -19,7 +19,8 @@ weather = {
 settings = {
     "model": args.model,
     "max_tokens": 40,
-    "temperature": 0,
+    # The package has no argument for it any more.
+    "extra_body": {"temperature": 0},
     "messages": [{"role": "user", "content": "What is 2+2?"}],
 }
 
