@@ -103,7 +103,7 @@ pub(super) fn limits() -> ParserLimits {
 }
 
 /// The schema with our own settings, if it is of a size and depth that can be read.
-pub(super) fn checked_schema(schema: &Value) -> Result<Value> {
+fn checked_schema(schema: &Value) -> Result<Value> {
     let schema = match schema {
         Value::Object(schema) => schema.clone(),
         Value::Bool(true) => Map::new(),
@@ -171,7 +171,7 @@ fn check_multiples(multiples: &[f64]) -> Result<()> {
     for &number in multiples {
         let units = number * unit as f64;
         // What is not above 0 is for the parser to say.
-        if !(units > 0.0) {
+        if units <= 0.0 {
             continue;
         }
         let whole = units.round();

@@ -31,8 +31,7 @@ pub enum Thinking {
     MayOpen,
 }
 
-/// The tokens of a model as constraints need them. Built once, of a file of Qwen's vocabulary in about half a second and
-/// some tens of MiB; threads may use it at the same time.
+/// The tokens of a model as constraints need them. Built once, of Qwen2.5's vocabulary in about a second and 63 MiB; threads may use it at the same time.
 pub struct Vocabulary {
     factory: ParserFactory,
     pub(super) tags: Tags,

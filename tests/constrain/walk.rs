@@ -35,11 +35,12 @@ pub(super) fn walk(loaded: &Loaded, grammar: &Grammar, seed: u64, most: usize) -
     for _ in 0..most {
         let Allowed::Some(mask) = constraint.allowed().unwrap() else { break };
         let mask = mask.to_vec();
-        if loaded.tokenizer.ends_of_generation().iter().any(|&end| is_set(&mask, end)) && rng.next() % 2 == 0
+        if loaded.tokenizer.ends_of_generation().iter().any(|&end| is_set(&mask, end))
+            && rng.next().is_multiple_of(2)
         {
             return Some(loaded.tokenizer.decode(&tokens, true));
         }
-        let closes = closing.iter().copied().find(|&id| is_set(&mask, id) && rng.next() % 3 == 0);
+        let closes = closing.iter().copied().find(|&id| is_set(&mask, id) && rng.next().is_multiple_of(3));
         let token = closes.unwrap_or_else(|| rng.pick(&mask));
         if loaded.tokenizer.is_end_of_generation(token) {
             return Some(loaded.tokenizer.decode(&tokens, true));

@@ -3,7 +3,8 @@
 import { chatModels, setKey } from "./api.js";
 import { startChoices } from "./choices.js";
 import { Composer } from "./composer.js";
-import { $, announce, ask, copyWith, download, el, toast } from "./dom.js";
+import { $, announce, ask, copyWith, el, toast } from "./dom.js";
+import { startFiles } from "./files.js";
 import { AnswerView, Follower, Speaker, UserView } from "./messages.js";
 import { Panel, facts } from "./panel.js";
 import { cleanParameters } from "./parameters.js";
@@ -11,7 +12,6 @@ import { Run } from "./run.js";
 import { Sidebar } from "./sidebar.js";
 import { choice, choose, load, newId, onChange, openStore, remove, save } from "./store.js";
 import { t } from "./text.js";
-import { fileName, fromFile, toJson, toMarkdown } from "./transfer.js";
 
 const SAVE_EVERY = 1000; // ms between two saves of an answer that is being made
 const TITLE = 60; // characters of the first message that name a conversation
@@ -329,24 +329,6 @@ function modelChosen() {
   showModel();
 }
 
-function exported(extension, type, make) {
-  $("export-menu").hidePopover();
-  $("export").focus();
-  if (!conversation.messages.length) return toast(t("nothingToExport"));
-  download(fileName(conversation.title, extension), type, make(conversation));
-}
-
-async function imported(file) {
-  try {
-    const found = await fromFile(file);
-    await save(found);
-    await open(found.id);
-    toast(t("imported", { title: found.title }));
-  } catch (error) {
-    toast(t("importFailed", { reason: error.message }));
-  }
-}
-
 // ---- wiring ----
 
 function wire() {
@@ -367,14 +349,7 @@ function wire() {
     panel.open();
   });
   $("delete-all").addEventListener("click", deleteAll);
-  $("export-markdown").addEventListener("click", () => exported("md", "text/markdown;charset=utf-8", toMarkdown));
-  $("export-json").addEventListener("click", () => exported("json", "application/json", toJson));
-  $("import").addEventListener("click", () => $("import-file").click());
-  $("import-file").addEventListener("change", () => {
-    const [file] = $("import-file").files;
-    $("import-file").value = "";
-    if (file) imported(file);
-  });
+  startFiles({ current: () => conversation, open });
   $("messages").addEventListener("click", (event) => {
     const button = event.target.closest?.(".copy-code");
     if (button) copyWith(button, button.closest(".code").querySelector("code").textContent);

@@ -114,13 +114,18 @@ function blocks(lines, parent, depth, budget, tight = false) {
     if (isBlank(lines[i])) {
       i += 1;
     } else if (budget.left <= 0) {
-      const rest = el("p", { class: "plain" }, lines.slice(i).join("\n"));
-      parent.append(rest);
+      plain(lines.slice(i), parent);
       return;
     } else {
       i = block(lines, i, parent, depth, budget, tight);
     }
   }
+}
+
+// Lines as they are, in pieces that the browser lays out only when they come into view.
+function plain(lines, parent) {
+  const size = Math.max(200, Math.ceil(lines.length / 500));
+  for (let i = 0; i < lines.length; i += size) parent.append(el("p", { class: "plain" }, lines.slice(i, i + size).join("\n")));
 }
 
 // Renders the block that starts at line `i` and returns the line after it.
@@ -258,7 +263,9 @@ function list(lines, i, parent, depth, budget) {
   }
   for (const [at, inside] of items.entries()) {
     if (budget.left <= 0) {
-      node.append(el("li", { class: "plain" }, items.slice(at).map((rest) => rest.join("\n")).join("\n")));
+      const rest = el("li");
+      plain(items.slice(at).flat(), rest);
+      node.append(rest);
       break;
     }
     budget.left -= 1;

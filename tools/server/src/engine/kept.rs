@@ -6,13 +6,21 @@ use qwip::{KvBudget, Session};
 
 /// Less of a common beginning is sooner evaluated than shared.
 const LEAST: usize = 8;
-/// A sequence of which no more than so many tokens are of no use is taken over.
+/// A sequence is taken over by a text that shares its prompt, but for so many tokens at its end: a next turn, or the same
+/// prompt again. Its answer is part of that text, or will not come back: thinking, or an answer that was not liked.
 const TAIL: usize = 16;
 
 /// Sequences that nobody uses now, the one used longest ago first.
 pub(super) struct Kept {
-    sessions: VecDeque<Session>,
+    sequences: VecDeque<Sequence>,
     most: usize,
+}
+
+/// One of them.
+struct Sequence {
+    session: Session,
+    /// Tokens of the prompt.
+    prompt: usize,
 }
 
 /// Where a prompt can begin.
@@ -27,39 +35,39 @@ pub(super) enum Source {
 impl Kept {
     /// Keeps at most so many.
     pub(super) fn new(most: usize) -> Kept {
-        Kept { sessions: VecDeque::new(), most }
+        Kept { sequences: VecDeque::new(), most }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sessions.len()
+        self.sequences.len()
     }
 
     /// Bytes of their pages; shared ones count more than once.
     pub(super) fn bytes(&self) -> u64 {
-        self.sessions.iter().map(Session::kv_bytes).sum()
+        self.sequences.iter().map(|sequence| sequence.session.kv_bytes()).sum()
     }
 
-    /// Keeps one more, as the one used last.
-    pub(super) fn keep(&mut self, session: Session) {
+    /// Keeps one more, as the one used last, which began with a prompt of so many tokens.
+    pub(super) fn keep(&mut self, session: Session, prompt: usize) {
         if session.tokens().len() < LEAST {
             return;
         }
-        while self.sessions.len() >= self.most {
-            self.sessions.pop_front();
+        while self.sequences.len() >= self.most {
+            self.sequences.pop_front();
         }
-        self.sessions.push_back(session);
+        self.sequences.push_back(Sequence { session, prompt });
     }
 
     /// Drops sequences, the one used longest ago first, until so many bytes of the budget are free. Whether that freed any.
     pub(super) fn free(&mut self, bytes: u64, budget: &KvBudget) -> bool {
         let before = budget.used();
-        while budget.used().saturating_add(bytes) > budget.limit() && self.sessions.pop_front().is_some() {}
+        while budget.used().saturating_add(bytes) > budget.limit() && self.sequences.pop_front().is_some() {}
         budget.used() < before
     }
 
     /// Drops all.
     pub(super) fn clear(&mut self) {
-        self.sessions.clear();
+        self.sequences.clear();
     }
 
     /// Where `text` can begin that shares most with it, and how many of its tokens need not be evaluated then.
@@ -68,7 +76,7 @@ impl Kept {
         text: &[u32],
         running: impl Iterator<Item = &'a Session>,
     ) -> Option<(Source, usize)> {
-        let kept = self.sessions.iter().enumerate().map(|(i, session)| (Source::Kept(i), session));
+        let kept = self.sequences.iter().enumerate().map(|(i, kept)| (Source::Kept(i), &kept.session));
         let running = running.enumerate().map(|(i, session)| (Source::Running(i), session));
         let shared = kept.chain(running).map(|(source, session)| (source, session.shares(text)));
         // Of equal ones the first: taking a kept one over costs nothing.
@@ -76,23 +84,21 @@ impl Kept {
         best.filter(|&(_, shared)| shared >= LEAST)
     }
 
-    /// A session that holds the first `shared` tokens of kept sequence number `i`: itself, if little of it is of no use, or
-    /// a fork.
+    /// A session that holds the first `shared` tokens of kept sequence number `i`: its own, or a fork.
     ///
     /// # Errors
     /// As [`Session::fork`]; the sequence is still there.
     pub(super) fn begin(&mut self, i: usize, shared: usize) -> qwip::Result<Session> {
-        let session = &self.sessions[i];
-        if shared + TAIL < session.tokens().len() {
+        let Sequence { session, prompt } = &self.sequences[i];
+        if shared + TAIL < *prompt {
             let fork = session.fork(shared)?;
             // Its beginning has been of use just now.
-            let used = self.sessions.remove(i);
-            self.sessions.extend(used);
+            let used = self.sequences.remove(i);
+            self.sequences.extend(used);
             return Ok(fork);
         }
-        let mut session = match self.sessions.remove(i) {
-            Some(session) => session,
-            None => unreachable!("it was there a moment ago"),
+        let Some(Sequence { mut session, .. }) = self.sequences.remove(i) else {
+            unreachable!("it was there a moment ago")
         };
         session.truncate(shared);
         Ok(session)

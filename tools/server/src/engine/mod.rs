@@ -229,7 +229,15 @@ impl Engine {
         texts: Vec<Vec<u32>>,
         dimensions: Option<usize>,
     ) -> Result<Vec<Vec<f32>>, Failure> {
-        self.opened.model.allows(Task::Embed)?;
+        let model = &self.opened.model;
+        model.allows(Task::Embed)?;
+        if model.pooling().is_none() {
+            let (name, architecture) = (&self.opened.name, model.architecture());
+            let message = format!(
+                "the model '{name}' is not for embeddings: metadata key '{architecture}.pooling_type' is missing"
+            );
+            return Err(Failure::new(FailureKind::Invalid, message));
+        }
         texts.iter().try_for_each(|text| self.check_text(text))?;
         let (reply, result) = oneshot::channel();
         let (left, done) = (texts.into(), Vec::new());

@@ -49,7 +49,7 @@ impl Pace {
                 let base = self.base.unwrap_or(0.0);
                 // Where answers alone take longer than the aim, prompts may take half as long again.
                 let left = self.aim.max(1.5 * base) - base;
-                (left / token.max(1e-9)).clamp(LEAST as f64, 1e6) as usize
+                (left / token.max(1e-9)).round().clamp(LEAST as f64, 1e6) as usize
             }
         };
         tokens.min(most).max(1)

@@ -84,6 +84,9 @@ impl Thread {
             Err(error) => texts.task.reply(Some(error.into())),
         }
         self.moved = true;
+        if self.texts.is_empty() {
+            self.workers.clear();
+        }
     }
 
     /// There are not the pages for a text: it waits for them, if others have them.

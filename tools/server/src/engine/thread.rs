@@ -187,7 +187,7 @@ impl Thread {
         // That nobody waits is no fault.
         let _ = answer.events.send(Event::Done(summary));
         if !answer.bulky {
-            self.kept.keep(session);
+            self.kept.keep(session, answer.prompt_tokens);
         }
         self.held = false;
         self.moved = true;
@@ -198,7 +198,7 @@ impl Thread {
         let Active { answer, session } = self.active.swap_remove(i);
         self.refuse(&answer, failure);
         if !answer.bulky {
-            self.kept.keep(session);
+            self.kept.keep(session, answer.prompt_tokens);
         }
         self.held = false;
         self.moved = true;

@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::State;
-use crate::chat::Usage;
+use crate::models::Counts;
 
 /// Requests that are over. Routes are those of the router, so there are few.
 #[derive(Default)]
@@ -21,20 +21,14 @@ struct Counted {
     requests: BTreeMap<(String, u16), u64>,
     seconds: BTreeMap<String, f64>,
     aborted: u64,
-    prompt: u64,
-    cached: u64,
-    answer: u64,
 }
 
 impl Counters {
-    pub(super) fn count(&self, route: &str, status: u16, aborted: bool, time: Duration, usage: Usage) {
+    pub(super) fn count(&self, route: &str, status: u16, aborted: bool, time: Duration) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counted.requests.entry((route.to_owned(), status)).or_default() += 1;
         *counted.seconds.entry(route.to_owned()).or_default() += time.as_secs_f64();
         counted.aborted += u64::from(aborted);
-        counted.prompt += usage.prompt_tokens as u64;
-        counted.cached += usage.cached_tokens as u64;
-        counted.answer += usage.completion_tokens as u64;
     }
 }
 
@@ -66,6 +60,7 @@ impl Page {
 pub(super) async fn text(Shared(state): Shared<Arc<State>>) -> Response {
     let mut page = Page::default();
     requests(&mut page, &state.counters);
+    totals(&mut page, &state.models.totals().counts());
     models(&mut page, &state);
     page.single("uptime_seconds", "gauge", "Time since the server began.", state.started.elapsed().as_secs());
     if let Some(bytes) = resident() {
@@ -91,20 +86,53 @@ fn requests(page: &mut Page, counters: &Counters) {
         "Those whose client went before the end.",
         counted.aborted,
     );
-    page.single("prompt_tokens_total", "counter", "Tokens of prompts.", counted.prompt);
-    page.single("cached_tokens_total", "counter", "Those that did not have to be computed.", counted.cached);
-    page.single("answer_tokens_total", "counter", "Tokens of answers.", counted.answer);
+}
+
+fn totals(page: &mut Page, counts: &Counts) {
+    let counters = [
+        ("prompt_tokens_total", "Tokens of prompts.", counts.prompt_tokens),
+        ("cached_tokens_total", "Those that did not have to be computed.", counts.cached_tokens),
+        ("answer_tokens_total", "Tokens of answers.", counts.answer_tokens),
+        ("texts_total", "Texts embedded and documents judged.", counts.texts),
+        ("text_tokens_total", "Their tokens.", counts.text_tokens),
+        ("model_loads_total", "Models loaded.", counts.loads),
+    ];
+    for (name, help, value) in counters {
+        page.single(name, "counter", help, value);
+    }
+    let seconds = [
+        ("queue_seconds_total", "Time that answers waited for their turn.", counts.queue_seconds),
+        ("prompt_seconds_total", "Time in which prompts were read.", counts.prompt_seconds),
+        ("answer_seconds_total", "Time in which answers were made.", counts.answer_seconds),
+    ];
+    for (name, help, value) in seconds {
+        page.single(name, "counter", help, value);
+    }
+    page.head("answers_total", "counter", "Answers that are over, by how they ended.");
+    let outcomes = [
+        ("stop", counts.stopped),
+        ("length", counts.full),
+        ("cancelled", counts.cancelled),
+        ("repetition", counts.repeated),
+        ("failed", counts.failed),
+    ];
+    for (outcome, count) in outcomes {
+        page.value("answers_total", &[("outcome", &outcome)], count);
+    }
 }
 
 fn models(page: &mut Page, state: &State) {
     let running = state.models.running();
+    let (used, limit) = (state.models.kv_used(), state.models.settings().kv_memory);
+    page.single("kv_used_bytes", "gauge", "Keys and values of all models, those that are kept too.", used);
+    page.single("kv_limit_bytes", "gauge", "Their limit.", limit);
     page.single("models_loaded", "gauge", "Models that are loaded.", running.len());
     type Gauge = (&'static str, &'static str, fn(&crate::models::Running) -> u64);
     let gauges: [Gauge; 6] = [
         ("sequences", "Answers that are being computed.", |r| r.sequences as u64),
         ("waiting", "Requests that wait for their turn.", |r| r.waiting as u64),
-        ("kv_used_bytes", "Pages of keys and values that are in use or kept.", |r| r.kv_used),
-        ("kv_limit_bytes", "Their limit.", |r| r.kv_limit),
+        ("kept", "Answers that are kept for the next turn.", |r| r.kept as u64),
+        ("model_kv_bytes", "Keys and values of the model.", |r| r.kv_used),
         ("model_file_bytes", "Mapped bytes of the model.", |r| r.bytes),
         ("model_memory_bytes", "Memory beside them.", |r| r.memory),
     ];
@@ -138,9 +166,8 @@ mod tests {
     #[test]
     fn values_and_labels_are_as_prometheus_wants_them() {
         let counters = Counters::default();
-        let usage = Usage { prompt_tokens: 5, cached_tokens: 2, completion_tokens: 3, reasoning_tokens: 0 };
-        counters.count("/v1/\"x\"", 200, true, Duration::from_millis(500), usage);
-        counters.count("/v1/\"x\"", 200, false, Duration::from_millis(500), Usage::default());
+        counters.count("/v1/\"x\"", 200, true, Duration::from_millis(500));
+        counters.count("/v1/\"x\"", 200, false, Duration::from_millis(500));
         let mut page = Page::default();
         requests(&mut page, &counters);
         assert!(page.0.contains("# TYPE qwip_requests_total counter\n"));
@@ -150,6 +177,8 @@ mod tests {
             page.0
         );
         assert!(page.0.contains("qwip_requests_aborted_total 1\n"));
+        totals(&mut page, &Counts { prompt_tokens: 5, stopped: 2, ..Counts::default() });
         assert!(page.0.contains("qwip_prompt_tokens_total 5\n"));
+        assert!(page.0.contains("qwip_answers_total{outcome=\"stop\"} 2\n"));
     }
 }

@@ -39,7 +39,6 @@ pub(crate) use record::Record;
 pub(crate) use stream::{Framing, Writer, stream};
 
 use body::Bodies;
-use error::Refusal;
 use guard::Guard;
 use metrics::Counters;
 

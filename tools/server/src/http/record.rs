@@ -93,7 +93,7 @@ impl Drop for Inner {
         let facts = self.facts.get_mut().unwrap_or_else(PoisonError::into_inner);
         // nginx's number for a client that went before there was a status.
         let status = facts.status.unwrap_or(499);
-        self.counters.count(&self.route, status, !facts.whole, time, facts.usage);
+        self.counters.count(&self.route, status, !facts.whole, time);
         tracing::info!(
             target: "qwip_server::request",
             id = self.id,

@@ -25,6 +25,8 @@ const MOST_HEADERS: usize = 64;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-length: 107\r\n\r\n\
     {\"error\":{\"message\":\"too many connections are open\",\"type\":\"unavailable_error\",\"param\":null,\"code\":null}}\r\n";
+/// How long models may take to end.
+const END: Duration = Duration::from_secs(2);
 /// How often [`run`] looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -39,7 +41,7 @@ pub async fn serve(
     settings: HttpSettings,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let state = Arc::new(State::new(models, settings.clone(), listener.local_addr()?.ip()));
+    let state = Arc::new(State::new(models.clone(), settings.clone(), listener.local_addr()?.ip()));
     let service = TowerToHyperService::new(router(state));
     let room = Arc::new(Semaphore::new(settings.max_connections));
     let (end, ends) = watch::channel(());
@@ -64,8 +66,7 @@ pub async fn serve(
             }
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            // As much as fits into the system's buffer: nothing waits for such a client.
-            let _ = stream.try_write(FULL);
+            refuse(stream);
             continue;
         };
         let (service, ends, settings) = (service.clone(), ends.clone(), settings.clone());
@@ -81,7 +82,17 @@ pub async fn serve(
         tracing::info!(connections = connections.len(), "answers are broken off");
     }
     connections.shutdown().await;
+    // A pass that takes longer ends with the process.
+    let _ = timeout(END, models.shutdown()).await;
     Ok(())
+}
+
+/// Tells a client that there is no room. As much as fits into the system's buffer: nothing waits for it.
+fn refuse(stream: TcpStream) {
+    use std::io::Write;
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(FULL);
+    }
 }
 
 async fn connection(

@@ -200,3 +200,130 @@ impl Feed {
         all.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::HttpBody;
+    use serde_json::json;
+
+    use super::super::HttpSettings;
+    use super::*;
+    use crate::engine::FailureKind;
+    use crate::library::{Library, Listed, OpenError, Opened};
+    use crate::models::{Models, Settings};
+
+    struct Empty;
+
+    impl Library for Empty {
+        fn list(&self) -> Vec<Listed> {
+            Vec::new()
+        }
+
+        fn open(&self, name: &str) -> Result<Opened, OpenError> {
+            Err(OpenError::Unknown(name.to_owned()))
+        }
+
+        fn default_name(&self) -> Option<String> {
+            None
+        }
+    }
+
+    fn state(ping: Duration) -> State {
+        let models = Models::new(Arc::new(Empty), Settings::default());
+        State::new(models, HttpSettings { ping, ..HttpSettings::default() }, [127, 0, 0, 1].into())
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    async fn next(body: &mut Body) -> Option<String> {
+        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
+        Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+    }
+
+    fn busy() -> Failure {
+        Failure::new(FailureKind::Busy, "later")
+    }
+
+    #[test]
+    fn a_failure_before_the_first_piece_has_a_status_and_later_ones_are_pieces() {
+        run(async {
+            let state = state(Duration::from_secs(9));
+            let early = |mut writer: Writer| async move { writer.fail(busy()).await };
+            let failed = stream(&state, Dialect::OpenAi, Framing::Sse, early).await;
+            assert_eq!(failed.err(), Some(busy()));
+            let late = |mut writer: Writer| async move {
+                writer.data(&json!(1)).await;
+                writer.fail(busy()).await;
+            };
+            for (dialect, framing, pieces) in [
+                (Dialect::OpenAi, Framing::Sse, ["data: 1\n\n", "data: {\"error\":{\"message\":\"later\""]),
+                (
+                    Dialect::Anthropic,
+                    Framing::Sse,
+                    ["data: 1\n\n", "event: error\ndata: {\"type\":\"error\""],
+                ),
+                (Dialect::Ollama, Framing::Ndjson, ["1\n", "{\"error\":\"later\"}\n"]),
+            ] {
+                let mut body = stream(&state, dialect, framing, late).await.unwrap().into_body();
+                let mut all = String::new();
+                while let Some(more) = next(&mut body).await {
+                    all += &more;
+                }
+                assert!(all.starts_with(&pieces.concat()), "{all}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_silent_stream_says_that_it_lives() {
+        run(async {
+            let slow = |mut writer: Writer| async move {
+                writer.data(&json!(1)).await;
+                sleep(Duration::from_millis(80)).await;
+                writer.done().await;
+            };
+            let state = state(Duration::from_millis(20));
+            let mut body = stream(&state, Dialect::OpenAi, Framing::Sse, slow).await.unwrap().into_body();
+            let mut all = Vec::new();
+            while let Some(more) = next(&mut body).await {
+                all.push(more);
+            }
+            assert_eq!((all[0].as_str(), all[1].as_str()), ("data: 1\n\n", ": ping\n\n"));
+            assert_eq!(all.last().map(String::as_str), Some("data: [DONE]\n\n"));
+        });
+    }
+
+    #[test]
+    fn nothing_runs_ahead_of_the_reader_and_all_goes_with_it() {
+        struct Gone(Arc<AtomicUsize>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.store(usize::MAX, Ordering::Relaxed);
+            }
+        }
+        run(async {
+            let made = Arc::new(AtomicUsize::new(0));
+            let count = Gone(made.clone());
+            let endless = |mut writer: Writer| async move {
+                loop {
+                    writer.data(&json!(1)).await;
+                    count.0.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let state = state(Duration::from_secs(9));
+            let mut body = stream(&state, Dialect::OpenAi, Framing::Sse, endless).await.unwrap().into_body();
+            for _ in 0..3 {
+                next(&mut body).await;
+            }
+            sleep(Duration::from_millis(30)).await;
+            assert!(made.load(Ordering::Relaxed) <= 4 * (AHEAD + 2), "{made:?}");
+            drop(body);
+            assert_eq!(made.load(Ordering::Relaxed), usize::MAX);
+        });
+    }
+}

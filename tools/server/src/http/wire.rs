@@ -73,3 +73,31 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_reads_nothing_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let patience = Duration::from_millis(100);
+            let mut wire = Wire::new(listener.accept().await.unwrap().0, patience);
+            let (bytes, started) = (vec![0; 1 << 20], Instant::now());
+            let error = loop {
+                let write = poll_fn(|cx| Pin::new(&mut wire).poll_write(cx, &bytes)).await;
+                if let Err(error) = write {
+                    break error;
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(started.elapsed() >= patience);
+        });
+    }
+}

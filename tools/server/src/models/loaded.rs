@@ -147,6 +147,7 @@ impl Loaded {
             kv_used,
             kv_limit,
             device: self.device().into(),
+            thinks: self.voice().thinks(),
         }
     }
 

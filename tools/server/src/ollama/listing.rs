@@ -161,6 +161,7 @@ mod tests {
             kv_used: 0,
             kv_limit: 0,
             device: "cpu".to_owned(),
+            thinks: false,
         };
         let process = process(&listed(), &running, UNIX_EPOCH);
         assert_eq!(process["expires_at"], "1970-01-01T00:01:00.000000Z");

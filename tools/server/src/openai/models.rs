@@ -66,6 +66,7 @@ fn object(entry: &Entry) -> Value {
             "loaded": running.is_some(),
             "memory_bytes": running.as_ref().map(|running| running.bytes + running.memory),
             "device": running.as_ref().map(|running| &running.device),
+            "thinks": running.as_ref().map(|running| running.thinks),
         },
     })
 }

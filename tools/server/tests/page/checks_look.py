@@ -1,5 +1,6 @@
 """Appearance and access: themes and contrast, Chinese, a phone's width, names of controls, reduced motion."""
 
+import os
 import re
 
 from checks import choose, equal, say, true
@@ -148,6 +149,21 @@ def names(page):
     true(len(controls) > 25, f"only {len(controls)} controls found")
     for role in ("navigation", "log", "dialog", "spinbutton", "radio", "combobox", "searchbox", "textbox"):
         true(any(role == known for known, _ in found), f"no {role} in the accessibility tree")
+
+
+def texts(folder):
+    """Both languages have the same texts with the same fields, and the page uses every one of them."""
+    sources = {name: open(os.path.join(folder, name), encoding="utf-8").read() for name in os.listdir(folder) if name.endswith((".js", ".html"))}
+    tables = []
+    for table in re.findall(r"const (?:ENGLISH|CHINESE) = \{(.*?)\n\};", sources.pop("text.js"), re.S):
+        tables.append({key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in re.findall(r'^  (\w+): "(.*)",$', table, re.M)})
+    equal(len(tables), 2, "tables of texts")
+    true(len(tables[0]) > 80, f"only {len(tables[0])} texts found")
+    equal(tables[0], tables[1], "the texts and their fields")
+    used = set(re.findall(r"\w+", " ".join(sources.values())))
+    unused = [key for key in tables[0] if key not in used]
+    true(not unused, f"texts that nothing uses: {unused}")
+    return f"{len(tables[0])} texts"
 
 
 def motion(page):

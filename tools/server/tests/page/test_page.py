@@ -84,6 +84,11 @@ def general(report, browser, url):
     page = Page(browser)
     page.media(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     page.open(url)
+    try:
+        page.until("document.getElementById('model')?.value", "the list of models")
+    except PageError as error:
+        # Nothing else can hold; the checks below say what is missing.
+        print(f"note  {url}: {error}", flush=True)
     shot = report.shooter(page, "page")
     folder = tempfile.TemporaryDirectory()
     steps = [
@@ -120,6 +125,7 @@ def general(report, browser, url):
 
 
 def special(report, browser):
+    report.check("texts", lambda: checks_look.texts(fake_server.FOLDER))
     server = FakeServer()
     url = server.url
     page = Page(browser)
@@ -166,7 +172,11 @@ def main():
     report = Report(arguments.screenshots, arguments.only)
     own = None if arguments.url else FakeServer()
     url = arguments.url or own.url
-    browser = Browser()
+    try:
+        browser = Browser()
+    except PageError as error:
+        print(f"FAIL  browser: {error}", flush=True)
+        return 1
     try:
         general(report, browser, url if url.endswith("/") else url + "/")
         special(report, browser)
