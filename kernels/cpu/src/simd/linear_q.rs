@@ -109,7 +109,7 @@ pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize,
     const BYTES: usize;
     /// Parts of a block.
     const PARTS: usize;
-    /// So many tokens (1 or 4) are multiplied with blocks as they are unpacked, more with a panel.
+    /// Up to so many tokens (1 or 4) are multiplied with blocks as they are unpacked, more with a panel.
     const IN_PLACE: usize = 4;
     /// What all parts need.
     type Head;
@@ -181,6 +181,7 @@ pub(crate) fn linear_q<S, B, const R: usize, const G: usize, const M: usize, con
     if const { B::IN_PLACE >= 4 } {
         match only {
             Some(tile) if tile.width == 2 => return job.few(rows, tile.steps::<2>(), sink),
+            Some(tile) if tile.width == 3 => return job.few(rows, tile.steps::<3>(), sink),
             Some(tile) if tile.width == 4 => return job.few(rows, tile.steps::<4>(), sink),
             _ => {}
         }
@@ -310,6 +311,7 @@ fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: 
     match factors.tile.width {
         1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, factors, chain, sink),
         2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, factors, chain, sink),
+        3 => multiply_tokens::<S, C, R, G, M, 3>(s, window, factors, chain, sink),
         4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, factors, chain, sink),
         _ => {
             if const { S::TOKENS >= 8 } {
