@@ -18,8 +18,10 @@ fn answer(schema: &Value, more: &[&str]) -> (Value, Value) {
     (value, object["thinking"].clone())
 }
 
-/// Schemas, and whether a value satisfies them.
-fn cases() -> Vec<(Value, fn(&Value) -> bool)> {
+/// A schema, and whether a value satisfies it.
+type Case = (Value, fn(&Value) -> bool);
+
+fn cases() -> Vec<Case> {
     vec![
         (json!({"enum": ["red", "green", "blue"]}), |value| {
             ["red", "green", "blue"].contains(&value.as_str().unwrap_or(""))

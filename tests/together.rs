@@ -477,3 +477,32 @@ fn a_budget_that_is_used_up_stops_one_session_and_comes_back() {
         assert_eq!(budget.used(), 0, "{name}");
     }
 }
+
+/// Copies of a hybrid's memory only save time.
+#[test]
+fn copies_of_a_memory_make_room_for_pages() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cancel = Cancel::new();
+    let (model, cpu) = (load(dir.path(), HYBRID, "q8_0"), qwip::cpu(2).expect("a CPU"));
+    let memory = qwip::kv::Recurrent::bytes(model.config());
+    let mut session = session(&model, &cpu);
+    session.extend(&[1], &cancel, &mut |_| {}).expect("a page");
+    let page = session.kv_bytes();
+    session.truncate(0);
+    // Four pages and the memory itself.
+    let budget = KvBudget::new(4 * page + memory);
+    session.set_budget(budget.clone()).expect("an empty session");
+    let tokens = sequence(HYBRID, 0);
+    session.extend(&tokens[..60], &cancel, &mut |_| {}).expect("a prompt");
+    let copies = (budget.used() - page - memory) / memory;
+    assert!(copies > 0, "as many as there is room for");
+    for i in 60..256 {
+        session.extend(&tokens[i..i + 1], &cancel, &mut |_| {}).expect("copies that make room");
+    }
+    assert_eq!(budget.used(), budget.limit());
+    assert!(session.logits() == alone(&model, &cpu, &tokens[..256]));
+    let error = session.extend(&tokens[256..257], &cancel, &mut |_| {}).expect_err("no more").to_string();
+    let (limit, used) = (budget.limit(), budget.used());
+    assert_eq!(error, format!("keys and values need {page} more bytes, but {used} of {limit} are taken"));
+    assert_eq!(session.tokens(), &tokens[..256]);
+}

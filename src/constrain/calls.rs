@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::grammar::{Grammar, checked_schema};
+use super::Grammar;
 use crate::chat::ToolFormat;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -154,7 +154,7 @@ fn object(parameters: &Value) -> Result<Map<String, Value>> {
 
 /// A schema as a part of a grammar.
 fn inline(schema: &Value) -> Result<String> {
-    Ok(format!("%json {}", checked_schema(schema)?))
+    Ok(format!("%json {}", Grammar::embedded_schema(schema)?))
 }
 
 /// Text as a string of the grammar: those of JSON are.

@@ -103,7 +103,7 @@ pub(super) fn limits() -> ParserLimits {
 }
 
 /// The schema with our own settings, if it is of a size and depth that can be read.
-pub(super) fn checked_schema(schema: &Value) -> Result<Value> {
+fn checked_schema(schema: &Value) -> Result<Value> {
     let schema = match schema {
         Value::Object(schema) => schema.clone(),
         Value::Bool(true) => Map::new(),

@@ -50,6 +50,11 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
+    /// How many bytes it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// As many bytes once more.
     pub(crate) fn again(&self) -> Result<Charge> {
         self.budget.charge(self.bytes)

@@ -165,6 +165,20 @@ impl Snapshots {
         Ok((!self.kept.is_empty()).then(|| self.kept.remove(self.least(end)).1))
     }
 
+    /// Gives copies up until `bytes` of a budget are free again, if they hold so many; those first that are missed least by
+    /// a sequence of `end` tokens.
+    pub(crate) fn give_up(&mut self, bytes: u64, end: usize) -> bool {
+        let held = |copy: &Recurrent| copy.charge.as_ref().map_or(0, Charge::bytes);
+        if self.kept.iter().map(|(_, copy)| held(copy)).sum::<u64>() < bytes {
+            return false;
+        }
+        let mut freed = 0;
+        while freed < bytes {
+            freed += held(&self.kept.remove(self.least(end)).1);
+        }
+        true
+    }
+
     /// The one that is missed least: few tokens would have to be evaluated again, or it is far from the end, where
     /// sequences are seldom changed.
     fn least(&self, end: usize) -> usize {

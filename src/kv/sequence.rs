@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CacheTypes, KvBudget, KvCache, Recurrent, Snapshots};
 use crate::backend::{LogitRows, Part, gpu};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Config;
 
 /// What the evaluated tokens of a sequence have left behind.
@@ -83,7 +83,14 @@ impl Sequence {
     /// `copy`, if they come by and it helps.
     pub(crate) fn prepare(&mut self, n: usize, copy: Option<usize>) -> Result<Room> {
         let start = self.len();
-        self.kv.reserve(n)?;
+        let mut reserved = self.kv.reserve(n);
+        // Copies only save time: where that helps, they make room for pages.
+        if let Err(Error::KvMemory { needed, used, limit }) = reserved
+            && self.snapshots.give_up(used.saturating_add(needed).saturating_sub(limit), start + n)
+        {
+            reserved = self.kv.reserve(n);
+        }
+        reserved?;
         let copy = copy.filter(|&at| at > start && self.snapshots.want(at));
         Ok(match (copy, &self.memory) {
             (Some(at), Some(memory)) => {

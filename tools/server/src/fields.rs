@@ -167,11 +167,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// How hard the model should think, in the words that all dialects share: `none` is not at all. Templates that know of
+/// How hard the model should think, in the words that all dialects share: `none` and `minimal` are not at all. Templates that know of
 /// grades see the word as `reasoning_effort`.
 pub(crate) fn set_effort(request: &mut ChatRequest, effort: &str) {
-    request.thinking = Some(effort != "none");
-    if effort != "none" {
+    let thinks = !matches!(effort, "none" | "minimal");
+    request.thinking = Some(thinks);
+    if thinks {
         request.template_kwargs.insert("reasoning_effort".to_owned(), effort.into());
     }
 }

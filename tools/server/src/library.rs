@@ -30,6 +30,9 @@ pub struct Listed {
     pub digest: String,
 }
 
+/// Makes an empty session.
+pub type NewSession = Box<dyn Fn(&SessionOptions) -> qwip::Result<Session> + Send + Sync>;
+
 /// A model that was opened.
 pub struct Opened {
     /// What it is listed as.
@@ -43,7 +46,7 @@ pub struct Opened {
     /// The settings of its sessions; the context is that of one sequence.
     pub options: SessionOptions,
     /// Makes an empty session, with layers on a GPU where that was chosen.
-    pub session: Box<dyn Fn(&SessionOptions) -> qwip::Result<Session> + Send + Sync>,
+    pub session: NewSession,
     /// What computes, in words: `cpu`, or the layers on a GPU.
     pub device: String,
 }

@@ -16,7 +16,7 @@ const WORTH_WAITING: usize = 32;
 impl Thread {
     /// Lets in who waits, in the order of their coming, as far as there are places and pages.
     pub(super) fn admit(&mut self) {
-        while self.active.len() < self.limits.parallel && !(self.held && !self.active.is_empty()) {
+        while self.active.len() < self.limits.parallel && (!self.held || self.active.is_empty()) {
             let first = (0..self.waiting.len()).find(|&i| !self.is_read_already(&self.waiting[i]));
             let Some(first) = first else { return };
             if let Err(needed) = self.fits(&self.waiting[first]) {

@@ -116,6 +116,10 @@ async fn around(Shared(state): Shared<Arc<State>>, mut request: Request, next: N
     let mut response = error::finish(response, &method, dialect, &record);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(record.id()) {
+        if dialect == Dialect::Anthropic {
+            // Their clients look for it under this name.
+            headers.insert(HeaderName::from_static("request-id"), id.clone());
+        }
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

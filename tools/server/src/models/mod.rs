@@ -271,6 +271,14 @@ impl Models {
 
     async fn open(&self, name: &str) -> Result<Lease, Failure> {
         let began = Instant::now();
+        // What is read in whole and not mapped takes its memory as soon as it is opened.
+        if self.0.settings.memory.is_some() {
+            let library = self.0.library.clone();
+            let listed = spawn_blocking(move || library.list()).await.map_err(broken)?;
+            if let Some(listed) = listed.iter().find(|listed| listed.name == name) {
+                self.make_room(name, listed.bytes).await?;
+            }
+        }
         let opened = self.read(name).await?;
         if opened.name != name {
             let lease = self.0.find(&opened.name);

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{delete, get, post};
 use qwip::FinishReason;
 use qwip::chat::Message;
 use qwip::model::Task;
@@ -41,12 +41,12 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .route("/api/show", post(show))
         .route("/api/ps", get(ps))
         .route("/api/version", get(version))
-        .route("/api/pull", any(by_command))
-        .route("/api/push", any(by_command))
-        .route("/api/create", any(by_command))
-        .route("/api/copy", any(by_command))
-        .route("/api/delete", any(by_command))
-        .route("/api/blobs/{digest}", any(by_command))
+        .route("/api/pull", post(by_command))
+        .route("/api/push", post(by_command))
+        .route("/api/create", post(by_command))
+        .route("/api/copy", post(by_command))
+        .route("/api/delete", delete(by_command))
+        .route("/api/blobs/{digest}", post(by_command))
 }
 
 async fn chat(
