@@ -4,20 +4,20 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::program;
+use crate::cli_common::program;
 
 pub struct Serving {
     pub child: Child,
     /// As `127.0.0.1:1234`.
     pub address: String,
     /// What it writes to standard error after it is ready.
-    pub log: mpsc::Receiver<String>,
+    pub log: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Serving {
@@ -44,7 +44,7 @@ impl Serving {
         };
         let (sender, log) = mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Serving { child, address, log }
+        Serving { child, address, log: Mutex::new(log) }
     }
 
     pub fn connect(&self) -> TcpStream {

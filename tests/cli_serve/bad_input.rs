@@ -1,15 +1,8 @@
 //! What clients and web pages must not get through, and in which words they are told.
 
-use std::sync::OnceLock;
-
 use serde_json::{Value, json};
 
 use crate::serving::{Serving, chat};
-
-fn server() -> &'static Serving {
-    static SERVER: OnceLock<Serving> = OnceLock::new();
-    SERVER.get_or_init(|| Serving::builtin(&["-c", "128"]))
-}
 
 fn message(error: &Value) -> &str {
     error["message"].as_str().expect("text")
@@ -17,8 +10,9 @@ fn message(error: &Value) -> &str {
 
 #[test]
 fn bodies_that_are_no_requests() {
+    let server = Serving::builtin(&["-c", "128"]);
     let chats = "/v1/chat/completions";
-    let post = |body: &[u8]| server().request("POST", chats, &[], body);
+    let post = |body: &[u8]| server.request("POST", chats, &[], body);
     for (body, words) in [
         (&b""[..], "empty"),
         (b"{\"model\": \"builtin\", ", "line 1 column"),
@@ -37,12 +31,13 @@ fn bodies_that_are_no_requests() {
     // Whatever the header says, JSON is JSON.
     let body = chat(&json!({"max_tokens": 1})).to_string();
     for ty in ["text/plain", "application/x-www-form-urlencoded", "nonsense"] {
-        assert_eq!(server().request("POST", chats, &[("content-type", ty)], body.as_bytes()).status, 200);
+        assert_eq!(server.request("POST", chats, &[("content-type", ty)], body.as_bytes()).status, 200);
     }
 }
 
 #[test]
 fn fields_that_are_wrong_are_named() {
+    let server = Serving::builtin(&["-c", "128"]);
     for (more, param) in [
         (json!({"messages": []}), "messages"),
         (json!({"messages": [{"role": "user", "content": 5}]}), "messages"),
@@ -60,24 +55,22 @@ fn fields_that_are_wrong_are_named() {
         (json!({"tool_choice": "required"}), "tool_choice"),
         (json!({"response_format": {"type": "yaml"}}), "response_format.type"),
     ] {
-        let error = server().chat(&more).error(400);
+        let error = server.chat(&more).error(400);
         assert_eq!(error["param"], param, "{more} {error}");
         assert_eq!(error["type"], "invalid_request_error");
     }
     let image = json!([{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]);
-    let error = server().chat(&json!({"messages": [{"role": "user", "content": image}]})).error(400);
+    let error = server.chat(&json!({"messages": [{"role": "user", "content": image}]})).error(400);
     assert!(message(&error).contains("image_url") && message(&error).contains("text only"));
-    let error = server().post("/v1/completions", &json!({"prompt": "a", "suffix": "b"})).error(400);
+    let error = server.post("/v1/completions", &json!({"prompt": "a", "suffix": "b"})).error(400);
     assert!(message(&error).contains("<|fim_prefix|>"), "{error}");
-    assert_eq!(server().post("/v1/completions", &json!({"prompt": ""})).error(400)["param"], "prompt");
-    assert_eq!(
-        server().post("/v1/completions", &json!({"prompt": [4_000_000]})).error(400)["param"],
-        "prompt"
-    );
+    assert_eq!(server.post("/v1/completions", &json!({"prompt": ""})).error(400)["param"], "prompt");
+    assert_eq!(server.post("/v1/completions", &json!({"prompt": [4_000_000]})).error(400)["param"], "prompt");
 }
 
 #[test]
 fn schemas_that_nothing_can_fulfil_are_refused() {
+    let server = Serving::builtin(&["-c", "128"]);
     for schema in [
         json!({"type": "nonsense"}),
         json!({"type": "string", "pattern": "("}),
@@ -88,7 +81,7 @@ fn schemas_that_nothing_can_fulfil_are_refused() {
     ] {
         let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
         for stream in [false, true] {
-            let error = server().chat(&json!({"response_format": format, "stream": stream})).error(400);
+            let error = server.chat(&json!({"response_format": format, "stream": stream})).error(400);
             assert_eq!(error["type"], "invalid_request_error", "{schema} {error}");
         }
     }
@@ -96,10 +89,11 @@ fn schemas_that_nothing_can_fulfil_are_refused() {
 
 #[test]
 fn prompts_that_are_too_long_are_refused_with_both_numbers() {
+    let server = Serving::builtin(&["-c", "128"]);
     let long = "one two three ".repeat(200);
     for stream in [false, true] {
         let messages = json!([{"role": "user", "content": long}]);
-        let error = server().chat(&json!({"messages": messages, "stream": stream})).error(400);
+        let error = server.chat(&json!({"messages": messages, "stream": stream})).error(400);
         assert_eq!(error["code"], "context_length_exceeded", "{error}");
         let numbers: Vec<u64> = message(&error)
             .split(|c: char| !c.is_ascii_digit())
@@ -107,14 +101,15 @@ fn prompts_that_are_too_long_are_refused_with_both_numbers() {
             .collect();
         assert!(numbers.contains(&128) && numbers.iter().any(|&n| n > 200), "{error}");
     }
-    let error = server().post("/v1/completions", &json!({"prompt": long})).error(400);
+    let error = server.post("/v1/completions", &json!({"prompt": long})).error(400);
     assert_eq!(error["code"], "context_length_exceeded", "{error}");
 }
 
 #[test]
 fn models_routes_and_methods_that_there_are_not() {
+    let server = Serving::builtin(&["-c", "128"]);
     for name in ["gpt-4o", "../../etc/passwd", "/etc/passwd", "C:\\x", "Qwen/Qwen3-4B", "builtin\u{0}"] {
-        let error = server().chat(&json!({"model": name})).error(404);
+        let error = server.chat(&json!({"model": name})).error(404);
         assert_eq!(
             (&error["type"], &error["code"]),
             (&json!("not_found_error"), &json!("model_not_found")),
@@ -122,62 +117,64 @@ fn models_routes_and_methods_that_there_are_not() {
         );
     }
     for name in ["", "default", "builtin:latest"] {
-        assert_eq!(server().chat(&json!({"model": name, "max_tokens": 1})).json()["model"], "builtin");
+        assert_eq!(server.chat(&json!({"model": name, "max_tokens": 1})).json()["model"], "builtin");
     }
-    assert!(message(&server().get("/v1/nothing").error(404)).contains("/v1/nothing"));
-    let answer = server().get("/v1/chat/completions");
+    assert!(message(&server.get("/v1/nothing").error(404)).contains("/v1/nothing"));
+    let answer = server.get("/v1/chat/completions");
     assert_eq!(answer.header("allow"), Some("POST"));
     answer.error(405);
     // Others say it in their way.
-    let theirs = server().post("/v1/messages", &json!([]));
+    let theirs = server.post("/v1/messages", &json!([]));
     let theirs: Value = serde_json::from_slice(&theirs.body).unwrap();
     assert_eq!(
         (&theirs["type"], &theirs["error"]["type"]),
         (&json!("error"), &json!("invalid_request_error"))
     );
     assert!(theirs["request_id"].as_str().unwrap().starts_with("req_"));
-    let theirs = server().get("/api/nothing");
+    let theirs = server.get("/api/nothing");
     assert_eq!(theirs.status, 404);
     assert!(serde_json::from_slice::<Value>(&theirs.body).unwrap()["error"].is_string());
 }
 
 #[test]
 fn bodies_and_heads_that_are_too_large() {
+    let server = Serving::builtin(&["-c", "128"]);
     let huge = vec![b' '; (16 << 20) + 1];
-    let error = server().request("POST", "/v1/chat/completions", &[], &huge).error(413);
+    let error = server.request("POST", "/v1/chat/completions", &[], &huge).error(413);
     let words = message(&error);
     assert!(words.contains("16777217") && words.contains("16777216"), "{words}");
     // Far too much is not even read.
     let head = format!(
         "POST /v1/completions HTTP/1.1\r\nhost: {}\r\ncontent-length: 99999999999\r\n\r\n",
-        server().address
+        server.address
     );
-    assert_eq!(server().raw(head.as_bytes()).status, 413);
+    assert_eq!(server.raw(head.as_bytes()).status, 413);
     let many = format!("GET /health HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(200));
-    assert_eq!(server().raw(many.as_bytes()).status, 431);
+    assert_eq!(server.raw(many.as_bytes()).status, 431);
     let long = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
-    assert_eq!(server().raw(long.as_bytes()).status, 431);
-    assert_eq!(server().raw(b"this is not HTTP\r\n\r\n").status, 400);
-    assert_eq!(server().raw(b"GET /health HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(server.raw(long.as_bytes()).status, 431);
+    assert_eq!(server.raw(b"this is not HTTP\r\n\r\n").status, 400);
+    assert_eq!(server.raw(b"GET /health HTTP/1.1\r\n\r\n").status, 400);
 }
 
 #[test]
 fn web_pages_of_others_get_nothing() {
+    let server = Serving::builtin(&["-c", "128"]);
     let status =
-        |headers: &[(&str, &str)]| server().request("POST", "/v1/chat/completions", headers, b"{}").status;
-    let own = format!("http://{}", server().address);
+        |headers: &[(&str, &str)]| server.request("POST", "/v1/chat/completions", headers, b"{}").status;
+    let own = format!("http://{}", server.address);
     assert_eq!(status(&[("origin", &own)]), 400);
     assert_eq!(status(&[("host", "evil.example"), ("origin", "http://evil.example")]), 403);
-    let error = server().request("GET", "/health", &[("host", "evil.example:8080")], b"").error(403);
+    let error = server.request("GET", "/health", &[("host", "evil.example:8080")], b"").error(403);
     assert!(message(&error).contains("evil.example") && error["type"] == "permission_error");
     for origin in ["https://evil.example", "null", "http://localhost:1"] {
-        let answer = server().request("POST", "/v1/chat/completions", &[("origin", origin)], b"{}");
+        let answer = server.request("POST", "/v1/chat/completions", &[("origin", origin)], b"{}");
         assert!(answer.header("access-control-allow-origin").is_none());
         answer.error(403);
     }
     assert_eq!(status(&[("origin", &own), ("content-type", "text/plain")]), 415);
     let asked = [("origin", "https://evil.example"), ("access-control-request-method", "POST")];
-    assert_eq!(server().request("OPTIONS", "/v1/chat/completions", &asked, b"").status, 403);
+    assert_eq!(server.request("OPTIONS", "/v1/chat/completions", &asked, b"").status, 403);
 }
 
 #[test]

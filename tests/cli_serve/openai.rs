@@ -1,16 +1,8 @@
 //! Chats and texts: answers in one piece, streams, and that they say the same.
 
-use std::sync::OnceLock;
-
 use serde_json::{Value, json};
 
 use crate::serving::{Serving, chat};
-
-/// One server for all tests of this file.
-fn server() -> &'static Serving {
-    static SERVER: OnceLock<Serving> = OnceLock::new();
-    SERVER.get_or_init(|| Serving::builtin(&["-c", "512"]))
-}
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
@@ -18,7 +10,8 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn a_chat_is_answered_in_openais_form() {
-    let answer = server().chat(&json!({"user": "somebody", "store": false}));
+    let server = Serving::builtin(&["-c", "512"]);
+    let answer = server.chat(&json!({"user": "somebody", "store": false}));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let object = answer.json();
     assert_eq!(
@@ -45,10 +38,11 @@ fn a_chat_is_answered_in_openais_form() {
 
 #[test]
 fn a_stream_says_the_same_in_chunks() {
-    let whole = server().chat(&json!({"seed": 5, "temperature": 0.7})).json();
+    let server = Serving::builtin(&["-c", "512"]);
+    let whole = server.chat(&json!({"seed": 5, "temperature": 0.7})).json();
     let more =
         json!({"seed": 5, "temperature": 0.7, "stream": true, "stream_options": {"include_usage": true}});
-    let answer = server().chat(&more);
+    let answer = server.chat(&more);
     assert_eq!(answer.header("x-accel-buffering"), Some("no"));
     let chunks = answer.chunks();
     let id = &chunks[0]["id"];
@@ -71,26 +65,29 @@ fn a_stream_says_the_same_in_chunks() {
     let text: String = middle.iter().map(|c| c["choices"][0]["delta"]["content"].as_str().unwrap()).collect();
     assert_eq!(whole["choices"][0]["message"]["content"], text);
     // Not asked for, not there.
-    let without = server().chat(&json!({"stream": true})).chunks();
+    let without = server.chat(&json!({"stream": true})).chunks();
     assert!(without.iter().all(|chunk| chunk.get("usage").is_none() && chunk["choices"] != json!([])));
 }
 
 #[test]
 fn several_answers_differ_by_their_seeds_and_each_is_as_alone() {
-    let more = json!({"n": 3, "seed": 40, "temperature": 1.5, "max_tokens": 12});
-    let object = server().chat(&more).json();
+    let server = Serving::builtin(&["-c", "512"]);
+    let more = json!({"n": 3, "seed": 40, "temperature": 8, "top_p": 1, "top_k": 0, "max_tokens": 12});
+    let object = server.chat(&more).json();
     let texts: Vec<&Value> =
         object["choices"].as_array().unwrap().iter().map(|c| &c["message"]["content"]).collect();
     assert_eq!(texts.len(), 3);
     assert!(texts[0] != texts[1] || texts[1] != texts[2], "{texts:?}");
     for (i, text) in texts.iter().enumerate() {
-        let alone = server().chat(&json!({"seed": 40 + i, "temperature": 1.5, "max_tokens": 12})).json();
+        let alone = server
+            .chat(&json!({"seed": 40 + i, "temperature": 8, "top_p": 1, "top_k": 0, "max_tokens": 12}))
+            .json();
         assert_eq!(&alone["choices"][0]["message"]["content"], *text);
         assert_eq!(object["choices"][i]["index"], i);
     }
     let mut more = more;
     more["stream"] = json!(true);
-    let chunks = server().chat(&more).chunks();
+    let chunks = server.chat(&more).chunks();
     for (i, text) in texts.iter().enumerate() {
         let mine = chunks.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == i);
         let said: String = mine.clone().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
@@ -101,22 +98,24 @@ fn several_answers_differ_by_their_seeds_and_each_is_as_alone() {
 
 #[test]
 fn limits_and_stop_texts_end_an_answer() {
-    let short = server().chat(&json!({"max_completion_tokens": 3, "max_tokens": 9})).json();
+    let server = Serving::builtin(&["-c", "512"]);
+    let short = server.chat(&json!({"max_completion_tokens": 3, "max_tokens": 9})).json();
     assert_eq!(short["choices"][0]["finish_reason"], "length");
     assert_eq!(short["usage"]["completion_tokens"], 3);
-    let whole = server().chat(&json!({})).json();
+    let whole = server.chat(&json!({})).json();
     let text = whole["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     let (before, stop) = text.split_at(text.char_indices().nth(4).unwrap().0);
     let stop: String = stop.chars().take(3).collect();
-    let cut = server().chat(&json!({"stop": [stop, "\u{1}never"]})).json();
+    let cut = server.chat(&json!({"stop": [stop, "\u{1}never"]})).json();
     assert_eq!(cut["choices"][0]["finish_reason"], "stop");
     assert!(cut["choices"][0]["message"]["content"].as_str().unwrap().len() <= before.len());
 }
 
 #[test]
 fn log_probabilities_come_with_bytes_and_alternatives() {
+    let server = Serving::builtin(&["-c", "512"]);
     let more = json!({"logprobs": true, "top_logprobs": 3, "max_tokens": 8});
-    let object = server().chat(&more).json();
+    let object = server.chat(&more).json();
     let entries = object["choices"][0]["logprobs"]["content"].as_array().unwrap().clone();
     assert_eq!(entries.len() as u64, object["usage"]["completion_tokens"].as_u64().unwrap());
     for entry in &entries {
@@ -135,7 +134,7 @@ fn log_probabilities_come_with_bytes_and_alternatives() {
     assert!(String::from_utf8_lossy(&bytes).starts_with(said.trim_end()), "{said}");
     let mut more = more;
     more["stream"] = json!(true);
-    let chunks = server().chat(&more).chunks();
+    let chunks = server.chat(&more).chunks();
     let streamed: Vec<&Value> = chunks
         .iter()
         .filter_map(|chunk| chunk["choices"][0]["logprobs"]["content"].as_array())
@@ -152,9 +151,10 @@ fn tool() -> Value {
 
 #[test]
 fn a_required_call_comes_as_openai_streams_it() {
+    let server = Serving::builtin(&["-c", "512"]);
     let more =
         json!({"tools": [tool()], "tool_choice": "required", "parallel_tool_calls": false, "max_tokens": 80});
-    let object = server().chat(&more).json();
+    let object = server.chat(&more).json();
     let choice = &object["choices"][0];
     assert_eq!(choice["finish_reason"], "tool_calls", "{choice}");
     let call = &choice["message"]["tool_calls"][0];
@@ -163,7 +163,7 @@ fn a_required_call_comes_as_openai_streams_it() {
     assert!(arguments["city"].is_string());
     let mut more = more;
     more["stream"] = json!(true);
-    let chunks = server().chat(&more).chunks();
+    let chunks = server.chat(&more).chunks();
     let pieces: Vec<&Value> =
         chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"].get(0)).collect();
     assert!(pieces.iter().all(|piece| piece["index"] == 0), "{pieces:?}");
@@ -178,16 +178,17 @@ fn a_required_call_comes_as_openai_streams_it() {
     // The call and its result go back as OpenAI's clients send them.
     let messages = json!([{"role": "user", "content": "Weather?"}, choice["message"],
         {"role": "tool", "tool_call_id": call["id"], "content": "rain"}]);
-    assert_eq!(server().chat(&json!({"messages": messages, "tools": [tool()]})).status, 200);
+    assert_eq!(server.chat(&json!({"messages": messages, "tools": [tool()]})).status, 200);
 }
 
 #[test]
 fn an_answer_is_held_to_a_schema() {
+    let server = Serving::builtin(&["-c", "512"]);
     let schema = json!({"type": "object", "properties": {"answer": {"enum": ["yes", "no"]}, "n": {"type": "integer",
         "minimum": 0, "maximum": 9}}, "required": ["answer", "n"], "additionalProperties": false});
     let format =
         json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": true}});
-    let object = server().chat(&json!({"response_format": format, "max_tokens": 60})).json();
+    let object = server.chat(&json!({"response_format": format, "max_tokens": 60})).json();
     let said = object["choices"][0]["message"]["content"].as_str().unwrap();
     let value: Value = serde_json::from_str(said).unwrap_or_else(|_| panic!("{said}"));
     assert!(value["answer"] == "yes" || value["answer"] == "no");
@@ -196,22 +197,26 @@ fn an_answer_is_held_to_a_schema() {
 
 #[test]
 fn the_second_turn_does_not_read_the_first_again() {
+    let server = Serving::builtin(&["-c", "512"]);
     let first = json!({"role": "user", "content": "Count from one to twenty, please, and name a few colours as well."});
-    let answer = server().chat(&json!({"messages": [first]})).json();
+    let answer = server.chat(&json!({"messages": [first]})).json();
     let messages = json!([first, answer["choices"][0]["message"], {"role": "user", "content": "Go on."}]);
-    let second = server().chat(&json!({"messages": messages})).json();
+    let second = server.chat(&json!({"messages": messages})).json();
     assert!(second["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap() > 0, "{second}");
 }
 
-fn complete(body: Value) -> Value {
-    server().post("/v1/completions", &body).json()
+fn complete(server: &Serving, body: Value) -> Value {
+    server.post("/v1/completions", &body).json()
 }
 
 #[test]
 fn texts_are_echoed_with_the_probabilities_of_their_tokens() {
-    let object =
-        complete(json!({"model": "builtin", "prompt": "Hello, how are you?", "echo": true, "logprobs": 1,
-        "max_tokens": 1, "temperature": 0}));
+    let server = Serving::builtin(&["-c", "512"]);
+    let object = complete(
+        &server,
+        json!({"model": "builtin", "prompt": "Hello, how are you?", "echo": true, "logprobs": 1,
+        "max_tokens": 1, "temperature": 0}),
+    );
     assert_eq!(object["object"], "text_completion");
     let choice = &object["choices"][0];
     let text = choice["text"].as_str().unwrap();
@@ -230,8 +235,10 @@ fn texts_are_echoed_with_the_probabilities_of_their_tokens() {
         assert!(logprob.as_f64().unwrap() <= best && best <= 0.0);
     }
     // Without new tokens the same is said about the prompt.
-    let alone =
-        complete(json!({"prompt": "Hello, how are you?", "echo": true, "logprobs": 1, "max_tokens": 0}));
+    let alone = complete(
+        &server,
+        json!({"prompt": "Hello, how are you?", "echo": true, "logprobs": 1, "max_tokens": 0}),
+    );
     let alone = &alone["choices"][0];
     assert_eq!((&alone["text"], &alone["finish_reason"]), (&json!("Hello, how are you?"), &json!("length")));
     let until = count - 1;
@@ -240,19 +247,20 @@ fn texts_are_echoed_with_the_probabilities_of_their_tokens() {
 
 #[test]
 fn texts_may_be_many_and_come_as_tokens() {
-    let tokens = server().post("/tokenize", &json!({"content": "The sky is"})).json()["tokens"].clone();
-    let text = server().post("/detokenize", &json!({"tokens": tokens})).json();
+    let server = Serving::builtin(&["-c", "512"]);
+    let tokens = server.post("/tokenize", &json!({"content": "The sky is"})).json()["tokens"].clone();
+    let text = server.post("/detokenize", &json!({"tokens": tokens})).json();
     assert_eq!(text["content"], "The sky is");
     let body = |prompt: Value| json!({"prompt": prompt, "temperature": 0, "max_tokens": 6});
-    let one = complete(body(json!("The sky is")));
-    let same = complete(body(tokens.clone()));
+    let one = complete(&server, body(json!("The sky is")));
+    let same = complete(&server, body(tokens.clone()));
     assert_eq!(one["choices"][0]["text"], same["choices"][0]["text"]);
-    let many = complete(body(json!([tokens, "One and one is"])));
+    let many = complete(&server, body(json!([tokens, "One and one is"])));
     assert_eq!(many["choices"][0]["text"], one["choices"][0]["text"]);
     assert_eq!(many["choices"][1]["index"], 1);
     let mut batch = body(json!(["The sky is", "One and one is"]));
     (batch["n"], batch["stream"]) = (json!(2), json!(true));
-    let chunks = server().post("/v1/completions", &batch).chunks();
+    let chunks = server.post("/v1/completions", &batch).chunks();
     for index in 0..4 {
         let mine = chunks.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == index);
         let said: String = mine.filter_map(|choice| choice["text"].as_str()).collect();
@@ -262,12 +270,14 @@ fn texts_may_be_many_and_come_as_tokens() {
 
 #[test]
 fn nothing_is_changed_by_neighbours() {
+    let server = Serving::builtin(&["-c", "512"]);
     let body = |i: u64| chat(&json!({"seed": i, "temperature": 1.0, "max_tokens": 20}));
     let text = |value: &Value| value["choices"][0]["message"]["content"].clone();
     let alone: Vec<Value> =
-        (0..6).map(|i| text(&server().post("/v1/chat/completions", &body(i)).json())).collect();
+        (0..6).map(|i| text(&server.post("/v1/chat/completions", &body(i)).json())).collect();
+    let server = &server;
     std::thread::scope(|scope| {
-        let ask = |i| scope.spawn(move || server().post("/v1/chat/completions", &body(i)).json());
+        let ask = |i| scope.spawn(move || server.post("/v1/chat/completions", &body(i)).json());
         let together: Vec<_> = (0..6).map(ask).collect();
         for (i, thread) in together.into_iter().enumerate() {
             assert_eq!(text(&thread.join().unwrap()), alone[i], "{i}");
@@ -277,8 +287,9 @@ fn nothing_is_changed_by_neighbours() {
 
 #[test]
 fn models_are_listed_with_what_is_known_of_them() {
-    server().chat(&json!({"max_tokens": 1})).json();
-    let list = server().get("/v1/models").json();
+    let server = Serving::builtin(&["-c", "512"]);
+    server.chat(&json!({"max_tokens": 1})).json();
+    let list = server.get("/v1/models").json();
     assert_eq!(list["object"], "list");
     let model = &list["data"][0];
     assert_eq!(
@@ -292,8 +303,8 @@ fn models_are_listed_with_what_is_known_of_them() {
     );
     assert!(meta["parameters"].is_u64() && meta["memory_bytes"].as_u64() >= meta["bytes"].as_u64());
     assert!(meta["thinks"].is_boolean());
-    assert_eq!(server().get("/v1/models/builtin").json()["id"], "builtin");
-    let theirs = server().request("GET", "/v1/models", &[("anthropic-version", "2023-06-01")], b"").json();
+    assert_eq!(server.get("/v1/models/builtin").json()["id"], "builtin");
+    let theirs = server.request("GET", "/v1/models", &[("anthropic-version", "2023-06-01")], b"").json();
     assert_eq!(theirs["data"][0]["type"], "model");
-    assert_eq!(server().get("/v1/models/no/such:one").error(404)["code"], "model_not_found");
+    assert_eq!(server.get("/v1/models/no/such:one").error(404)["code"], "model_not_found");
 }

@@ -40,7 +40,7 @@ fn requests_are_logged_without_their_text() {
     server.chat(&json!({"model": "another secret", "messages": messages})).error(404);
     let mut lines = Vec::new();
     let found = loop {
-        let line = server.log.recv_timeout(Duration::from_secs(20)).expect("a line");
+        let line = server.log.lock().unwrap().recv_timeout(Duration::from_secs(20)).expect("a line");
         assert!(!line.contains("secret of mine"), "{line}");
         let value: Value = serde_json::from_str(&line).expect("JSON");
         lines.push(value);

@@ -5,7 +5,7 @@ mod support;
 
 use qwip::constrain::{Allowed, Constraint, Grammar, Thinking};
 use qwip::sample::logprobs_of;
-use qwip::{Cancel, Estimate, FinishReason, GenerateOptions, SamplingParams};
+use qwip::{Cancel, Estimate, FinishReason, GenerateOptions, SamplingParams, SessionOptions};
 use qwip_server::engine::{Ask, Event, FailureKind};
 use qwip_server::library::Opened;
 use qwip_server::models::{Lease, Models, Settings};
@@ -218,6 +218,34 @@ fn who_goes_frees_the_place_and_the_pages() {
         assert_eq!((counts.cancelled, counts.failed), (5, 0), "{counts:?}");
         loaded.forget();
         eventually("pages are given back", || models.kv_used() == 0).await;
+        models.shutdown().await;
+    });
+}
+
+#[test]
+fn a_long_prompt_is_broken_off_in_the_middle_of_a_slice() {
+    let options = SessionOptions { context: 4096, batch: 4096, ..SessionOptions::default() };
+    let shelf = Shelf::with(&[BUILTIN], options);
+    block_on(async {
+        let models = support::models(&shelf, Settings::default());
+        let loaded = lease(&models, BUILTIN).await;
+        let wanted = Wanted::new(ids(1, 4096), 1);
+        for goes in [true, false] {
+            let events = loaded.generate(wanted.ask()).expect("a place");
+            if goes {
+                // All of it is one slice, and what has been broken off leaves no sequence to be kept.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                drop(events);
+            } else {
+                assert_eq!(outcome(events).await.summary().cached_tokens, 0);
+            }
+            let is_quiet = || models.running()[0].sequences + models.running()[0].waiting == 0;
+            eventually("it has gone", || is_quiet() && models.totals().counts().cancelled == 1).await;
+            assert_eq!(
+                (models.running()[0].kept, models.kv_used() == 0),
+                if goes { (0, true) } else { (1, false) }
+            );
+        }
         models.shutdown().await;
     });
 }

@@ -162,10 +162,12 @@ impl Engine {
             // What was in use may be broken; then it is left as it is.
             let _ = catch_unwind(AssertUnwindSafe(|| thread.fail_all(&failure)));
         };
+        // Before it can leave.
+        commons.join(state.clone(), inbox.clone());
         let handle = std::thread::Builder::new().name("qwip-engine".into()).spawn(work).map_err(|error| {
+            commons.leave(&state);
             Failure::new(FailureKind::Internal, format!("could not start a thread: {error}"))
         })?;
-        commons.join(state.clone(), inbox.clone());
         let (thread, numbers) = (Mutex::new(Some(handle)), AtomicU64::new(0));
         Ok(Engine { opened, limits, commons, state, inbox, thread, numbers, facts })
     }

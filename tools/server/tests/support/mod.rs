@@ -57,7 +57,10 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn new(names: &[&'static str], context: usize) -> Arc<Shelf> {
-        let options = SessionOptions { context, ..SessionOptions::default() };
+        Shelf::with(names, SessionOptions { context, ..SessionOptions::default() })
+    }
+
+    pub fn with(names: &[&'static str], options: SessionOptions) -> Arc<Shelf> {
         let cpu = qwip::cpu(2).expect("threads");
         Arc::new(Shelf { names: names.to_vec(), cpu, options, opens: AtomicUsize::new(0) })
     }
