@@ -90,7 +90,7 @@ impl Batch {
 
     /// Whether answer `index` is the first to its prompt.
     pub(super) fn is_first(&self, index: usize) -> bool {
-        index % self.n == 0
+        index.is_multiple_of(self.n)
     }
 
     fn ask(&self, index: usize) -> Ask {
