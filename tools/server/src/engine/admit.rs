@@ -111,6 +111,12 @@ impl Thread {
         self.page.saturating_mul(positions.div_ceil(PAGE) as u64)
     }
 
+    /// The most bytes that `n` tokens behind `position` take: a page that is written into may have to be copied.
+    pub(super) fn new_bytes(&self, position: usize, n: usize) -> u64 {
+        let copied = if position.is_multiple_of(PAGE) { 0 } else { self.page };
+        (self.bytes(position + n) - self.bytes(position)).saturating_add(copied)
+    }
+
     /// A session that holds the beginning of the text, as much of it as any here, and how much that is.
     fn begin(&mut self, answer: &Answer) -> qwip::Result<(Session, usize)> {
         let session = match self.source(answer) {

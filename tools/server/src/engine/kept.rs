@@ -58,11 +58,13 @@ impl Kept {
         self.sequences.push_back(Sequence { session, prompt });
     }
 
-    /// Drops sequences, the one used longest ago first, until so many bytes of the budget are free. Whether that freed any.
+    /// Drops sequences, the one used longest ago first, until so many bytes of the budget are free. Whether any was there to
+    /// be dropped, or they are free now.
     pub(super) fn free(&mut self, bytes: u64, budget: &KvBudget) -> bool {
-        let before = budget.used();
-        while budget.used().saturating_add(bytes) > budget.limit() && self.sequences.pop_front().is_some() {}
-        budget.used() < before
+        let before = self.len();
+        let is_free = || budget.used().saturating_add(bytes) <= budget.limit();
+        while !is_free() && self.sequences.pop_front().is_some() {}
+        self.len() < before || is_free()
     }
 
     /// Drops all.

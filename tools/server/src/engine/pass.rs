@@ -32,13 +32,19 @@ impl Thread {
             return;
         }
         let slices = self.slices();
+        let alone = self.active.len() == 1 && self.kept.len() == 0 && self.others == 0;
         let mut results: Vec<Option<Result<()>>> = Vec::new();
         for (i, &n) in slices.iter().enumerate() {
             let by_itself = n > 0 && self.active[i].answer.prompt_logprobs().is_some();
             results.push(by_itself.then(|| self.read_with_logprobs(i, n)));
         }
         self.together(&slices, &mut results);
-        self.conclude(results);
+        let short = (0..results.len()).filter(|&i| matches!(results[i], Some(Err(Error::KvMemory { .. }))));
+        let wanted = short.map(|i| self.new_bytes(self.active[i].session.tokens().len(), slices[i])).max();
+        let gone = self.conclude(results);
+        if let Some(wanted) = wanted {
+            self.relieve(wanted, alone, gone > 0);
+        }
     }
 
     /// How many tokens each takes: an answer those that wait, a prompt its share.
@@ -141,12 +147,12 @@ impl Thread {
         Ok(())
     }
 
-    /// Goes on with those that have evaluated their tokens, and sees to those that have not.
-    fn conclude(&mut self, results: Vec<Option<Result<()>>>) {
-        let (mut ready, mut gone, mut short) = (Vec::new(), Vec::new(), None);
+    /// Goes on with those that have evaluated their tokens. How many have gone.
+    fn conclude(&mut self, results: Vec<Option<Result<()>>>) -> usize {
+        let (mut ready, mut gone) = (Vec::new(), Vec::new());
         for (i, result) in results.into_iter().enumerate() {
             match result {
-                None | Some(Err(Error::Cancelled)) => {}
+                None | Some(Err(Error::Cancelled | Error::KvMemory { .. })) => {}
                 Some(Ok(())) => {
                     self.moved = true;
                     match self.is_to_choose(i) {
@@ -154,10 +160,6 @@ impl Thread {
                         Ok(false) => {}
                         Err(failure) => gone.push((i, Err(failure))),
                     }
-                }
-                Some(Err(Error::KvMemory { needed, .. })) => {
-                    let number = self.active[i].answer.number;
-                    short = Some(short.map_or((needed, number), |(most, _)| (needed.max(most), number)));
                 }
                 Some(Err(error)) => gone.push((i, Err(error.into()))),
             }
@@ -171,15 +173,14 @@ impl Thread {
         }
         // From behind, because the last one takes the place of one that goes.
         gone.sort_unstable_by_key(|(i, _)| std::cmp::Reverse(*i));
+        let count = gone.len();
         for (i, end) in gone {
             match end {
                 Ok(reason) => self.end(i, reason),
                 Err(failure) => self.fail(i, failure),
             }
         }
-        if let Some((needed, number)) = short {
-            self.relieve(needed, number);
-        }
+        count
     }
 
     /// Notes what has been evaluated of sequence number `i`. Whether a token is to be chosen: more of a prompt may follow.
@@ -233,25 +234,25 @@ impl Thread {
         done.filter_map(|(i, _, next)| Some((i, next?))).collect()
     }
 
-    /// Pages have run out: `needed` bytes more are wanted by the request of that number. Those go first that nobody uses; then
-    /// the request that came last waits; one that is alone and has all there is cannot go on.
-    fn relieve(&mut self, needed: u64, number: u64) {
-        if self.kept.free(needed, &self.commons.budget) {
+    /// Pages have run out: somebody wants up to `wanted` bytes. Those sequences go first that nobody uses; then the request
+    /// that came last waits; one that had all there is when the pass began, and was `alone`, cannot go on.
+    fn relieve(&mut self, wanted: u64, alone: bool, somebody_has_gone: bool) {
+        let is_of_use = self.kept.free(wanted, &self.commons.budget) || somebody_has_gone;
+        if is_of_use && !alone {
             self.moved = true;
             return;
         }
-        if self.commons.ask_others(&self.state, needed) {
+        if self.commons.ask_others(&self.state, wanted) {
             return;
         }
         let last = (0..self.active.len()).max_by_key(|&i| self.active[i].answer.number);
         let Some(last) = last else { return };
-        // Somebody may have gone since.
-        let is_there = self.active.iter().any(|active| active.answer.number == number);
-        if !is_there {
-            return;
-        }
         if self.active.len() > 1 || self.others > 0 {
             return self.put_back(last);
+        }
+        if !alone {
+            self.moved = true;
+            return;
         }
         match self.active[last].unread() {
             0 => self.end(last, FinishReason::ContextFull),

@@ -93,7 +93,9 @@ impl Thread {
     fn no_pages(&mut self, texts: Texts, needed: u64) {
         // What its session has got goes back, so that two that wait for each other come free.
         self.workers.clear();
-        if self.kept.free(needed, &self.commons.budget) {
+        if self.kept.len() > 0 {
+            // How much more it will need is not known.
+            self.kept.clear();
             self.moved = true;
             return self.texts.push_front(texts);
         }

@@ -57,11 +57,11 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn new(names: &[&'static str], context: usize) -> Arc<Shelf> {
-        Shelf::with(names, SessionOptions { context, ..SessionOptions::default() })
+        let options = SessionOptions { context, ..SessionOptions::default() };
+        Shelf::with(names, options, qwip::cpu(2).expect("threads"))
     }
 
-    pub fn with(names: &[&'static str], options: SessionOptions) -> Arc<Shelf> {
-        let cpu = qwip::cpu(2).expect("threads");
+    pub fn with(names: &[&'static str], options: SessionOptions, cpu: Cpu) -> Arc<Shelf> {
         Arc::new(Shelf { names: names.to_vec(), cpu, options, opens: AtomicUsize::new(0) })
     }
 
