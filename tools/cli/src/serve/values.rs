@@ -24,7 +24,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<f64>().ok().zip(unit).map(|(number, unit)| number * unit);
     match bytes {
-        Some(bytes) if bytes >= 0.0 && bytes < 1e18 => Ok(bytes as u64),
+        Some(bytes) if (0.0..1e18).contains(&bytes) => Ok(bytes as u64),
         _ => Err("expected a size as 2GB, 512MB or 4GiB".into()),
     }
 }
