@@ -230,9 +230,9 @@ fn who_has_the_end_of_an_answer_may_ask_again_at_once() {
         let loaded = lease(&models, BUILTIN).await;
         let wanted = Wanted::new(vec![1, 2, 3], 1);
         for i in 0..300 {
-            let events = loaded.generate(wanted.ask()).unwrap_or_else(|failure| panic!("{i}: {failure}"));
-            // Without a word of the scheduler's in between.
-            let mut events = events;
+            let events = loaded.generate(wanted.ask());
+            let mut events = events.unwrap_or_else(|failure| panic!("number {i}: {failure}"));
+            // Nothing comes between the last event and the next request.
             while !matches!(events.try_recv(), Ok(Event::Done(_))) {}
         }
         models.shutdown().await;
