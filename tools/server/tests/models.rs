@@ -145,6 +145,34 @@ fn texts_are_embedded_and_judged_while_another_model_answers() {
 }
 
 #[test]
+fn a_text_waits_for_the_pages_of_another_models_answer() {
+    let shelf = Shelf::new(&[BUILTIN, EMBEDDER], 4096);
+    let (chat, embed) = (shelf.opened(BUILTIN), shelf.opened(EMBEDDER));
+    let per_token = |opened: &qwip_server::library::Opened| {
+        qwip::Estimate::of_session(&opened.model, &opened.options, 2).expect("sizes").cache_per_token
+    };
+    block_on(async {
+        // All of it is for the text, and the answer's prompt takes half.
+        let kv_memory = per_token(&embed) * 3200;
+        let prompt = (kv_memory / 2 / per_token(&chat)) as usize;
+        assert!((64..3800).contains(&prompt), "{prompt}");
+        let models = support::models(&shelf, Settings { kv_memory, ..Settings::default() });
+        let (a, b) = (models.get(BUILTIN).await.expect("one"), models.get(EMBEDDER).await.expect("two"));
+        let wanted = Wanted::new(ids(1, prompt), 30);
+        let mut events = a.generate(wanted.ask()).expect("a place");
+        assert!(events.recv().await.is_some());
+        let text = ids(2, 3200);
+        let vectors = b.embed(vec![text.clone()], None).await.expect("a vector");
+        let session = (embed.session)(&embed.options).expect("a session");
+        let mut alone = Embedder::new(session, &EmbedOptions::default()).expect("an embedder");
+        assert_eq!(vectors[0], alone.embed(&text, &Cancel::new()).expect("a vector"));
+        assert_eq!(outcome(events).await.text, wanted.alone(&chat));
+        assert!(b.embed(Vec::new(), None).await.expect("none").is_empty());
+        models.shutdown().await;
+    });
+}
+
+#[test]
 fn texts_of_two_requests_take_turns() {
     let shelf = Shelf::new(&[EMBEDDER], 512);
     block_on(async {

@@ -34,6 +34,7 @@ impl Workers {
     ) -> Result<()> {
         match task {
             TextTask::Embed { left, dimensions, .. } => {
+                let Some(text) = left.front() else { return Ok(()) };
                 let embedder = match self.embedder.take() {
                     Some((width, embedder)) if width == *dimensions => embedder,
                     other => {
@@ -43,10 +44,11 @@ impl Workers {
                     }
                 };
                 let (_, embedder) = self.embedder.insert((*dimensions, embedder));
-                left.front().map_or(Ok(()), |text| embedder.begin(text))?;
-                self.tokens = left.front().map_or(0, Vec::len);
+                embedder.begin(text)?;
+                self.tokens = text.len();
             }
             TextTask::Rerank { query, left, .. } => {
+                let Some(document) = left.front() else { return Ok(()) };
                 let reranker = match &mut self.reranker {
                     Some(reranker) => reranker,
                     none => {
@@ -55,7 +57,7 @@ impl Workers {
                         none.insert(Reranker::new(session()?, tokenizer, None)?)
                     }
                 };
-                self.tokens = left.front().map_or(Ok(0), |document| reranker.begin(query, document))?;
+                self.tokens = reranker.begin(query, document)?;
             }
         }
         Ok(())
@@ -107,6 +109,11 @@ impl Thread {
     /// Does a slice of a text, if any waits. The texts of several requests take turns.
     pub(super) fn next_text(&mut self) {
         let Some(mut texts) = self.texts.pop_front() else { return };
+        if texts.task.is_complete() {
+            // Nothing was asked.
+            self.moved = true;
+            return texts.close(None);
+        }
         let step = self.text_step(&mut texts);
         self.moved |= !matches!(step, Ok(Step::NoPages));
         match step {
@@ -177,9 +184,11 @@ impl Thread {
     /// There are not the pages for a text: it waits for them, if others have them.
     fn wait_for_pages(&mut self, mut texts: Texts) {
         let needed = self.facts.bytes(self.workers.tokens.max(1));
-        // What its session has got goes back, so that two that wait for each other come free.
-        self.workers.clear();
-        texts.begun = false;
+        if self.workers.session().is_some_and(|session| session.budget_bytes() > 0) {
+            // It goes back, so that two that wait for each other come free.
+            self.workers.clear();
+            texts.begun = false;
+        }
         let is_asked = self.commons.ask_others(&self.state, needed.saturating_sub(self.kept.bytes()));
         if is_asked || !self.active.is_empty() || self.others > 0 {
             return self.texts.push_front(texts);
