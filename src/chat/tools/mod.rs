@@ -53,7 +53,7 @@ pub enum ToolPart<'a> {
 enum State {
     /// Outside.
     Text,
-    /// Behind `<tool_call>`, before it is clear what follows.
+    /// Behind `<tool_call>`, or at a `<function=` without it, before it is clear what follows.
     Opened,
     /// In a Hermes object, before its arguments.
     Head,
@@ -77,6 +77,10 @@ enum State {
 pub struct ToolSplitter {
     state: State,
     held: String,
+    /// What was read in front of `held` and is text if no call comes of it: newlines, and `<tool_call>`.
+    before: String,
+    /// Newlines that come now stand behind a call.
+    behind_call: bool,
     /// Also `<function=` without `<tool_call>` is a call: some models forget it.
     bare: bool,
     types: Types,
@@ -94,6 +98,8 @@ impl ToolSplitter {
         ToolSplitter {
             state: State::Text,
             held: String::new(),
+            before: String::new(),
+            behind_call: false,
             bare: format == ToolFormat::Xml,
             types: Types::of(tools),
             tool: String::new(),
@@ -116,16 +122,10 @@ impl ToolSplitter {
     pub fn finish(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) {
         while self.step(true, sink) {}
         match std::mem::replace(&mut self.state, State::Text) {
-            State::Text => {
-                let kept = self.held.trim_end_matches(['\n', '\r']).len();
-                // Newlines before a call that never came are text, those behind one are not.
-                let len = if self.calls > 0 { kept } else { self.held.len() };
-                text(&self.held[..len], sink);
-            }
+            State::Text => self.say(self.held.len(), sink),
             State::Opened | State::Head | State::Whole(_) => {
                 if !self.whole(self.held.len(), sink) {
-                    text(OPEN, sink);
-                    text(&self.held, sink);
+                    self.say(self.held.len(), sink);
                 }
             }
             State::Arguments(_) | State::Tail => sink(ToolPart::End),
@@ -147,6 +147,8 @@ impl ToolSplitter {
             }
         }
         self.held.clear();
+        self.before.clear();
+        self.behind_call = false;
     }
 
     /// Works off what can be decided (`last`: nothing more comes); true if the state changed and there is more to look at.
@@ -163,7 +165,8 @@ impl ToolSplitter {
                     return true;
                 }
                 if trimmed.starts_with(FUNCTION) {
-                    self.drop_to(self.held.len() - trimmed.len());
+                    let space = self.held.len() - trimmed.len();
+                    self.before.extend(self.held.drain(..space));
                     return self.function(sink);
                 }
                 if FUNCTION.starts_with(trimmed) && !last {
@@ -176,7 +179,7 @@ impl ToolSplitter {
                 hermes::Head::Incomplete if self.held.len() <= LONGEST_HEAD => false,
                 hermes::Head::Arguments { name, at } => {
                     sink(ToolPart::Call { name: &name });
-                    (self.tool, self.calls) = (name, self.calls + 1);
+                    self.begun(name);
                     self.drop_to(at);
                     self.state = State::Arguments(hermes::Scanner::default());
                     true
@@ -193,11 +196,11 @@ impl ToolSplitter {
                     return false;
                 };
                 let at = from + at;
-                if !self.whole(at, sink) {
-                    text(OPEN, sink);
-                    text(&self.held[..at + CLOSE.len()], sink);
+                if self.whole(at, sink) {
+                    self.drop_to(at + CLOSE.len());
+                } else {
+                    self.say(at + CLOSE.len(), sink);
                 }
-                self.drop_to(at + CLOSE.len());
                 self.state = State::Text;
                 true
             }
@@ -243,7 +246,7 @@ impl ToolSplitter {
                 (self.held.len(), partial_tag(&self.held, OPEN).max(function))
             }
         };
-        if self.calls > 0 {
+        if self.behind_call {
             // Between calls there are newlines.
             let skipped = self.held[..end].len() - self.held[..end].trim_start_matches(['\n', '\r']).len();
             if skipped > 0 {
@@ -252,22 +255,36 @@ impl ToolSplitter {
             }
         }
         let certain = self.held[..end - partial].trim_end_matches(['\n', '\r']).len();
-        text(&self.held[..certain], sink);
-        match tag {
-            Some((at, OPEN)) => {
-                self.drop_to(at + OPEN.len());
-                self.state = State::Opened;
-                true
-            }
-            Some((at, _)) => {
-                self.drop_to(at);
-                self.function(sink)
-            }
-            None => {
-                self.drop_to(certain);
-                false
+        self.say(certain, sink);
+        let Some((at, tag)) = tag else { return false };
+        // Newlines in front of a call are none of the text's, once it is one.
+        let tag_len = if tag == OPEN { OPEN.len() } else { 0 };
+        self.before.extend(self.held.drain(..at - certain + tag_len));
+        if tag == OPEN {
+            self.state = State::Opened;
+            return true;
+        }
+        self.function(sink)
+    }
+
+    /// Hands on as text what was read before and the first `len` bytes.
+    fn say(&mut self, len: usize, sink: &mut impl FnMut(ToolPart<'_>)) {
+        for text in [self.before.as_str(), &self.held[..len]] {
+            if !text.is_empty() {
+                sink(ToolPart::Text(text));
+                self.behind_call = false;
             }
         }
+        self.before.clear();
+        self.drop_to(len);
+    }
+
+    /// A call has begun: what stood in front of it belongs to it.
+    fn begun(&mut self, tool: String) {
+        self.tool = tool;
+        self.calls += 1;
+        self.before.clear();
+        self.behind_call = true;
     }
 
     /// Reads the first `len` bytes as an object with a name; false if they are none.
@@ -276,18 +293,12 @@ impl ToolSplitter {
         sink(ToolPart::Call { name: &name });
         sink(ToolPart::Arguments(&arguments));
         sink(ToolPart::End);
-        self.calls += 1;
+        self.begun(name);
         true
     }
 
     fn drop_to(&mut self, at: usize) {
         self.held.drain(..at);
-    }
-}
-
-fn text(text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
-    if !text.is_empty() {
-        sink(ToolPart::Text(text));
     }
 }
 
