@@ -32,7 +32,8 @@ fn calls(format: ToolFormat, text: &str) -> Vec<(String, Value)> {
         ToolPart::Text(text) => panic!("{text:?} is no call"),
         ToolPart::Call { name } => found.push((name.to_owned(), Value::Null)),
         ToolPart::Arguments(more) => arguments.push_str(more),
-        ToolPart::End => {
+        ToolPart::End { complete } => {
+            assert!(complete, "{arguments}");
             let read =
                 serde_json::from_str(&arguments).unwrap_or_else(|error| panic!("{error}: {arguments}"));
             found.last_mut().unwrap().1 = read;

@@ -7,7 +7,7 @@
 mod hermes;
 mod xml;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::thinking::partial_tag;
 use xml::Types;
@@ -42,11 +42,14 @@ pub enum ToolPart<'a> {
         /// The tool.
         name: &'a str,
     },
-    /// More of the arguments' JSON text, which belongs to the call that began last. Joined they are an object, unless the model
-    /// made mistakes or was cut short.
+    /// More of the arguments' JSON text, which belongs to the call that began last. Joined they are an object if
+    /// the end says so.
     Arguments(&'a str),
-    /// The call that began last is complete, or as complete as it gets.
-    End,
+    /// The call that began last ends.
+    End {
+        /// The model has closed the arguments, and joined they are a JSON object. Else it made mistakes or was cut short.
+        complete: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -86,6 +89,8 @@ pub struct ToolSplitter {
     types: Types,
     /// The tool that is being called.
     tool: String,
+    /// Its arguments so far.
+    arguments: String,
     calls: usize,
 }
 
@@ -103,6 +108,7 @@ impl ToolSplitter {
             bare: format == ToolFormat::Xml,
             types: Types::of(tools),
             tool: String::new(),
+            arguments: String::new(),
             calls: 0,
         }
     }
@@ -115,12 +121,16 @@ impl ToolSplitter {
     /// Takes the next piece of the answer and hands on what is certain by now.
     pub fn push(&mut self, text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
         self.held.push_str(text);
-        while self.step(false, sink) {}
+        let mut arguments = std::mem::take(&mut self.arguments);
+        self.work(false, &mut judging(&mut arguments, sink));
+        self.arguments = arguments;
     }
 
     /// Hands on what was held back when the answer has ended. The splitter is then as new.
     pub fn finish(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) {
-        while self.step(true, sink) {}
+        let mut arguments = std::mem::take(&mut self.arguments);
+        let sink = &mut judging(&mut arguments, sink);
+        self.work(true, sink);
         match std::mem::replace(&mut self.state, State::Text) {
             State::Text => self.say(self.held.len(), sink),
             State::Opened | State::Head | State::Whole(_) => {
@@ -128,22 +138,23 @@ impl ToolSplitter {
                     self.say(self.held.len(), sink);
                 }
             }
-            State::Arguments(_) | State::Tail => sink(ToolPart::End),
+            State::Arguments(_) => sink(ToolPart::End { complete: false }),
+            State::Tail => sink(ToolPart::End { complete: true }),
             State::Function { first } => {
                 sink(ToolPart::Arguments(if first { "{}" } else { "}" }));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
             State::Verbatim { .. } => {
                 let value = self.held.strip_suffix('\n').unwrap_or(&self.held);
                 sink(ToolPart::Arguments(&xml::escaped(value)));
                 sink(ToolPart::Arguments("\"}"));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
             State::Typed { name, .. } => {
                 let value = self.types.json(&self.tool, &name, xml::inner(&self.held));
                 sink(ToolPart::Arguments(&value));
                 sink(ToolPart::Arguments("}"));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
         }
         self.held.clear();
@@ -151,7 +162,12 @@ impl ToolSplitter {
         self.behind_call = false;
     }
 
-    /// Works off what can be decided (`last`: nothing more comes); true if the state changed and there is more to look at.
+    /// Works off all that can be decided (`last`: nothing more comes).
+    fn work(&mut self, last: bool, sink: &mut impl FnMut(ToolPart<'_>)) {
+        while self.step(last, sink) {}
+    }
+
+    /// Works off what can be decided next; true if the state changed and there is more to look at.
     fn step(&mut self, last: bool, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
         match &mut self.state {
             State::Text => self.text(sink),
@@ -223,7 +239,7 @@ impl ToolSplitter {
                     self.drop_to(self.held.floor_char_boundary(kept));
                     return false;
                 };
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: true });
                 self.drop_to(at);
                 self.state = State::Text;
                 true
@@ -292,13 +308,29 @@ impl ToolSplitter {
         let Some((name, arguments)) = hermes::whole(&self.held[..len]) else { return false };
         sink(ToolPart::Call { name: &name });
         sink(ToolPart::Arguments(&arguments));
-        sink(ToolPart::End);
+        sink(ToolPart::End { complete: true });
         self.begun(name);
         true
     }
 
     fn drop_to(&mut self, at: usize) {
         self.held.drain(..at);
+    }
+}
+
+/// A sink that reads the arguments along, so that a call which the model has closed is complete only if they are an object.
+fn judging(arguments: &mut String, sink: &mut impl FnMut(ToolPart<'_>)) -> impl FnMut(ToolPart<'_>) {
+    move |part| match part {
+        ToolPart::Arguments(more) => {
+            arguments.push_str(more);
+            sink(part);
+        }
+        ToolPart::End { complete: closed } => {
+            let complete = closed && serde_json::from_str::<Map<String, Value>>(arguments).is_ok();
+            arguments.clear();
+            sink(ToolPart::End { complete });
+        }
+        ToolPart::Text(_) | ToolPart::Call { .. } => sink(part),
     }
 }
 

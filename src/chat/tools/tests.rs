@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What comes out, pieces joined: texts as they are, calls as `name(arguments)`.
+/// What comes out, pieces joined: texts as they are, calls as `name(arguments)`, or `name(arguments...` if not complete.
 fn split(format: ToolFormat, tools: &[Value], pieces: &[&str]) -> Vec<String> {
     let (mut out, mut open): (Vec<String>, bool) = (Vec::new(), false);
     let mut joining = false;
@@ -24,10 +24,10 @@ fn split(format: ToolFormat, tools: &[Value], pieces: &[&str]) -> Vec<String> {
             assert!(open);
             out.last_mut().unwrap().push_str(more);
         }
-        ToolPart::End => {
+        ToolPart::End { complete } => {
             assert!(open);
             open = false;
-            out.last_mut().unwrap().push(')');
+            out.last_mut().unwrap().push_str(if complete { ")" } else { "..." });
         }
     };
     let mut splitter = ToolSplitter::new(format, tools);
@@ -69,8 +69,19 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ),
             ("<tool_call>{\"name\": \"f\"}</tool_call>after", vec!["f({})", "text after"]),
             ("<tool_call>{\"id\": 12, \"name\": \"f\", \"parameters\": {\"b\":2}}", vec!["f({\"b\":2})"]),
+            // Closed, and no object.
+            (
+                "<tool_call>{\"name\": \"f\", \"arguments\": {\"city\": Rome}}</tool_call>\n<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>",
+                vec!["f({\"city\": Rome}...", "f({})"],
+            ),
+            (
+                "<tool_call>{\"name\": \"f\", \"arguments\": {\"x\": [1}]}</tool_call>",
+                vec!["f({\"x\": [1}]..."],
+            ),
+            ("<tool_call>{\"name\": \"f\", \"arguments\": \"Rome\"}</tool_call>", vec!["f(Rome..."]),
+            ("<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>", vec!["f([1]..."]),
             // Cut short, and never a call.
-            ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"cut", vec!["f({\"x\": \"cut)"]),
+            ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"cut", vec!["f({\"x\": \"cut..."]),
             ("<tool_call>\n{\"name\": \"f", vec!["text <tool_call>\n{\"name\": \"f"]),
             (
                 "<tool_call>\n{\"name\" \"f\"}\n</tool_call> so",
@@ -105,14 +116,14 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ("<tool_call>\n<function=f>\n</function>\n</tool_call>", vec!["f({})"]),
             (
                 "<tool_call>\n<function=f>\n<parameter=text>\ncut </para",
-                vec!["f({\"text\": \"cut </para\"})"],
+                vec!["f({\"text\": \"cut </para\"}..."],
             ),
-            ("<tool_call>\n<function=f>\n<parameter=n>\n1", vec!["f({\"n\": 1})"]),
+            ("<tool_call>\n<function=f>\n<parameter=n>\n1", vec!["f({\"n\": 1}..."]),
             (
                 "<tool_call>\n<function=f>\n<parameter=n>\nmany\n</parameter>\n</function>",
                 vec!["f({\"n\": \"many\"})"],
             ),
-            ("<tool_call>\n<function=f>\n<par", vec!["f({})"]),
+            ("<tool_call>\n<function=f>\n<par", vec!["f({}..."]),
             ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\":1}}\n</tool_call>", vec!["f({\"x\":1})"]),
             // What only looks like a beginning, with and without the tag.
             ("Write\n<function=> here\n", vec!["text Write\n<function=> here\n"]),

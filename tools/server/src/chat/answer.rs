@@ -233,7 +233,7 @@ fn delta(part: ToolPart<'_>, calls: &mut usize, deltas: &mut Vec<Delta>) {
             let index = calls.saturating_sub(1);
             deltas.push(Delta::Arguments { index, fragment: fragment.to_owned() });
         }
-        ToolPart::End => {}
+        ToolPart::End { .. } => {}
     }
 }
 
