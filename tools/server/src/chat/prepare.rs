@@ -1,7 +1,7 @@
 //! From a request to what the engine is asked: prompt, settings, the form that the answer is held to.
 
 use qwip::chat::{Prompt, RenderOptions};
-use qwip::constrain::{Constraint, Grammar};
+use qwip::constrain::Grammar;
 use qwip::{GenerateOptions, SamplingParams};
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ pub(super) fn prepare(
         .sampling(model.model().file(), wish(request), &request.sampling)
         .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
     let seed = request.seed.unwrap_or_else(crate::id::seed);
-    let grammar = grammar(model, request)?;
+    let form = grammar(model, request)?.map(|grammar| model.form(&grammar)).transpose()?;
     let free = model.voice().thinking_before(&prompt, wish(request));
     let mut stop = request.stop.clone();
     if matches!(request.tool_choice, ToolChoice::Auto)
@@ -84,25 +84,21 @@ pub(super) fn prepare(
         // The first call ends the answer. Where a call is required, the grammar knows of one alone.
         stop.push(CALL_END.to_owned());
     }
-    let ask = |i: usize| {
-        let constraint: Option<Box<dyn Constraint>> =
-            grammar.as_ref().map(|grammar| model.constraint(grammar, free)).transpose()?;
-        Ok(Ask {
-            prompt: prompt.tokens.clone(),
-            sampling: SamplingParams { seed: seed.wrapping_add(i as u64), ..sampling.clone() },
-            options: GenerateOptions {
-                max_tokens: request.max_tokens,
-                stop: stop.clone(),
-                ignore_eos: request.ignore_eos,
-                thinking_budget: request.thinking_budget,
-                logprobs: request.logprobs,
-                ..GenerateOptions::default()
-            },
-            constraint,
-            prompt_logprobs: None,
-        })
+    let ask = |i: usize| Ask {
+        prompt: prompt.tokens.clone(),
+        sampling: SamplingParams { seed: seed.wrapping_add(i as u64), ..sampling.clone() },
+        options: GenerateOptions {
+            max_tokens: request.max_tokens,
+            stop: stop.clone(),
+            ignore_eos: request.ignore_eos,
+            thinking_budget: request.thinking_budget,
+            logprobs: request.logprobs,
+            ..GenerateOptions::default()
+        },
+        constraint: form.as_ref().map(|form| form.constraint(free)),
+        prompt_logprobs: None,
     };
-    let asks = (0..answers).map(ask).collect::<Result<_, Failure>>()?;
+    let asks = (0..answers).map(ask).collect();
     Ok(Prepared { asks, prompt, tools: declared(request).to_vec() })
 }
 
