@@ -318,7 +318,7 @@ impl Session {
         self.run(tokens, cancel, (rows, Output::States), sink, &mut |_| {})
     }
 
-    fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }

@@ -222,6 +222,12 @@ fn a_pass_that_is_cancelled_leaves_all_sessions_as_they_were() {
             session.extend(&tokens[..70], &cancel, &mut |_| {}).expect("a prompt");
         }
         let pages: Vec<u64> = sessions.iter().map(Session::kv_bytes).collect();
+        // Cancelled before it has begun: a hybrid does not even lose the memory of where it is.
+        cancel.cancel();
+        let mut turns = [Turn::new(&mut sessions[0], &sequences[0][70..71], true)];
+        assert!(matches!(together.extend(&mut turns, &cancel), Err(Error::Cancelled)), "{name}");
+        cancel.reset();
+        assert_eq!(sessions[0].shares(&sequences[0][..71]), 70, "{name}");
         // At once, and at some moment or other of the pass.
         let mut stopped = 0;
         for micros in [None, Some(0), Some(50), Some(200), Some(400), Some(800), Some(3000)] {
@@ -261,6 +267,40 @@ fn a_pass_that_is_cancelled_leaves_all_sessions_as_they_were() {
             together.extend(&mut turns, &cancel).expect("a pass");
             assert!(session.logits() == alone(&model, &cpu, &tokens[..75]), "{name}");
         }
+    }
+}
+
+/// All logits of a prompt, between passes.
+#[test]
+fn all_logits_come_in_the_buffers_of_the_passes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cancel = Cancel::new();
+    for name in [PLAIN, HYBRID] {
+        let (model, cpu) = (load(dir.path(), name, "q8_0"), qwip::cpu(2).expect("a CPU"));
+        let tokens = sequence(name, 0);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let mut lonely = session(&model, &cpu);
+        lonely
+            .extend_with_logits(&tokens[..70], &cancel, &mut |row| expected.extend_from_slice(row))
+            .expect("logits");
+        let (mut together, mut shared) = (Together::new(), session(&model, &cpu));
+        let mut other = session(&model, &cpu);
+        for (from, to) in [(0, 33), (33, 34), (34, 70)] {
+            together
+                .extend_with_logits(&mut shared, &tokens[from..to], &cancel, &mut |row| {
+                    found.extend_from_slice(row);
+                })
+                .expect("logits");
+            assert!(shared.logits() == alone(&model, &cpu, &tokens[..to]), "{name} {to}");
+            together.extend(&mut [Turn::new(&mut other, &tokens[from..to], true)], &cancel).expect("a pass");
+            assert!(other.logits() == shared.logits(), "{name} {to}");
+        }
+        assert!(found == expected, "{name}");
+        cancel.cancel();
+        let broken = together.extend_with_logits(&mut shared, &tokens[70..80], &cancel, &mut |_| {});
+        cancel.reset();
+        assert!(matches!(broken, Err(Error::Cancelled)), "{name}");
+        assert_eq!((shared.tokens(), shared.logits()), (&tokens[..70], &[][..]), "{name}");
     }
 }
 
@@ -354,6 +394,7 @@ fn a_fork_shares_its_beginning_and_nothing_else() {
         first.extend(&tokens[..150], &cancel, &mut |_| {}).expect("a prompt");
         let used = budget.used();
         let hybrid = model.config().hybrid.is_some();
+        assert!(first.budget_bytes() == used && (first.kv_bytes() < used) == hybrid, "{name}");
         for len in [0, 1, 64, 100, 140, 142, 149, 150, 1000] {
             let mut fork = first.fork(len).expect("a fork");
             let held = fork.tokens().len();

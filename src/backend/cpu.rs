@@ -17,13 +17,14 @@ use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencie
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    pub(super) x: Vec<f32>, // [n, embedding], the residual stream
-    input: Activations,     // [n, cols] of the projection at hand, quantized
-    q: Vec<f32>,            // [n, heads * head_dim]
-    k: Vec<f32>,            // [n, kv_heads * head_dim]
-    v: Vec<f32>,            // [n, kv_heads * head_dim]
-    parts: Vec<f32>,        // attention of single tiles, where they are shared out to threads
-    gate: Vec<f32>,         // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
+    pub(super) x: Vec<f32>,     // [n, embedding], the residual stream
+    input: Activations,         // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,                // [n, heads * head_dim]
+    k: Vec<f32>,                // [n, kv_heads * head_dim]
+    v: Vec<f32>,                // [n, kv_heads * head_dim]
+    spans: Vec<(usize, usize)>, // position and tokens of each part
+    parts: Vec<f32>,            // attention of single tiles, where they are shared out to threads
+    gate: Vec<f32>, // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
     up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates; at last
     // [n, embedding], what logits are wanted of
     beta: Vec<f32>,           // [n, values] or, with what belongs to forgetting, [n, 2 * values]
@@ -151,9 +152,11 @@ impl<'a> CpuBackend<'a> {
         cancel: &'a AtomicBool,
         sink: &'a mut LogitSink<'a>,
     ) -> CpuBackend<'a> {
-        let Buffers { cos, sin, growth, .. } = &mut *buffers;
+        let Buffers { cos, sin, growth, spans, .. } = &mut *buffers;
         [&mut *cos, &mut *sin, &mut *growth].into_iter().for_each(Vec::clear);
         parts.iter().for_each(|part| rope.tables(part.start, part.n, cos, sin));
+        spans.clear();
+        spans.extend(parts.iter().map(|part| (part.start, part.n)));
         if let Some(trained) = config.logn
             && parts.iter().any(|part| part.start + part.n > trained)
         {
@@ -256,9 +259,8 @@ impl Backend for CpuBackend<'_> {
         let out = at_least(&mut b.up, self.n * c.heads * c.head_dim)?;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let parts = &*self.parts;
-        let span = |part: usize| (parts[part].start, parts[part].n);
         let tiles = |part: usize, head, tile| parts[part].kv.tile(layer, head, tile);
-        let runs = Runs { count: parts.len(), span: &span, tiles: &tiles };
+        let runs = Runs { spans: &b.spans, tiles: &tiles };
         let cancel = Some(self.cancel);
         ops::attend::attend_runs(self.cpu, &b.q, heads_of(c), scale, &runs, &mut b.parts, out, cancel)?;
         Ok(())

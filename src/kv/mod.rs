@@ -105,7 +105,7 @@ struct LayerPage {
 struct Page {
     layers: Vec<LayerPage>,    // those that the CPU has
     device: Option<gpu::Page>, // the others
-    _charge: Option<Charge>,   // what it takes of a budget, for as long as any session has it
+    charge: Option<Charge>,    // what it takes of a budget, for as long as any session has it
 }
 
 /// The cache of one sequence.
@@ -189,6 +189,11 @@ impl KvCache {
         self.pages.len() as u64 * self.page_bytes()
     }
 
+    /// Bytes of a budget that the pages held have taken (as with [`bytes`](KvCache::bytes)).
+    pub(crate) fn charged(&self) -> u64 {
+        self.pages.iter().filter_map(|page| page.charge.as_ref()).map(Charge::bytes).sum()
+    }
+
     fn page_bytes(&self) -> u64 {
         let device = self.device.as_ref().map_or(0, |pool| pool.page_bytes());
         self.types.page_bytes(self.kv_heads, self.head_dim) + device
@@ -230,7 +235,7 @@ impl KvCache {
             let copy =
                 |pool: &Arc<gpu::PagePool>| page.device.as_ref().map(|page| pool.copy(page)).transpose();
             let device = self.device.as_ref().map(copy).transpose()?.flatten();
-            *page = Arc::new(Page { layers: page.layers.clone(), device, _charge: take() });
+            *page = Arc::new(Page { layers: page.layers.clone(), device, charge: take() });
         }
         for _ in 0..missing {
             let elements = self.kv_heads * self.tile_elements();
@@ -239,7 +244,7 @@ impl KvCache {
             };
             let layers = self.types.k.iter().map(layer).collect::<Result<_>>()?;
             let device = self.device.as_ref().map(|pool| pool.allocate()).transpose()?;
-            self.pages.push(Arc::new(Page { layers, device, _charge: take() }));
+            self.pages.push(Arc::new(Page { layers, device, charge: take() }));
         }
         Ok(())
     }

@@ -67,6 +67,11 @@ impl Recurrent {
         })
     }
 
+    /// Bytes that it has taken of a budget.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
     /// The heads of every layer.
     pub fn heads(&self) -> &DeltaHeads {
         &self.heads
@@ -168,15 +173,19 @@ impl Snapshots {
     /// Gives copies up until `bytes` of a budget are free again, if they hold so many; those first that are missed least by
     /// a sequence of `end` tokens.
     pub(crate) fn give_up(&mut self, bytes: u64, end: usize) -> bool {
-        let held = |copy: &Recurrent| copy.charge.as_ref().map_or(0, Charge::bytes);
-        if self.kept.iter().map(|(_, copy)| held(copy)).sum::<u64>() < bytes {
+        if self.charged() < bytes {
             return false;
         }
         let mut freed = 0;
         while freed < bytes {
-            freed += held(&self.kept.remove(self.least(end)).1);
+            freed += self.kept.remove(self.least(end)).1.charged();
         }
         true
+    }
+
+    /// Bytes that the copies have taken of a budget.
+    pub(crate) fn charged(&self) -> u64 {
+        self.kept.iter().map(|(_, copy)| copy.charged()).sum()
     }
 
     /// The one that is missed least: few tokens would have to be evaluated again, or it is far from the end, where

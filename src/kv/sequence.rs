@@ -59,6 +59,12 @@ impl Sequence {
         Ok(())
     }
 
+    /// Bytes that all of it has taken of a budget.
+    pub(crate) fn charged(&self) -> u64 {
+        let memory = self.memory.as_ref().map_or(0, Recurrent::charged);
+        self.kv.charged() + memory + self.snapshots.charged()
+    }
+
     /// Another sequence with the same beginning, up to the last [`reachable`](Sequence::reachable) position; the pages are
     /// shared.
     pub(crate) fn fork(&self, position: usize) -> Result<Sequence> {

@@ -64,4 +64,10 @@ impl Session {
         self.budget = Some(budget);
         Ok(())
     }
+
+    /// Bytes that it has taken of its budget: pages and, of a hybrid, the memory and its copies. Pages that sessions share
+    /// count in each of them.
+    pub fn budget_bytes(&self) -> u64 {
+        self.sequence.charged()
+    }
 }

@@ -86,6 +86,30 @@ impl Together {
         result
     }
 
+    /// As [`Session::extend_with_logits`], in these buffers; the session keeps only the last logits.
+    ///
+    /// # Errors
+    /// As [`Session::extend_with_logits`].
+    pub fn extend_with_logits(
+        &mut self,
+        session: &mut Session,
+        tokens: &[u32],
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        let before = session.tokens.len();
+        session.buffers.clear_logits();
+        std::mem::swap(&mut self.buffers, &mut session.buffers);
+        let result = session.extend_with_logits(tokens, cancel, sink);
+        std::mem::swap(&mut self.buffers, &mut session.buffers);
+        let result = result.and_then(|()| session.buffers.set_logits(self.buffers.logits()));
+        self.buffers.clear_logits();
+        if result.is_err() {
+            session.truncate(before);
+        }
+        result
+    }
+
     /// The turns of sessions that are on the CPU alone, in one pass.
     fn on_cpu(&mut self, turns: &mut [Turn<'_>], cancel: &Cancel) -> Result<()> {
         for turn in turns.iter_mut() {
@@ -131,6 +155,10 @@ impl Together {
 
     /// Evaluates what has been prepared.
     fn pass(&mut self, turns: &mut [Turn<'_>], cancel: &Cancel) -> Result<()> {
+        // Before any memory counts as that of no position.
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         self.tokens.clear();
         let (mut parts, mut outs) = (Vec::with_capacity(turns.len()), Vec::with_capacity(turns.len()));
         let (mut shared, mut whole) = (None, false);
@@ -158,9 +186,6 @@ impl Together {
             }
             Ok(())
         };
-        if cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
         let flag = if whole { &NEVER } else { cancel.flag() };
         let (file, config) = (model.file(), model.config());
         let buffers = &mut self.buffers;

@@ -365,8 +365,9 @@ fn check_attention(rng: &mut Rng, first: usize, causal: bool) {
             // The same as runs that are given together, as those of several sequences are.
             let mut out = vec![f32::NAN; n * row];
             let span = |run: usize| (first + split[..run].iter().sum::<usize>(), split[run]);
+            let spans: Vec<_> = (0..split.len()).map(span).collect();
             let tiles = |_, head, tile| lookup(head, tile);
-            let runs = Runs { count: split.len(), span: &span, tiles: &tiles };
+            let runs = Runs { spans: &spans, tiles: &tiles };
             attend_runs(&cpu, &q, shape, scale, &runs, &mut Vec::new(), &mut out, None).unwrap();
             assert_same(&out, &expected, &format!("{cpu:?} {split:?} together"));
         }

@@ -223,6 +223,40 @@ fn who_goes_frees_the_place_and_the_pages() {
 }
 
 #[test]
+fn who_has_the_end_of_an_answer_may_ask_again_at_once() {
+    let shelf = Shelf::new(&[BUILTIN], 64);
+    block_on(async {
+        let models = support::models(&shelf, Settings { parallel: 1, queue: 0, ..Settings::default() });
+        let loaded = lease(&models, BUILTIN).await;
+        let wanted = Wanted::new(vec![1, 2, 3], 1);
+        for i in 0..300 {
+            let events = loaded.generate(wanted.ask()).unwrap_or_else(|failure| panic!("{i}: {failure}"));
+            // Without a word of the scheduler's in between.
+            let mut events = events;
+            while !matches!(events.try_recv(), Ok(Event::Done(_))) {}
+        }
+        models.shutdown().await;
+    });
+}
+
+#[test]
+fn a_short_question_to_a_hybrid_does_not_wait_for_a_long_prompt_that_begins_alike() {
+    let shelf = Shelf::new(&[HYBRID], 8192);
+    block_on(async {
+        let models = support::models(&shelf, Settings::default());
+        let loaded = lease(&models, HYBRID).await;
+        let common = ids(1, 60);
+        let long = Wanted::new([&common[..], &ids(2, 8000)].concat(), 1);
+        let short = Wanted::new([&common[..], &ids(3, 10)].concat(), 2);
+        let mut long = loaded.generate(long.ask()).expect("a place");
+        outcome(loaded.generate(short.ask()).expect("a place")).await;
+        assert!(long.try_recv().is_err(), "the long prompt has been read");
+        assert!(matches!(long.recv().await, Some(Event::Prompt { .. })));
+        models.shutdown().await;
+    });
+}
+
+#[test]
 fn a_long_prompt_is_broken_off_in_the_middle_of_a_slice() {
     let options = SessionOptions { context: 512, batch: 512, ..SessionOptions::default() };
     // Slow enough on any machine.

@@ -145,6 +145,25 @@ fn texts_are_embedded_and_judged_while_another_model_answers() {
 }
 
 #[test]
+fn texts_of_two_requests_take_turns() {
+    let shelf = Shelf::new(&[EMBEDDER], 512);
+    block_on(async {
+        let models = support::models(&shelf, Settings::default());
+        let embedding = models.get(EMBEDDER).await.expect("the embedding model");
+        let mut many = std::pin::pin!(embedding.embed(vec![ids(1, 200); 2000], None));
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut many).await.is_err(), "so many at once");
+        // Other dimensions, too: the same session serves both.
+        let few = embedding.embed(vec![ids(2, 200); 2], Some(8)).await.expect("vectors");
+        assert!(few.len() == 2 && few[0] == few[1] && few[0].len() == 8, "{few:?}");
+        let done = models.totals().counts().texts;
+        assert!(done < 1000, "{done} texts before those two");
+        drop(embedding);
+        models.shutdown().await;
+        assert!(many.await.is_err(), "broken off");
+    });
+}
+
+#[test]
 fn one_models_pages_make_room_for_anothers() {
     let shelf = Shelf::new(&[BUILTIN, HYBRID], 512);
     let (first, second) = (shelf.opened(BUILTIN), shelf.opened(HYBRID));

@@ -25,10 +25,8 @@ pub type Tiles<'a> = dyn Fn(usize, usize) -> (KvRef<'a>, KvRef<'a>) + Sync + 'a;
 /// Runs of tokens, each of a sequence of its own.
 #[derive(Clone, Copy)]
 pub struct Runs<'a> {
-    /// How many.
-    pub count: usize,
-    /// The position of a run's first token, and how many tokens it has, at least one.
-    pub span: &'a (dyn Fn(usize) -> (usize, usize) + Sync + 'a),
+    /// Of each run the position of its first token, and how many tokens it has, at least one.
+    pub spans: &'a [(usize, usize)],
     /// As [`Tiles`], of a run: `(run, kv_head, tile)`.
     pub tiles: &'a (dyn Fn(usize, usize, usize) -> (KvRef<'a>, KvRef<'a>) + Sync + 'a),
 }
@@ -54,8 +52,8 @@ pub fn attend(
     cancel: Cancel,
 ) -> Result<(), Cancelled> {
     let n = q.len().checked_div(shape.heads * shape.d).unwrap_or(0);
-    let (span, tiles) = (|_| (first_position, n), |_, kv_head, tile| tiles(kv_head, tile));
-    let runs = Runs { count: usize::from(n > 0), span: &span, tiles: &tiles };
+    let (span, tiles) = ([(first_position, n)], |_, kv_head, tile| tiles(kv_head, tile));
+    let runs = Runs { spans: if n > 0 { &span } else { &[] }, tiles: &tiles };
     attend_runs(cpu, q, shape, scale, &runs, parts, out, cancel)
 }
 
@@ -79,10 +77,12 @@ pub fn attend_runs(
     assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads) && d > 0, "{shape:?}");
     let n = rows_of(q.len(), heads * d);
     assert_eq!(out.len(), n * heads * d, "output of {n} tokens");
-    let whole: usize = (0..runs.count).map(|run| (runs.span)(run).1.div_ceil(BLOCK) * kv_heads).sum();
+    // That no two items write to the same place rests on it.
+    let tokens = runs.spans.iter().try_fold(0usize, |sum, &(_, n)| sum.checked_add(n));
+    assert_eq!(tokens, Some(n), "tokens of all runs");
+    let whole: usize = runs.spans.iter().map(|(_, n)| n.div_ceil(BLOCK) * kv_heads).sum();
     let job = Job { cpu, q, shape, scale, runs, few: whole < 2 * cpu.pool.threads() };
     let all = job.ranges().last().map_or(Place::default(), |(_, range)| range.end);
-    assert_eq!(all.token, n, "tokens of all runs");
     if parts.len() < all.part {
         parts.resize(all.part, 0.0);
     }
@@ -204,8 +204,7 @@ impl Job<'_, '_> {
     fn ranges(&self) -> impl Iterator<Item = (Run, Range<Place>)> {
         let kv_heads = self.shape.kv_heads;
         let mut at = Place::default();
-        (0..self.runs.count).map(move |index| {
-            let (first_position, n) = (self.runs.span)(index);
+        self.runs.spans.iter().enumerate().map(move |(index, &(first_position, n))| {
             let end = first_position + n;
             let tiles = end.div_ceil(TILE);
             let split = is_split(n, tiles, self.few);

@@ -2,12 +2,11 @@
 
 use qwip::{Error, Session};
 
+use super::PAGE;
 use super::kept::Source;
 use super::thread::{Active, Thread};
 use super::work::{Answer, Stage};
 
-/// Positions of a page.
-const PAGE: usize = 64;
 /// So many tokens of an answer are thought of when it is let in; few are longer, and all of the context would let in one.
 const AHEAD: usize = 256;
 /// A prompt waits for another one that is being read if they share so many tokens more than it finds elsewhere.
@@ -19,8 +18,8 @@ impl Thread {
         while self.active.len() < self.limits.parallel && (!self.held || self.active.is_empty()) {
             let first = (0..self.waiting.len()).find(|&i| !self.is_read_already(&self.waiting[i]));
             let Some(first) = first else { return };
-            if let Err(needed) = self.fits(&self.waiting[first]) {
-                self.commons.ask_others(&self.state, needed);
+            if let Err(missing) = self.fits(&self.waiting[first]) {
+                self.commons.ask_others(&self.state, missing);
                 return;
             }
             let Some(answer) = self.waiting.remove(first) else { return };
@@ -35,7 +34,7 @@ impl Thread {
                     }
                 }
                 Err(error) => {
-                    self.refuse(&answer, error.into());
+                    self.refuse(answer, error.into());
                     self.moved = true;
                 }
             }
@@ -58,8 +57,11 @@ impl Thread {
         }
         let most = answer.text.len().saturating_sub(1);
         let reading = self.active.iter().filter(|active| active.unread() > 0);
-        let common = reading.map(|active| {
-            answer.text.iter().zip(&active.answer.text).take(most).take_while(|(a, b)| a == b).count()
+        let common = reading.filter_map(|active| {
+            let both = answer.text.iter().zip(&active.answer.text).take(most);
+            let common = both.take_while(|(a, b)| a == b).count();
+            // What it has read already can be shared now, or, of a hybrid, will not be.
+            (active.session.tokens().len() < common).then_some(common)
         });
         let common = common.max().unwrap_or(0);
         common >= WORTH_WAITING && common >= self.shared(answer) + WORTH_WAITING
@@ -80,8 +82,8 @@ impl Thread {
         self.active.iter().map(|active| &active.session)
     }
 
-    /// Whether there are pages for it, and for what those that are there will need soon; otherwise the bytes that it needs.
-    /// Alone, it has all there are.
+    /// Whether there are pages for it, and for what those that are there will need soon; otherwise the bytes that have to be
+    /// free beside what is kept here. Alone, it has all there are.
     fn fits(&self, answer: &Answer) -> Result<(), u64> {
         if self.active.is_empty() && self.others == 0 {
             return Ok(());
@@ -92,29 +94,21 @@ impl Thread {
             // The page that is written into is copied, unless it is taken over; and what it shares is not free then.
             Some((Source::Kept(_), _)) | None => 0,
         };
-        let growing = self.active.iter().map(|active| {
-            self.bytes(self.soon(&active.answer)).saturating_sub(self.bytes(active.session.tokens().len()))
+        let pages = |positions| self.facts.pages(positions);
+        let growing = self.active.iter().map(|Active { answer, session }| {
+            let now = session.tokens().len();
+            pages(soon(answer, now)).saturating_sub(pages(now))
         });
-        let needed = self.bytes(self.soon(answer)) - self.bytes(shared) + self.memory;
-        let free = (budget.limit().saturating_sub(budget.used())).saturating_add(self.kept.bytes());
-        if growing.sum::<u64>().saturating_add(needed) <= free { Ok(()) } else { Err(needed) }
-    }
-
-    /// Positions that it will need before long.
-    fn soon(&self, answer: &Answer) -> usize {
-        let left = answer.max_tokens.map_or(AHEAD, |most| most.saturating_sub(answer.answer_tokens()));
-        answer.text.len() + left.min(AHEAD)
-    }
-
-    /// Bytes of the pages of so many positions.
-    pub(super) fn bytes(&self, positions: usize) -> u64 {
-        self.page.saturating_mul(positions.div_ceil(PAGE) as u64)
+        let needed = self.facts.bytes(soon(answer, 0)) - pages(shared);
+        let needed = growing.sum::<u64>().saturating_add(needed);
+        let (free, kept) = (budget.limit().saturating_sub(budget.used()), self.kept.bytes());
+        if needed <= free.saturating_add(kept) { Ok(()) } else { Err(needed.saturating_sub(kept)) }
     }
 
     /// The most bytes that `n` tokens behind `position` take: a page that is written into may have to be copied.
     pub(super) fn new_bytes(&self, position: usize, n: usize) -> u64 {
-        let copied = if position.is_multiple_of(PAGE) { 0 } else { self.page };
-        (self.bytes(position + n) - self.bytes(position)).saturating_add(copied)
+        let copied = if position.is_multiple_of(PAGE) { 0 } else { self.facts.page };
+        (self.facts.pages(position + n) - self.facts.pages(position)).saturating_add(copied)
     }
 
     /// A session that holds the beginning of the text, as much of it as any here, and how much that is.
@@ -150,10 +144,14 @@ impl Thread {
             Stage::Begun(_) => {}
         }
         let at = self.waiting.partition_point(|other| other.number < answer.number);
-        if !answer.bulky {
-            self.kept.keep(session, answer.prompt_tokens);
-        }
+        self.kept.keep(session, answer.prompt_tokens);
         self.waiting.insert(at, answer);
         self.held = true;
     }
+}
+
+/// Positions that a request will need before long that has come to position `now`.
+fn soon(answer: &Answer, now: usize) -> usize {
+    let left = answer.max_tokens.map_or(AHEAD, |most| most.saturating_sub(answer.answer_tokens()));
+    answer.text.len().max(now) + left.min(AHEAD)
 }

@@ -73,6 +73,13 @@ impl Commons {
         keeping.filter(|peer| peer.inbox.send(Message::Release(bytes)).is_ok()).count() > 0
     }
 
+    /// Whether another model reads or answers something.
+    pub(super) fn others_run(&self, me: &Arc<State>) -> bool {
+        let peers = self.peers();
+        let mut others = peers.iter().filter(|peer| !Arc::ptr_eq(&peer.state, me));
+        others.any(|peer| peer.state.sequences.load(Ordering::Relaxed) > 0)
+    }
+
     fn peers(&self) -> MutexGuard<'_, Vec<Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -42,9 +42,9 @@ impl Kept {
         self.sequences.len()
     }
 
-    /// Bytes of their pages; shared ones count more than once.
+    /// Bytes that they have taken of the budget; what they share counts more than once.
     pub(super) fn bytes(&self) -> u64 {
-        self.sequences.iter().map(|sequence| sequence.session.kv_bytes()).sum()
+        self.sequences.iter().map(|sequence| sequence.session.budget_bytes()).sum()
     }
 
     /// Keeps one more, as the one used last, which began with a prompt of so many tokens.

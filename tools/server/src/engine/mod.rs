@@ -104,9 +104,14 @@ impl Facts {
         })
     }
 
+    /// Bytes of the pages of so many positions.
+    fn pages(&self, positions: usize) -> u64 {
+        self.page.saturating_mul(positions.div_ceil(PAGE) as u64)
+    }
+
     /// Bytes that a sequence of so many tokens takes at least.
     fn bytes(&self, tokens: usize) -> u64 {
-        self.page.saturating_mul(tokens.div_ceil(PAGE) as u64).saturating_add(self.memory)
+        self.pages(tokens).saturating_add(self.memory)
     }
 }
 
@@ -130,9 +135,7 @@ impl Engine {
             state: state.clone(),
             inbox: mail,
             cancel: state.cancel.clone(),
-            page: facts.page,
-            memory: facts.memory,
-            batch: facts.batch,
+            facts: facts.clone(),
             waiting: VecDeque::new(),
             active: Vec::new(),
             texts: VecDeque::new(),
@@ -212,10 +215,9 @@ impl Engine {
             text: prompt,
             cached_tokens: 0,
             max_tokens: options.max_tokens,
-            bulky: prompt_logprobs.is_some(),
             stage: Stage::New(Begin { sampling, options, constraint, prompt_logprobs, found: Vec::new() }),
             clock: Clock::new(),
-            _place: self.place()?,
+            place: self.place()?,
         };
         self.send(Message::Answer(Box::new(answer)))?;
         if self.is_over() {
@@ -279,8 +281,8 @@ impl Engine {
     }
 
     fn send_texts(&self, task: TextTask) -> Result<(), Failure> {
-        let _place = self.place()?;
-        self.send(Message::Texts(Box::new(Texts { task, _place })))
+        let place = self.place()?;
+        self.send(Message::Texts(Box::new(Texts { task, begun: false, place })))
     }
 
     fn send(&self, message: Message) -> Result<(), Failure> {

@@ -41,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Tokens of prompts for a pass beside answers, at most `most`.
+    /// Tokens of prompts for a pass beside answers, at most `most`; none if that is 0.
     pub(super) fn slice(&self, most: usize) -> usize {
         let tokens = match self.token {
             None => FIRST,
@@ -52,7 +52,7 @@ impl Pace {
                 (left / token.max(1e-9)).round().clamp(LEAST as f64, 1e6) as usize
             }
         };
-        tokens.min(most).max(1)
+        tokens.min(most)
     }
 }
 
@@ -80,6 +80,8 @@ mod tests {
         assert_eq!(pace(&[(0, 512, 1)]).slice(512), 512);
         // Answers alone take 400 ms: 200 more are for prompts.
         assert_eq!(pace(&[(0, 100, 500), (4, 0, 400)]).slice(512), 40);
+        // Where answers take all of a pass.
+        assert_eq!(pace(&[]).slice(0), 0);
         // A few tokens say nothing.
         assert_eq!(pace(&[(1, 3, 100)]).slice(512), FIRST);
     }

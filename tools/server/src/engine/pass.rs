@@ -38,10 +38,14 @@ impl Thread {
             let by_itself = n > 0 && self.active[i].answer.prompt_logprobs().is_some();
             results.push(by_itself.then(|| self.read_with_logprobs(i, n)));
         }
-        self.together(&slices, &mut results);
+        // Who has gone breaks off what was read for it alone.
+        if !self.lower_cancel() {
+            return;
+        }
+        let failed = self.together(&slices, &mut results);
         let short = (0..results.len()).filter(|&i| matches!(results[i], Some(Err(Error::KvMemory { .. }))));
         let wanted = short.map(|i| self.new_bytes(self.active[i].session.tokens().len(), slices[i])).max();
-        let gone = self.conclude(results);
+        let gone = self.conclude(results, failed);
         if let Some(wanted) = wanted {
             self.relieve(wanted, alone, gone > 0);
         }
@@ -55,14 +59,19 @@ impl Thread {
         for (i, active) in self.active.iter().enumerate() {
             match (active.unread(), &active.answer.stage) {
                 (0, Stage::Begun(generation)) => {
-                    slices[i] = generation.waiting().len();
-                    answers += slices[i];
+                    // What is not in the pass waits for the next one.
+                    let waiting = generation.waiting().len();
+                    if answers + waiting <= Session::MAX_BATCH {
+                        slices[i] = waiting;
+                        answers += waiting;
+                    }
                 }
                 (unread, _) => readers.push((unread, i)),
             }
         }
-        let most = self.batch.min(Session::MAX_BATCH.saturating_sub(answers));
-        let mut left = if answers > 0 { self.pace.slice(most) } else { most };
+        let most = self.facts.batch.min(Session::MAX_BATCH.saturating_sub(answers));
+        let is_paced = answers > 0 || self.commons.others_run(&self.state);
+        let mut left = if is_paced { self.pace.slice(most) } else { most };
         // Equal shares; what short ones leave is for the others.
         readers.sort_unstable();
         let count = readers.len();
@@ -73,8 +82,12 @@ impl Thread {
         slices
     }
 
-    /// Evaluates the next tokens of all that have no result yet.
-    fn together(&mut self, slices: &[usize], results: &mut [Option<Result<()>>]) {
+    /// Evaluates the next tokens of all that have no result yet. Whom the pass as a whole has failed, and why.
+    fn together(
+        &mut self,
+        slices: &[usize],
+        results: &mut [Option<Result<()>>],
+    ) -> Option<(Vec<usize>, Failure)> {
         let (mut turns, mut members, mut readers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut prompts, mut answers) = (0, 0);
         for (i, Active { answer, session }) in self.active.iter_mut().enumerate() {
@@ -97,7 +110,7 @@ impl Thread {
             members.push(i);
         }
         if turns.is_empty() {
-            return;
+            return None;
         }
         let (cancel, together) = (&self.cancel, &mut self.together);
         let began = Instant::now();
@@ -116,14 +129,9 @@ impl Thread {
             }
             // Who is unwanted goes in the next round; the others try again.
             Err(Error::Cancelled) => self.moved = true,
-            Err(error) => {
-                let failure = Failure::from(error);
-                drop(turns);
-                members.sort_unstable();
-                members.into_iter().rev().for_each(|i| self.fail(i, failure.clone()));
-                results.iter_mut().for_each(|result| *result = None);
-            }
+            Err(error) => return Some((members, error.into())),
         }
+        None
     }
 
     /// Evaluates `n` tokens of a prompt with the logits of each.
@@ -141,15 +149,19 @@ impl Thread {
             next += 1;
         };
         let tokens = &text[at..at + n];
-        let cancel = &self.cancel;
-        watched(cancel, || events.is_closed(), || session.extend_with_logits(tokens, cancel, &mut sink))?;
+        let (cancel, together) = (&self.cancel, &mut self.together);
+        let read = || together.extend_with_logits(session, tokens, cancel, &mut sink);
+        watched(cancel, || events.is_closed(), read)?;
         begin.found.append(&mut found);
         Ok(())
     }
 
-    /// Goes on with those that have evaluated their tokens. How many have gone.
-    fn conclude(&mut self, results: Vec<Option<Result<()>>>) -> usize {
+    /// Goes on with those that have evaluated their tokens, and ends those that have failed. How many have gone.
+    fn conclude(&mut self, results: Vec<Option<Result<()>>>, failed: Option<(Vec<usize>, Failure)>) -> usize {
         let (mut ready, mut gone) = (Vec::new(), Vec::new());
+        if let Some((members, failure)) = failed {
+            gone.extend(members.into_iter().map(|i| (i, Err(failure.clone()))));
+        }
         for (i, result) in results.into_iter().enumerate() {
             match result {
                 None | Some(Err(Error::Cancelled | Error::KvMemory { .. })) => {}
@@ -258,7 +270,7 @@ impl Thread {
             0 => self.end(last, FinishReason::ContextFull),
             _ => {
                 let (tokens, limit) = (self.active[last].answer.text.len(), self.commons.budget.limit());
-                let needs = self.bytes(tokens) + self.memory;
+                let needs = self.facts.bytes(tokens);
                 let message = format!(
                     "the prompt of {tokens} tokens needs {needs} bytes of keys and values, but the limit is {limit}"
                 );

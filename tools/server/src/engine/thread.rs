@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::pace::Pace;
 use super::texts::Workers;
 use super::work::{Answer, Message, Stage, Texts};
-use super::{Event, Failure, FailureKind, Limits};
+use super::{Event, Facts, Failure, FailureKind, Limits};
 use crate::library::Opened;
 
 /// How often those that wait for pages of another model look again.
@@ -41,10 +41,7 @@ pub(super) struct Thread {
     pub(super) state: Arc<State>,
     pub(super) inbox: Receiver<Message>,
     pub(super) cancel: Cancel,
-    /// Bytes of 64 positions, and what a sequence of a hybrid takes beside.
-    pub(super) page: u64,
-    pub(super) memory: u64,
-    pub(super) batch: usize,
+    pub(super) facts: Facts,
     /// In the order of their coming.
     pub(super) waiting: VecDeque<Answer>,
     pub(super) active: Vec<Active>,
@@ -88,10 +85,9 @@ impl Thread {
         let active = self.active.drain(..).map(|active| active.answer);
         for answer in active.chain(self.waiting.drain(..)) {
             commons.totals.failed();
-            // That nobody waits is no fault.
-            let _ = answer.events.send(Event::Failed(failure.clone()));
+            answer.close(Event::Failed(failure.clone()));
         }
-        self.texts.drain(..).for_each(|texts| texts.task.reply(Some(failure.clone())));
+        self.texts.drain(..).for_each(|texts| texts.close(Some(failure.clone())));
         self.workers.clear();
         self.kept.clear();
         self.publish(before);
@@ -145,13 +141,19 @@ impl Thread {
         }
         self.drop_unwanted();
         self.admit();
+        if self.lower_cancel() {
+            self.next_text();
+        }
+        if self.lower_cancel() {
+            self.pass();
+        }
+    }
+
+    /// Makes ready for something that can be broken off. Whether to go on.
+    pub(super) fn lower_cancel(&self) -> bool {
         // Lowered before the flag that ends all is read: who stops us sets that first.
         self.cancel.reset();
-        if self.state.stop.load(Ordering::Acquire) {
-            return;
-        }
-        self.next_text();
-        self.pass();
+        !self.state.stop.load(Ordering::Acquire)
     }
 
     /// Those go that nobody waits for.
@@ -164,6 +166,8 @@ impl Thread {
             }
             wanted
         });
+        // Who has gone needs no pages any more.
+        self.held &= self.waiting.iter().any(Answer::is_put_back);
         self.texts.retain(|texts| !texts.task.is_unwanted());
         for i in (0..self.active.len()).rev() {
             if self.active[i].answer.is_unwanted() {
@@ -184,11 +188,8 @@ impl Thread {
         }
         let summary = answer.summary(reason);
         self.commons.totals.ended(&summary);
-        // That nobody waits is no fault.
-        let _ = answer.events.send(Event::Done(summary));
-        if !answer.bulky {
-            self.kept.keep(session, answer.prompt_tokens);
-        }
+        self.kept.keep(session, answer.prompt_tokens);
+        answer.close(Event::Done(summary));
         self.held = false;
         self.moved = true;
     }
@@ -196,22 +197,19 @@ impl Thread {
     /// The answer of active sequence number `i` cannot go on; the last one takes its number.
     pub(super) fn fail(&mut self, i: usize, failure: Failure) {
         let Active { answer, session } = self.active.swap_remove(i);
-        self.refuse(&answer, failure);
-        if !answer.bulky {
-            self.kept.keep(session, answer.prompt_tokens);
-        }
+        self.kept.keep(session, answer.prompt_tokens);
+        self.refuse(answer, failure);
         self.held = false;
         self.moved = true;
     }
 
     /// Tells that there will be no answer.
-    pub(super) fn refuse(&self, answer: &Answer, failure: Failure) {
+    pub(super) fn refuse(&self, answer: Answer, failure: Failure) {
         self.commons.totals.failed();
         if failure.kind == FailureKind::Internal {
             tracing::error!(model = self.opened.name, "an answer failed: {failure}");
         }
-        // That nobody waits is no fault.
-        let _ = answer.events.send(Event::Failed(failure));
+        answer.close(Event::Failed(failure));
     }
 
     /// Says how things are, and counts what was taken of the budget in this turn: nobody else has taken any meanwhile.

@@ -56,11 +56,9 @@ pub(super) struct Answer {
     pub(super) prompt_tokens: usize,
     pub(super) cached_tokens: usize,
     pub(super) max_tokens: Option<usize>,
-    /// Its session has buffers of its own, too large to be kept.
-    pub(super) bulky: bool,
     pub(super) stage: Stage,
     pub(super) clock: Clock,
-    pub(super) _place: Place,
+    pub(super) place: Place,
 }
 
 /// How far it is.
@@ -108,6 +106,19 @@ impl Answer {
         self.events.is_closed()
     }
 
+    /// It has run before and was put back.
+    pub(super) fn is_put_back(&self) -> bool {
+        self.clock.started.is_some()
+    }
+
+    /// Says the last word. Who hears it may ask again at once: the place is free before.
+    pub(super) fn close(self, last: Event) {
+        let Answer { events, place, .. } = self;
+        drop(place);
+        // That nobody waits is no fault.
+        let _ = events.send(last);
+    }
+
     /// How many log probabilities of the prompt's tokens are still to be found out.
     pub(super) fn prompt_logprobs(&self) -> Option<usize> {
         match &self.stage {
@@ -144,10 +155,21 @@ impl Answer {
     }
 }
 
-/// Texts that come one after the other, between the passes of the answers.
+/// Texts of a request, which are done between the passes of the answers.
 pub(super) struct Texts {
     pub(super) task: TextTask,
-    pub(super) _place: Place,
+    /// Some of the next text has been evaluated.
+    pub(super) begun: bool,
+    pub(super) place: Place,
+}
+
+impl Texts {
+    /// Hands out what came of it. Who hears that may ask again at once: the place is free before.
+    pub(super) fn close(self, failure: Option<Failure>) {
+        let Texts { task, place, .. } = self;
+        drop(place);
+        task.reply(failure);
+    }
 }
 
 /// What is done to them.
@@ -186,7 +208,7 @@ impl TextTask {
     }
 
     /// Hands out what came of it. That nobody waits is no fault.
-    pub(super) fn reply(self, failure: Option<Failure>) {
+    fn reply(self, failure: Option<Failure>) {
         match self {
             TextTask::Embed { done, reply, .. } => _ = reply.send(failure.map_or(Ok(done), Err)),
             TextTask::Rerank { done, reply, .. } => _ = reply.send(failure.map_or(Ok(done), Err)),

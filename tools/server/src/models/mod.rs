@@ -366,11 +366,11 @@ impl Inner {
     fn take_expired(&self, loaded: &Arc<Loaded>) -> Result<(), Option<Instant>> {
         let mut state = self.state();
         let now = Instant::now();
-        match loaded.expires() {
-            Some(at) if at <= now && loaded.is_idle() => {}
-            // It is in use, and would be gone at once after that.
-            Some(at) if at <= now => return Err(Some(now + LOOK_AGAIN)),
-            at => return Err(at),
+        match (loaded.expires(), loaded.is_idle()) {
+            (Some(at), true) if at <= now => {}
+            (at, true) => return Err(at),
+            // It is in use, and the end of that is not always said.
+            (at, false) => return Err(at.map(|at| at.max(now + LOOK_AGAIN))),
         }
         state.loaded.retain(|other| !Arc::ptr_eq(other, loaded));
         Ok(())

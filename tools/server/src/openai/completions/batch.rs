@@ -35,7 +35,7 @@ impl Batch {
     /// Makes tokens of the prompts. Takes a while for long ones.
     pub(super) fn new(lease: Lease, wanted: Wanted) -> Result<Batch, Failure> {
         let sampling = sampling(&lease, &wanted.sampling)?;
-        let seed = wanted.seed.unwrap_or_else(random_seed);
+        let seed = wanted.seed.unwrap_or_else(crate::id::seed);
         let read = |(i, prompt)| {
             tokens_of(&lease, prompt, wanted.suffix.as_deref()).map_err(|message| {
                 Failure::invalid(
@@ -183,11 +183,4 @@ fn tokens_of(model: &Loaded, prompt: &Prompt, suffix: Option<&str>) -> Result<(S
         return Err("the text is empty, at least one token is wanted".into());
     }
     Ok((text, tokens))
-}
-
-/// A seed that nobody chose.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    // The hasher's keys come from the operating system.
-    std::hash::RandomState::new().build_hasher().finish() >> 11
 }
