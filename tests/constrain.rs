@@ -167,6 +167,51 @@ fn white_space_settings_of_the_schema_do_not_count() {
     assert!(allowed.is_err());
 }
 
+/// Constraints of one form: none sees what another has taken, also in another thread.
+#[test]
+fn answers_of_one_form_do_not_touch_each_other() {
+    let texts = ["red", "reed", "green light", "grey"];
+    for loaded in loaded() {
+        let form = loaded.vocabulary.form(&Grammar::regex(&texts.join("|"))).unwrap();
+        let tokens = |text: &str| loaded.tokenizer.encode(text, qwip::tokenizer::Special::Text);
+        fn is_shared(_: &(impl Send + Sync)) {}
+        is_shared(&form);
+        // The allowed tokens at each step.
+        let follow = |mut constraint: Box<dyn qwip::constrain::Constraint>, text: &str| -> Vec<Vec<u32>> {
+            let mut masks = Vec::new();
+            for token in tokens(text) {
+                let Allowed::Some(mask) = constraint.allowed().unwrap() else { panic!("an end in {text:?}") };
+                masks.push(mask.to_vec());
+                constraint.accept(token).unwrap();
+            }
+            masks
+        };
+        let alone = |text| {
+            follow(
+                loaded.vocabulary.constraint(&Grammar::regex(&texts.join("|")), Thinking::None).unwrap(),
+                text,
+            )
+        };
+        let mut waiting = form.constraint(Thinking::None);
+        let constraints: Vec<_> = texts.iter().map(|text| (form.constraint(Thinking::None), *text)).collect();
+        std::thread::scope(|scope| {
+            for (constraint, text) in constraints {
+                scope.spawn(move || assert_eq!(follow(constraint, text), alone(text), "{text}"));
+            }
+        });
+        let Allowed::Some(mask) = waiting.allowed().unwrap() else { panic!("an end") };
+        assert_eq!(mask, alone("red")[0]);
+        waiting.accept(tokens("grey")[0]).unwrap();
+        // Each thinks, or not, for itself.
+        let mut inside = form.constraint(Thinking::Inside);
+        inside.accept(tokens("x")[0]).unwrap();
+        assert!(form.constraint(Thinking::None).accept(tokens("x")[0]).is_err());
+    }
+    // What cannot be read or satisfied is known before the first answer.
+    assert!(loaded()[0].vocabulary.form(&Grammar::regex("(")).is_err());
+    assert!(loaded()[0].vocabulary.form(&Grammar::regex("[a&&b]")).is_err());
+}
+
 /// Tokens and what comes of them, for each way of thinking.
 #[test]
 fn thinking_is_free_and_the_answer_is_not() {

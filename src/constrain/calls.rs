@@ -11,6 +11,8 @@ use crate::tokenizer::Tokenizer;
 
 /// Tools that one answer may call.
 const MOST_TOOLS: usize = 128;
+/// Bytes of the grammar of all tools, which holds their schemas.
+const MOST_GRAMMAR: usize = 512 << 10;
 /// Parameters of a tool.
 const MOST_PARAMETERS: usize = 128;
 /// Longer texts may have any length.
@@ -22,7 +24,7 @@ impl Grammar {
     /// JSON of that schema, and no call.
     ///
     /// # Errors
-    /// [`Error::Constraint`] if there is no tool, one has no name, or a schema is of no use.
+    /// [`Error::Constraint`] if there is no tool, one has no name, a schema is of no use, or all together are too large.
     pub fn tool_calls(
         tokenizer: &Tokenizer,
         format: ToolFormat,
@@ -48,9 +50,9 @@ impl Grammar {
         };
         let more = if several { format!(" ({} call)*", quoted("\n")) } else { String::new() };
         let bodies: Vec<String> = (0..tools.len()).map(|i| format!("body{i}")).collect();
-        write(&mut rules, format_args!("calls: call{more}\n"));
-        write(&mut rules, format_args!("call: {open} {} body {} {close}\n", quoted("\n"), quoted("\n")));
-        write(&mut rules, format_args!("body: {}\n", bodies.join(" | ")));
+        write(&mut rules, format_args!("calls: call{more}\n"))?;
+        write(&mut rules, format_args!("call: {open} {} body {} {close}\n", quoted("\n"), quoted("\n")))?;
+        write(&mut rules, format_args!("body: {}\n", bodies.join(" | ")))?;
         for (i, tool) in tools.iter().enumerate() {
             let function = if tool["function"].is_object() { &tool["function"] } else { tool };
             let Some(name) = function["name"].as_str().filter(|name| !name.is_empty()) else {
@@ -61,16 +63,15 @@ impl Grammar {
                 ToolFormat::Xml => xml(&mut rules, i, name, &function["parameters"])?,
             }
         }
-        Ok(Grammar::lark(&rules))
+        Ok(Grammar::calls(rules))
     }
 }
 
 /// `{"name": "f", "arguments": {..}}`, in the template's own spacing.
 fn hermes(rules: &mut String, i: usize, name: &str, parameters: &Value) -> Result<()> {
     let begin = quoted(&format!("{{\"name\": {}, \"arguments\": ", Value::from(name)));
-    write(rules, format_args!("body{i}: {begin} arguments{i} {}\n", quoted("}")));
-    write(rules, format_args!("arguments{i}: {}\n", inline(&Value::Object(object(parameters)?))?));
-    Ok(())
+    write(rules, format_args!("body{i}: {begin} arguments{i} {}\n", quoted("}")))?;
+    write(rules, format_args!("arguments{i}: {}\n", inline(&Value::Object(object(parameters)?))?))
 }
 
 /// `<function=f>`, and in the order of their declaration the parameters, each on lines of its own.
@@ -98,7 +99,7 @@ fn xml(rules: &mut String, i: usize, name: &str, parameters: &Value) -> Result<(
     let mut values = String::new();
     for (j, (parameter, kind)) in properties.iter().enumerate() {
         let optional = if required.contains(&parameter.as_str()) { "" } else { "?" };
-        write(&mut body, format_args!(" parameter{i}_{j}{optional}"));
+        write(&mut body, format_args!(" parameter{i}_{j}{optional}"))?;
         let begin = quoted(&format!("<parameter={parameter}>\n"));
         let end = quoted("\n</parameter>\n");
         let texts: Option<Vec<&str>> =
@@ -107,14 +108,17 @@ fn xml(rules: &mut String, i: usize, name: &str, parameters: &Value) -> Result<(
             // Text stands there as it is.
             (None | Some("string"), Some(texts)) if !texts.is_empty() => {
                 let texts: Vec<String> = texts.into_iter().map(quoted).collect();
-                write(&mut values, format_args!("parameter{i}_{j}: {begin} ({}) {end}\n", texts.join(" | ")));
+                write(
+                    &mut values,
+                    format_args!("parameter{i}_{j}: {begin} ({}) {end}\n", texts.join(" | ")),
+                )?;
             }
             (Some("string"), _) => {
-                write(&mut values, format_args!("parameter{i}_{j}: {begin} value{i}_{j}\n"));
+                write(&mut values, format_args!("parameter{i}_{j}: {begin} value{i}_{j}\n"))?;
                 // As many characters as the schema says, if it does; the parser counts them one by one.
                 let most = kind["maxLength"].as_u64().filter(|most| *most <= LONGEST_COUNTED);
                 let times = most.map_or("*".to_owned(), |most| format!("{{0,{most}}}"));
-                write(&mut values, format_args!("value{i}_{j}[suffix={end}]: /(.|\\n){times}/\n"));
+                write(&mut values, format_args!("value{i}_{j}[suffix={end}]: /(.|\\n){times}/\n"))?;
             }
             _ => {
                 let mut kind = kind.as_object().cloned().unwrap_or_default();
@@ -123,13 +127,12 @@ fn xml(rules: &mut String, i: usize, name: &str, parameters: &Value) -> Result<(
                         kind.insert(definitions.to_owned(), found.clone());
                     }
                 }
-                write(&mut values, format_args!("parameter{i}_{j}: {begin} value{i}_{j} {end}\n"));
-                write(&mut values, format_args!("value{i}_{j}: {}\n", inline(&Value::Object(kind))?));
+                write(&mut values, format_args!("parameter{i}_{j}: {begin} value{i}_{j} {end}\n"))?;
+                write(&mut values, format_args!("value{i}_{j}: {}\n", inline(&Value::Object(kind))?))?;
             }
         }
     }
-    write(rules, format_args!("body{i}: {body} {}\n{values}", quoted("</function>")));
-    Ok(())
+    write(rules, format_args!("body{i}: {body} {}\n{values}", quoted("</function>")))
 }
 
 /// The schema of a tool's arguments, which are an object. A tool without one takes none.
@@ -162,7 +165,15 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Writing into a string does not fail.
-fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
+/// Adds to a part of the grammar, and says so as soon as it is too large: definitions stand in it once for each parameter.
+fn write(out: &mut String, text: std::fmt::Arguments<'_>) -> Result<()> {
+    // Writing into a string does not fail.
     let _ = out.write_fmt(text);
+    if out.len() > MOST_GRAMMAR {
+        let bytes = out.len();
+        let message =
+            format!("the grammar of the tools has {bytes} bytes or more, at most {MOST_GRAMMAR} are read");
+        return Err(Error::constraint(&message));
+    }
+    Ok(())
 }

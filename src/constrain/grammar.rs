@@ -28,6 +28,8 @@ pub struct Grammar(Kind);
 enum Kind {
     Json(Value),
     Lark(String),
+    /// One of our own, in Lark's form: its length and its schemas were checked when it was made.
+    Calls(String),
     Regex(String),
 }
 
@@ -63,11 +65,18 @@ impl Grammar {
         Ok(checked_schema(schema)?.to_string())
     }
 
+    /// A grammar of our own making, of schemas that [`embedded_schema`](Grammar::embedded_schema) has checked.
+    pub(super) fn calls(grammar: String) -> Grammar {
+        Grammar(Kind::Calls(grammar))
+    }
+
     /// In the form that the parser takes it.
     pub(super) fn top_level(&self) -> Result<TopLevelGrammar> {
         let grammar = match &self.0 {
             Kind::Json(schema) => GrammarWithLexer::from_json_schema(checked_schema(schema)?),
+            Kind::Calls(text) => GrammarWithLexer::from_lark(text.clone()),
             Kind::Lark(text) => {
+                let text = checked_text("grammar", text, MOST_TEXT)?;
                 // What is no schema there is for the parser to say.
                 for (at, keyword) in text.match_indices("%json") {
                     let rest = &text[at + keyword.len()..];
@@ -76,7 +85,7 @@ impl Grammar {
                         check_levels(&schema)?;
                     }
                 }
-                GrammarWithLexer::from_lark(checked_text("grammar", text, MOST_TEXT)?.to_owned())
+                GrammarWithLexer::from_lark(text.to_owned())
             }
             Kind::Regex(text) => {
                 GrammarWithLexer::from_regex(checked_text("regular expression", text, MOST_PATTERN)?)
@@ -179,10 +188,11 @@ fn check_multiples(multiples: &[f64]) -> Result<()> {
             return Err(too_much(number));
         }
         let whole = whole as u64;
-        common = common / gcd(common, whole) * whole;
-        if without_zeros(common) > MOST_REMAINDERS {
+        let multiple = (common / gcd(common, whole)).checked_mul(whole);
+        let Some(multiple) = multiple.filter(|&multiple| without_zeros(multiple) <= MOST_REMAINDERS) else {
             return Err(too_much(number));
-        }
+        };
+        common = multiple;
     }
     Ok(())
 }
@@ -243,7 +253,13 @@ mod tests {
         assert!(ok(&[0.01]) && ok(&[0.1, 0.25, 5.0]) && ok(&[1000.0, 60.0]) && ok(&[1e-6]) && ok(&[10000.0]));
         assert!(ok(&[7.0; 100]) && ok(&[0.0, -3.0]) && ok(&[]));
         assert!(
-            !ok(&[1e-7]) && !ok(&[10_001.0]) && !ok(&[1.0 / 3.0]) && !ok(&[9973.0, 9967.0]) && !ok(&[1e300])
+            // The least common multiple of the first two takes more than 64 bits.
+            !ok(&[10000.0, 9999.999967])
+                && !ok(&[1e-7])
+                && !ok(&[10_001.0])
+                && !ok(&[1.0 / 3.0])
+                && !ok(&[9973.0, 9967.0])
+                && !ok(&[1e300])
         );
     }
 
@@ -256,6 +272,9 @@ mod tests {
         let lark = |schema: &str| Grammar::lark(&format!("start: %json {schema}"));
         assert_eq!(top(lark("{\"multipleOf\": 10}")), Ok(()));
         assert!(top(lark("{\"multiple\\u004ff\": 123457}")).unwrap_err().contains("multipleOf is 123457"));
+        // A long one is not looked through.
+        let long = lark(&format!("{{\"multipleOf\": 123457}}\n{}", " ".repeat(MOST_TEXT)));
+        assert!(top(long).unwrap_err().contains("at most 65536 are read"));
         let regex = |n: usize| Grammar::regex(&format!("\\(\\[{}{}", "(".repeat(n), ")".repeat(n)));
         assert_eq!(top(regex(DEEPEST)), Ok(()));
         assert!(top(regex(DEEPEST + 1)).is_err());

@@ -13,8 +13,46 @@ const CLOSE: &[u8] = b"</think>";
 /// Tokens of newlines between thinking, or what may become it, and the answer.
 const MOST_NEWLINES: usize = 2;
 
+/// A grammar that has been read, for as many answers as one likes. Reading takes up to a second, a constraint of it far
+/// less.
+pub struct Form {
+    vocabulary: Arc<Vocabulary>,
+    matcher: Matcher,
+    /// What may come first, `[vocab / 32]` rounded up.
+    mask: Vec<u32>,
+}
+
+impl Form {
+    /// Finds out at once what the form may begin with, so that one that nothing satisfies is an error.
+    pub(super) fn new(vocabulary: Arc<Vocabulary>, mut matcher: Matcher) -> Result<Form> {
+        let mask = form_mask(&mut matcher, vocabulary.tags.vocab)?;
+        Ok(Form { vocabulary, matcher, mask })
+    }
+
+    /// A constraint for one answer. It shares nothing with others that changes: each has what the form may take for itself.
+    pub fn constraint(&self, thinking: Thinking) -> Box<dyn Constraint> {
+        let Form { vocabulary, matcher, mask } = self;
+        let form = Form { vocabulary: vocabulary.clone(), matcher: matcher.deep_clone(), mask: mask.clone() };
+        form.into_constraint(thinking)
+    }
+
+    /// The constraint of the only answer.
+    pub(super) fn into_constraint(self, thinking: Thinking) -> Box<dyn Constraint> {
+        let Form { vocabulary, matcher, mask } = self;
+        let phase = match thinking {
+            Thinking::Inside => Phase::Thinking { tail: Vec::new() },
+            Thinking::MayOpen if vocabulary.tags.open.is_some() => {
+                Phase::Before { may_open: true, newlines: 0 }
+            }
+            Thinking::MayOpen | Thinking::None => Phase::Form,
+        };
+        let known = matches!(phase, Phase::Form);
+        Box::new(Held { vocabulary, matcher, phase, mask, known })
+    }
+}
+
 /// Holds one answer.
-pub(super) struct Held {
+struct Held {
     vocabulary: Arc<Vocabulary>,
     matcher: Matcher,
     phase: Phase,
@@ -33,19 +71,6 @@ enum Phase {
 }
 
 impl Held {
-    /// Finds out at once what the form may begin with, so that one that nothing satisfies is an error.
-    pub(super) fn new(vocabulary: Arc<Vocabulary>, mut matcher: Matcher, thinking: Thinking) -> Result<Held> {
-        let mask = form_mask(&mut matcher, vocabulary.tags.vocab)?;
-        let phase = match thinking {
-            Thinking::Inside => Phase::Thinking { tail: Vec::new() },
-            Thinking::MayOpen if vocabulary.tags.open.is_some() => {
-                Phase::Before { may_open: true, newlines: 0 }
-            }
-            Thinking::MayOpen | Thinking::None => Phase::Form,
-        };
-        Ok(Held { known: matches!(phase, Phase::Form), vocabulary, matcher, phase, mask })
-    }
-
     /// Takes a token of the form.
     fn consume(&mut self, token: u32) -> Result<()> {
         self.phase = Phase::Form;

@@ -2,7 +2,7 @@
 //!
 //! [`Generation`](crate::generate::Generation) asks a [`Constraint`] before each token and tells it what was chosen. With the
 //! feature `constrain` there are constraints by JSON schemas, grammars and regular expressions: a `Vocabulary`, built once for
-//! a model, makes one of a `Grammar` for each answer. The work is that of the crate `llguidance`.
+//! a model, makes them of a `Grammar`, one for each answer. The work is that of the crate `llguidance`.
 
 #[cfg(feature = "constrain")]
 mod calls;
@@ -16,6 +16,8 @@ mod vocabulary;
 use crate::error::Result;
 #[cfg(feature = "constrain")]
 pub use grammar::Grammar;
+#[cfg(feature = "constrain")]
+pub use held::Form;
 #[cfg(feature = "constrain")]
 pub use vocabulary::{Thinking, Vocabulary};
 

@@ -6,7 +6,7 @@ use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
 
-use super::held::Held;
+use super::held::Form;
 use super::{Constraint, Grammar, grammar};
 use crate::error::{Error, Result};
 use crate::tokenizer::{TokenKind, Tokenizer};
@@ -96,6 +96,14 @@ impl Vocabulary {
         grammar: &Grammar,
         thinking: Thinking,
     ) -> Result<Box<dyn Constraint>> {
+        Ok(self.form(grammar)?.into_constraint(thinking))
+    }
+
+    /// Reads a grammar, once for any number of answers.
+    ///
+    /// # Errors
+    /// As [`constraint`](Vocabulary::constraint).
+    pub fn form(self: &Arc<Vocabulary>, grammar: &Grammar) -> Result<Form> {
         let grammar = grammar.top_level()?;
         // It catches its own panics: parts of it, and of what it parses with, assert what a text may break. What it does not
         // catch is the end of the stack: rules and definitions that name each other are followed to the last.
@@ -109,13 +117,17 @@ impl Vocabulary {
         if let Some(message) = matcher.get_error() {
             return Err(Error::constraint(first_line(&message)));
         }
-        Ok(Box::new(Held::new(self.clone(), matcher, thinking)?))
+        Form::new(self.clone(), matcher)
     }
 }
 
 /// What llguidance says; behind it may come a state and a backtrace.
 pub(super) fn first_line(message: &str) -> &str {
-    message.split("\n<").next().unwrap_or(message)
+    match message.split("\n<").next() {
+        // What it asserts says nothing to others: that a grammar has no more than so many parts, for one.
+        Some(line) if line.starts_with("panic: ") => "the grammar takes too much, or cannot be read",
+        line => line.unwrap_or(message),
+    }
 }
 
 /// Whether a token is one of its own, not a piece of text.

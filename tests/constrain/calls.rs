@@ -1,7 +1,10 @@
 //! Calls of tools by grammar: whatever is chosen can be read, and the arguments satisfy their schemas.
 
+use std::time::{Duration, Instant};
+
 use qwip::chat::{ToolFormat, ToolPart, ToolSplitter};
-use qwip::constrain::Grammar;
+use qwip::constrain::{Grammar, Thinking};
+use qwip::tokenizer::Special;
 use serde_json::{Value, json};
 
 use super::{loaded, walk};
@@ -32,7 +35,8 @@ fn calls(format: ToolFormat, text: &str) -> Vec<(String, Value)> {
         ToolPart::Text(text) => panic!("{text:?} is no call"),
         ToolPart::Call { name } => found.push((name.to_owned(), Value::Null)),
         ToolPart::Arguments(more) => arguments.push_str(more),
-        ToolPart::End => {
+        ToolPart::End { complete } => {
+            assert!(complete, "{arguments}");
             let read =
                 serde_json::from_str(&arguments).unwrap_or_else(|error| panic!("{error}: {arguments}"));
             found.last_mut().unwrap().1 = read;
@@ -111,4 +115,66 @@ fn tools_that_are_of_no_use_are_an_error() {
     }
     let missing = json!({"function": {"name": "f", "parameters": {"properties": {}, "required": ["x"]}}});
     assert!(error(ToolFormat::Xml, &[missing]).contains("'x'"));
+}
+
+/// So many tools, each with a schema of some 2 KB.
+fn many_tools(n: usize) -> Vec<Value> {
+    let tool = |i: usize| {
+        let property = |j: usize| {
+            let text = format!("what it is, and :( when it is not {}", "x".repeat(60));
+            let kind = if j % 2 == 0 { "string" } else { "integer" };
+            (format!("p{j}"), json!({"type": kind, "description": text}))
+        };
+        let properties: serde_json::Map<String, Value> = (0..14).map(property).collect();
+        let parameters = json!({"type": "object", "properties": properties, "required": ["p0"]});
+        json!({"type": "function", "function": {"name": format!("tool_{i}"), "parameters": parameters}})
+    };
+    (0..n).map(tool).collect()
+}
+
+#[test]
+fn many_tools_with_long_schemas_can_be_called() {
+    let tools = many_tools(40);
+    let bytes = serde_json::to_string(&tools).unwrap().len();
+    assert!(bytes > 64 << 10, "{bytes}");
+    for loaded in loaded() {
+        for format in [ToolFormat::Hermes, ToolFormat::Xml] {
+            let grammar = Grammar::tool_calls(&loaded.tokenizer, format, &tools, false, None).unwrap();
+            let started = Instant::now();
+            let form = loaded.vocabulary.form(&grammar).unwrap();
+            let read = started.elapsed();
+            let mut constraint = form.constraint(Thinking::None);
+            println!("{format:?}: {read:?}, another answer {:?}", started.elapsed() - read);
+            let body = match format {
+                ToolFormat::Hermes => r#"{"name": "tool_39", "arguments": {"p0": "(((", "p1": 5}}"#,
+                ToolFormat::Xml => {
+                    "<function=tool_39>\n<parameter=p0>\n(((\n</parameter>\n<parameter=p1>\n5\n</parameter>\n</function>"
+                }
+            };
+            let text = format!("<tool_call>\n{body}\n</tool_call>");
+            for token in loaded.tokenizer.encode(&text, Special::Parse) {
+                constraint.accept(token).unwrap_or_else(|error| panic!("{error}: {text}"));
+            }
+            assert!(form.constraint(Thinking::None).accept(0).is_err());
+        }
+    }
+}
+
+#[test]
+fn definitions_of_many_parameters_are_not_copied_without_end() {
+    let defs: serde_json::Map<String, Value> =
+        (0..2000).map(|i| (format!("d{i}"), json!({"enum": ["x".repeat(80)]}))).collect();
+    let properties: serde_json::Map<String, Value> =
+        (0..128).map(|i| (format!("p{i}"), json!({"$ref": format!("#/$defs/d{i}")}))).collect();
+    let parameters = json!({"type": "object", "properties": properties, "$defs": defs});
+    let tools = vec![json!({"function": {"name": "f", "parameters": parameters}}); 40];
+    let tokenizer = &loaded()[0].tokenizer;
+    for format in [ToolFormat::Hermes, ToolFormat::Xml] {
+        let started = Instant::now();
+        let error = Grammar::tool_calls(tokenizer, format, &tools, false, None).unwrap_err().to_string();
+        let took = started.elapsed();
+        assert!(error.contains("at most 524288 are read"), "{error}");
+        // All of them are some 1 GB.
+        assert!(took < Duration::from_secs(5), "{format:?}: {took:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use qwip::chat::ToolFormat;
 use qwip::constrain::{Allowed, Grammar, Thinking};
 use serde_json::{Value, json};
 
@@ -194,6 +195,42 @@ fn grammars_that_go_round_end_in_time() {
     for loaded in loaded() {
         for (name, grammar) in &cases {
             let _ = outcome(loaded, grammar, name);
+        }
+    }
+}
+
+/// As large as the grammar of tools may be.
+#[test]
+fn the_largest_tools_are_read_in_time() {
+    let schema = |n: usize, property: &dyn Fn(usize) -> Value| {
+        let properties: serde_json::Map<String, Value> =
+            (0..n).map(|i| (format!("p{i}"), property(i))).collect();
+        json!({"type": "object", "properties": properties})
+    };
+    let words: Vec<String> = (0..800).map(|i| format!("word {i}")).collect();
+    let cases = [
+        ("counted texts", 22, schema(128, &|_| json!({"type": "string", "maxLength": 1000}))),
+        (
+            "patterns",
+            22,
+            schema(100, &|i| json!({"type": "string", "pattern": format!("^(.*a.{{{i}}}|b)$")})),
+        ),
+        ("words", 30, schema(1, &|_| json!({"enum": words}))),
+        ("numbers", 40, schema(64, &|i| json!({"type": "number", "minimum": i, "maximum": 1e6}))),
+        ("lists", 40, schema(64, &|_| json!({"type": "array", "items": {}, "maxItems": 1000}))),
+        ("trees", 40, schema(40, &|_| nested(20))),
+    ];
+    for loaded in loaded() {
+        for (name, n, schema) in &cases {
+            let tools: Vec<Value> = (0..*n)
+                .map(|i| json!({"function": {"name": format!("f{i}"), "parameters": schema}}))
+                .collect();
+            for format in [ToolFormat::Hermes, ToolFormat::Xml] {
+                match Grammar::tool_calls(&loaded.tokenizer, format, &tools, true, None) {
+                    Ok(grammar) => _ = outcome(loaded, &grammar, &format!("{name}, {format:?}")),
+                    Err(error) => assert!(error.to_string().contains("524288"), "{name}: {error}"),
+                }
+            }
         }
     }
 }

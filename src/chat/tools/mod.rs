@@ -7,7 +7,7 @@
 mod hermes;
 mod xml;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::thinking::partial_tag;
 use xml::Types;
@@ -42,18 +42,21 @@ pub enum ToolPart<'a> {
         /// The tool.
         name: &'a str,
     },
-    /// More of the arguments' JSON text, which belongs to the call that began last. Joined they are an object, unless the model
-    /// made mistakes or was cut short.
+    /// More of the arguments' JSON text, which belongs to the call that began last. Joined they are an object if
+    /// the end says so.
     Arguments(&'a str),
-    /// The call that began last is complete, or as complete as it gets.
-    End,
+    /// The call that began last ends.
+    End {
+        /// The model has closed the arguments, and joined they are a JSON object. Else it made mistakes or was cut short.
+        complete: bool,
+    },
 }
 
 #[derive(Debug)]
 enum State {
     /// Outside.
     Text,
-    /// Behind `<tool_call>`, before it is clear what follows.
+    /// Behind `<tool_call>`, or at a `<function=` without it, before it is clear what follows.
     Opened,
     /// In a Hermes object, before its arguments.
     Head,
@@ -77,11 +80,17 @@ enum State {
 pub struct ToolSplitter {
     state: State,
     held: String,
+    /// What was read in front of `held` and is text if no call comes of it: newlines, and `<tool_call>`.
+    before: String,
+    /// Newlines that come now stand behind a call.
+    behind_call: bool,
     /// Also `<function=` without `<tool_call>` is a call: some models forget it.
     bare: bool,
     types: Types,
     /// The tool that is being called.
     tool: String,
+    /// Its arguments so far.
+    arguments: String,
     calls: usize,
 }
 
@@ -94,9 +103,12 @@ impl ToolSplitter {
         ToolSplitter {
             state: State::Text,
             held: String::new(),
+            before: String::new(),
+            behind_call: false,
             bare: format == ToolFormat::Xml,
             types: Types::of(tools),
             tool: String::new(),
+            arguments: String::new(),
             calls: 0,
         }
     }
@@ -109,47 +121,53 @@ impl ToolSplitter {
     /// Takes the next piece of the answer and hands on what is certain by now.
     pub fn push(&mut self, text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
         self.held.push_str(text);
-        while self.step(false, sink) {}
+        let mut arguments = std::mem::take(&mut self.arguments);
+        self.work(false, &mut judging(&mut arguments, sink));
+        self.arguments = arguments;
     }
 
     /// Hands on what was held back when the answer has ended. The splitter is then as new.
     pub fn finish(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) {
-        while self.step(true, sink) {}
+        let mut arguments = std::mem::take(&mut self.arguments);
+        let sink = &mut judging(&mut arguments, sink);
+        self.work(true, sink);
         match std::mem::replace(&mut self.state, State::Text) {
-            State::Text => {
-                let kept = self.held.trim_end_matches(['\n', '\r']).len();
-                // Newlines before a call that never came are text, those behind one are not.
-                let len = if self.calls > 0 { kept } else { self.held.len() };
-                text(&self.held[..len], sink);
-            }
+            State::Text => self.say(self.held.len(), sink),
             State::Opened | State::Head | State::Whole(_) => {
                 if !self.whole(self.held.len(), sink) {
-                    text(OPEN, sink);
-                    text(&self.held, sink);
+                    self.say(self.held.len(), sink);
                 }
             }
-            State::Arguments(_) | State::Tail => sink(ToolPart::End),
+            State::Arguments(_) => sink(ToolPart::End { complete: false }),
+            State::Tail => sink(ToolPart::End { complete: true }),
             State::Function { first } => {
                 sink(ToolPart::Arguments(if first { "{}" } else { "}" }));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
             State::Verbatim { .. } => {
                 let value = self.held.strip_suffix('\n').unwrap_or(&self.held);
                 sink(ToolPart::Arguments(&xml::escaped(value)));
                 sink(ToolPart::Arguments("\"}"));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
             State::Typed { name, .. } => {
                 let value = self.types.json(&self.tool, &name, xml::inner(&self.held));
                 sink(ToolPart::Arguments(&value));
                 sink(ToolPart::Arguments("}"));
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: false });
             }
         }
         self.held.clear();
+        self.before.clear();
+        self.behind_call = false;
     }
 
-    /// Works off what can be decided (`last`: nothing more comes); true if the state changed and there is more to look at.
+    /// Works off all that can be decided (`last`: nothing more comes).
+    fn work(&mut self, last: bool, sink: &mut impl FnMut(ToolPart<'_>)) {
+        while self.step(last, sink) {}
+    }
+
+    /// Works off what can be decided next; true if the state changed and there is more to look at.
     fn step(&mut self, last: bool, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
         match &mut self.state {
             State::Text => self.text(sink),
@@ -163,7 +181,8 @@ impl ToolSplitter {
                     return true;
                 }
                 if trimmed.starts_with(FUNCTION) {
-                    self.drop_to(self.held.len() - trimmed.len());
+                    let space = self.held.len() - trimmed.len();
+                    self.before.extend(self.held.drain(..space));
                     return self.function(sink);
                 }
                 if FUNCTION.starts_with(trimmed) && !last {
@@ -176,7 +195,7 @@ impl ToolSplitter {
                 hermes::Head::Incomplete if self.held.len() <= LONGEST_HEAD => false,
                 hermes::Head::Arguments { name, at } => {
                     sink(ToolPart::Call { name: &name });
-                    (self.tool, self.calls) = (name, self.calls + 1);
+                    self.begun(name);
                     self.drop_to(at);
                     self.state = State::Arguments(hermes::Scanner::default());
                     true
@@ -193,11 +212,11 @@ impl ToolSplitter {
                     return false;
                 };
                 let at = from + at;
-                if !self.whole(at, sink) {
-                    text(OPEN, sink);
-                    text(&self.held[..at + CLOSE.len()], sink);
+                if self.whole(at, sink) {
+                    self.drop_to(at + CLOSE.len());
+                } else {
+                    self.say(at + CLOSE.len(), sink);
                 }
-                self.drop_to(at + CLOSE.len());
                 self.state = State::Text;
                 true
             }
@@ -220,7 +239,7 @@ impl ToolSplitter {
                     self.drop_to(self.held.floor_char_boundary(kept));
                     return false;
                 };
-                sink(ToolPart::End);
+                sink(ToolPart::End { complete: true });
                 self.drop_to(at);
                 self.state = State::Text;
                 true
@@ -243,7 +262,7 @@ impl ToolSplitter {
                 (self.held.len(), partial_tag(&self.held, OPEN).max(function))
             }
         };
-        if self.calls > 0 {
+        if self.behind_call {
             // Between calls there are newlines.
             let skipped = self.held[..end].len() - self.held[..end].trim_start_matches(['\n', '\r']).len();
             if skipped > 0 {
@@ -252,22 +271,36 @@ impl ToolSplitter {
             }
         }
         let certain = self.held[..end - partial].trim_end_matches(['\n', '\r']).len();
-        text(&self.held[..certain], sink);
-        match tag {
-            Some((at, OPEN)) => {
-                self.drop_to(at + OPEN.len());
-                self.state = State::Opened;
-                true
-            }
-            Some((at, _)) => {
-                self.drop_to(at);
-                self.function(sink)
-            }
-            None => {
-                self.drop_to(certain);
-                false
+        self.say(certain, sink);
+        let Some((at, tag)) = tag else { return false };
+        // Newlines in front of a call are none of the text's, once it is one.
+        let tag_len = if tag == OPEN { OPEN.len() } else { 0 };
+        self.before.extend(self.held.drain(..at - certain + tag_len));
+        if tag == OPEN {
+            self.state = State::Opened;
+            return true;
+        }
+        self.function(sink)
+    }
+
+    /// Hands on as text what was read before and the first `len` bytes.
+    fn say(&mut self, len: usize, sink: &mut impl FnMut(ToolPart<'_>)) {
+        for text in [self.before.as_str(), &self.held[..len]] {
+            if !text.is_empty() {
+                sink(ToolPart::Text(text));
+                self.behind_call = false;
             }
         }
+        self.before.clear();
+        self.drop_to(len);
+    }
+
+    /// A call has begun: what stood in front of it belongs to it.
+    fn begun(&mut self, tool: String) {
+        self.tool = tool;
+        self.calls += 1;
+        self.before.clear();
+        self.behind_call = true;
     }
 
     /// Reads the first `len` bytes as an object with a name; false if they are none.
@@ -275,8 +308,8 @@ impl ToolSplitter {
         let Some((name, arguments)) = hermes::whole(&self.held[..len]) else { return false };
         sink(ToolPart::Call { name: &name });
         sink(ToolPart::Arguments(&arguments));
-        sink(ToolPart::End);
-        self.calls += 1;
+        sink(ToolPart::End { complete: true });
+        self.begun(name);
         true
     }
 
@@ -285,9 +318,19 @@ impl ToolSplitter {
     }
 }
 
-fn text(text: &str, sink: &mut impl FnMut(ToolPart<'_>)) {
-    if !text.is_empty() {
-        sink(ToolPart::Text(text));
+/// A sink that reads the arguments along, so that a call which the model has closed is complete only if they are an object.
+fn judging(arguments: &mut String, sink: &mut impl FnMut(ToolPart<'_>)) -> impl FnMut(ToolPart<'_>) {
+    move |part| match part {
+        ToolPart::Arguments(more) => {
+            arguments.push_str(more);
+            sink(part);
+        }
+        ToolPart::End { complete: closed } => {
+            let complete = closed && serde_json::from_str::<Map<String, Value>>(arguments).is_ok();
+            arguments.clear();
+            sink(ToolPart::End { complete });
+        }
+        ToolPart::Text(_) | ToolPart::Call { .. } => sink(part),
     }
 }
 

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What comes out, pieces joined: texts as they are, calls as `name(arguments)`.
+/// What comes out, pieces joined: texts as they are, calls as `name(arguments)`, or `name(arguments...` if not complete.
 fn split(format: ToolFormat, tools: &[Value], pieces: &[&str]) -> Vec<String> {
     let (mut out, mut open): (Vec<String>, bool) = (Vec::new(), false);
     let mut joining = false;
@@ -24,10 +24,10 @@ fn split(format: ToolFormat, tools: &[Value], pieces: &[&str]) -> Vec<String> {
             assert!(open);
             out.last_mut().unwrap().push_str(more);
         }
-        ToolPart::End => {
+        ToolPart::End { complete } => {
             assert!(open);
             open = false;
-            out.last_mut().unwrap().push(')');
+            out.last_mut().unwrap().push_str(if complete { ")" } else { "..." });
         }
     };
     let mut splitter = ToolSplitter::new(format, tools);
@@ -69,8 +69,19 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ),
             ("<tool_call>{\"name\": \"f\"}</tool_call>after", vec!["f({})", "text after"]),
             ("<tool_call>{\"id\": 12, \"name\": \"f\", \"parameters\": {\"b\":2}}", vec!["f({\"b\":2})"]),
+            // Closed, and no object.
+            (
+                "<tool_call>{\"name\": \"f\", \"arguments\": {\"city\": Rome}}</tool_call>\n<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>",
+                vec!["f({\"city\": Rome}...", "f({})"],
+            ),
+            (
+                "<tool_call>{\"name\": \"f\", \"arguments\": {\"x\": [1}]}</tool_call>",
+                vec!["f({\"x\": [1}]..."],
+            ),
+            ("<tool_call>{\"name\": \"f\", \"arguments\": \"Rome\"}</tool_call>", vec!["f(Rome..."]),
+            ("<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>", vec!["f([1]..."]),
             // Cut short, and never a call.
-            ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"cut", vec!["f({\"x\": \"cut)"]),
+            ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": \"cut", vec!["f({\"x\": \"cut..."]),
             ("<tool_call>\n{\"name\": \"f", vec!["text <tool_call>\n{\"name\": \"f"]),
             (
                 "<tool_call>\n{\"name\" \"f\"}\n</tool_call> so",
@@ -78,6 +89,12 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ),
             ("<tool_call>nothing</tool_call>", vec!["text <tool_call>nothing</tool_call>"]),
             ("<tool_call>", vec!["text <tool_call>"]),
+            (
+                "So:\n\n<tool_call>nothing</tool_call>\n\nend",
+                vec!["text So:\n\n<tool_call>nothing</tool_call>\n\nend"],
+            ),
+            ("<tool_call>{\"name\": \"f\"}</tool_call>\none\n\ntwo\n", vec!["f({})", "text one\n\ntwo\n"]),
+            ("a <function=f>", vec!["text a <function=f>"]),
             // One closing tag forgotten.
             (
                 "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n<tool_call>\n{\"name\": \"g\", \"arguments\": {}}\n</tool_call>",
@@ -99,15 +116,26 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ("<tool_call>\n<function=f>\n</function>\n</tool_call>", vec!["f({})"]),
             (
                 "<tool_call>\n<function=f>\n<parameter=text>\ncut </para",
-                vec!["f({\"text\": \"cut </para\"})"],
+                vec!["f({\"text\": \"cut </para\"}..."],
             ),
-            ("<tool_call>\n<function=f>\n<parameter=n>\n1", vec!["f({\"n\": 1})"]),
+            ("<tool_call>\n<function=f>\n<parameter=n>\n1", vec!["f({\"n\": 1}..."]),
             (
                 "<tool_call>\n<function=f>\n<parameter=n>\nmany\n</parameter>\n</function>",
                 vec!["f({\"n\": \"many\"})"],
             ),
-            ("<tool_call>\n<function=f>\n<par", vec!["f({})"]),
+            ("<tool_call>\n<function=f>\n<par", vec!["f({}..."]),
             ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\":1}}\n</tool_call>", vec!["f({\"x\":1})"]),
+            // What only looks like a beginning, with and without the tag.
+            ("Write\n<function=> here\n", vec!["text Write\n<function=> here\n"]),
+            ("a <function=\nname>\n\nb", vec!["text a <function=\nname>\n\nb"]),
+            ("a\n\n<function=name", vec!["text a\n\n<function=name"]),
+            ("<function=  >\n<function=f>\n</function>", vec!["text <function=  >", "f({})"]),
+            ("a\n<tool_call>\n<function=>\nb", vec!["text a\n<tool_call>\n<function=>\nb"]),
+            (
+                "a\n<tool_call>\n<function=></tool_call>\nb",
+                vec!["text a\n<tool_call>\n<function=></tool_call>\nb"],
+            ),
+            ("<tool_call>\n<function=f", vec!["text <tool_call>\n<function=f"]),
         ],
     }
 }
@@ -134,6 +162,26 @@ fn single_characters_give_the_same_parts() {
             let pieces: Vec<String> = text.chars().map(String::from).collect();
             let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
             assert_eq!(split(format, &tools(), &pieces), wanted, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn text_that_is_no_call_is_not_held_back() {
+    let long = format!("<function={}> and <function=", "n".repeat(257));
+    for text in [long.as_str(), "<function=> and", "<function=\nand"] {
+        for piece in [1, 5, text.len()] {
+            let mut splitter = ToolSplitter::new(ToolFormat::Xml, &tools());
+            let mut out = String::new();
+            for piece in text.as_bytes().chunks(piece) {
+                let piece = std::str::from_utf8(piece).unwrap();
+                splitter.push(piece, &mut |part| match part {
+                    ToolPart::Text(text) => out.push_str(text),
+                    other => panic!("{other:?}"),
+                });
+            }
+            let certain = text.strip_suffix(" and <function=").map_or(text, |_| &text[..text.len() - 10]);
+            assert_eq!(out, certain, "pieces of {piece}");
         }
     }
 }

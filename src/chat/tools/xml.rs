@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{FUNCTION, State, ToolPart, ToolSplitter, partial_tag};
+use super::{FUNCTION, OPEN, State, ToolPart, ToolSplitter, partial_tag};
 
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
@@ -87,10 +87,12 @@ impl ToolSplitter {
     pub(super) fn function(&mut self, sink: &mut impl FnMut(ToolPart<'_>)) -> bool {
         let rest = &self.held[FUNCTION.len()..];
         match rest.find(['>', '\n']) {
-            Some(end) if rest[end..].starts_with('>') && !rest[..end].trim().is_empty() => {
+            Some(end)
+                if end <= LONGEST_NAME && rest[end..].starts_with('>') && !rest[..end].trim().is_empty() =>
+            {
                 let name = rest[..end].trim().to_owned();
                 sink(ToolPart::Call { name: &name });
-                (self.tool, self.calls) = (name, self.calls + 1);
+                self.begun(name);
                 self.held.drain(..FUNCTION.len() + end + 1);
                 self.state = State::Function { first: true };
                 true
@@ -98,6 +100,12 @@ impl ToolSplitter {
             None if rest.len() <= LONGEST_NAME => {
                 self.state = State::Opened;
                 false
+            }
+            // Without `<tool_call>` it is text like any other.
+            _ if !self.before.contains(OPEN) => {
+                self.say(FUNCTION.len(), sink);
+                self.state = State::Text;
+                true
             }
             _ => {
                 self.state = State::Whole(0);

@@ -405,13 +405,13 @@ fn answers_are_held_to_their_forms_beside_others() {
         let mut held = Wanted::new(chat(&opened, SYSTEM, &["How are you?"]), 60).drawn(1.0, 3);
         held.options.ignore_eos = false;
         let grammar = Grammar::regex("(red|green) [0-9]{3}");
-        let constraint = Some(loaded.constraint(&grammar, Thinking::None).expect("a constraint"));
+        let constraint = Some(loaded.form(&grammar).expect("a form").constraint(Thinking::None));
         let told = outcome(loaded.generate(Ask { constraint, ..held.ask() }).expect("a place")).await;
         let digits = told.text.strip_prefix("red ").or_else(|| told.text.strip_prefix("green "));
         assert!(digits.is_some_and(|d| d.len() == 3 && d.parse::<u32>().is_ok()), "{told:?}");
         assert_eq!(told.summary().reason, FinishReason::Stop);
         assert_eq!(outcome(beside).await.text, free.alone(&opened));
-        let failure = loaded.constraint(&Grammar::regex("("), Thinking::None).err().expect("no regex");
+        let failure = loaded.form(&Grammar::regex("(")).err().expect("no regex");
         assert_eq!(failure.kind, FailureKind::Invalid, "{failure}");
         models.shutdown().await;
     });

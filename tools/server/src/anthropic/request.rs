@@ -29,6 +29,7 @@ pub(crate) fn parse(body: &Value, counting: bool) -> Result<Messages, Failure> {
         messages: content::messages(&body)?,
         tools: tools(&body)?,
         stop: body.stops("stop_sequences")?,
+        whole_calls: body.flag("stream")? != Some(true),
         ..ChatRequest::default()
     };
     chat.max_tokens = body.count("max_tokens")?;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use qwip::chat::{Part, ThinkingSplitter, ToolPart, ToolSplitter};
+use qwip::chat::{Part, ThinkingSplitter};
 use qwip::sample::TokenLogprob;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::calls::Calls;
 use super::prepare::{self, Prepared};
 use super::{ChatEvent, ChatRequest, Delta, Usage};
 use crate::engine::{Event, Failure, FailureKind, Summary};
@@ -25,6 +27,7 @@ pub struct Answers {
     choices: Vec<Choice>,
     ready: VecDeque<ChatEvent>,
     usage: Usage,
+    cached: Option<usize>,
     started: bool,
     over: bool,
 }
@@ -36,7 +39,7 @@ struct Choice {
     done: bool,
     thinking: ThinkingSplitter,
     thought: String,
-    tools: Option<ToolSplitter>,
+    calls: Option<Calls>,
 }
 
 /// Loads the model if it is not, and begins the answers.
@@ -49,8 +52,10 @@ pub async fn answer(models: &Models, request: ChatRequest) -> Result<Answers, Fa
         lease.set_keep_alive(keep_alive);
     }
     let lease = Arc::new(lease);
+    let whole = request.whole_calls;
     let (model, wanted) = (lease.clone(), request);
-    let prepared = blocking(move || prepare::prepare(&model, &wanted)).await?;
+    let settings = *models.settings();
+    let prepared = blocking(move || prepare::prepare(&model, &settings, &wanted)).await?;
     let Prepared { prompt, asks, tools } = prepared;
     let format = lease.voice().tool_format();
     let choice = |ask| {
@@ -59,7 +64,7 @@ pub async fn answer(models: &Models, request: ChatRequest) -> Result<Answers, Fa
             done: false,
             thinking: ThinkingSplitter::new(prompt.inside_thinking),
             thought: String::new(),
-            tools: (!tools.is_empty()).then(|| ToolSplitter::new(format, &tools)),
+            calls: (!tools.is_empty()).then(|| Calls::new(format, &tools, whole)),
         })
     };
     let choices = asks.into_iter().map(choice).collect::<Result<_, Failure>>()?;
@@ -71,6 +76,7 @@ pub async fn answer(models: &Models, request: ChatRequest) -> Result<Answers, Fa
         created,
         choices,
         ready: VecDeque::new(),
+        cached: None,
         started: false,
         over: false,
     })
@@ -85,14 +91,20 @@ pub async fn count_tokens(models: &Models, request: ChatRequest) -> Result<usize
     blocking(move || prepare::prompt(&lease, &request).map(|prompt| prompt.tokens.len())).await
 }
 
-/// Work that would hold up the connections.
+/// So many requests are prepared at the same time: a schema may take a second of computing.
+static PREPARING: Semaphore = Semaphore::const_new(2);
+
+/// Work that would hold up the connections. A client that goes while others are served has nothing done.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(FailureKind::Internal, "the request could not be prepared")),
-    }
+    let failed = || Failure::new(FailureKind::Internal, "the request could not be prepared");
+    let permit = PREPARING.acquire().await.map_err(|_| failed())?;
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| failed())?
 }
 
 impl Answers {
@@ -169,15 +181,19 @@ impl Answers {
         }
     }
 
-    fn finish(&mut self, i: usize, summary: Summary) {
+    fn finish(&mut self, i: usize, mut summary: Summary) {
+        // It was not the client's.
+        summary.stop = summary.stop.filter(|stop| stop != prepare::CALL_END);
         let mut deltas = Vec::new();
         let choice = &mut self.choices[i];
         choice.finish(&mut deltas);
         choice.done = true;
-        let calls = choice.tools.as_ref().map_or(0, ToolSplitter::calls);
+        let calls = choice.calls.as_ref().map_or(0, Calls::count);
         let thought = std::mem::take(&mut choice.thought);
         self.hand_out(i, deltas, Vec::new());
-        self.usage.cached_tokens = self.usage.cached_tokens.max(summary.cached_tokens);
+        // The prompt counts once; later answers find what the first has read.
+        let cached = self.cached.map_or(summary.cached_tokens, |cached| cached.min(summary.cached_tokens));
+        (self.cached, self.usage.cached_tokens) = (Some(cached), cached);
         self.usage.completion_tokens += summary.answer_tokens;
         if !thought.is_empty() {
             let tokens = self.lease.voice().tokenizer().encode(&thought, qwip::tokenizer::Special::Text);
@@ -193,51 +209,26 @@ impl Answers {
 
 impl Choice {
     fn push(&mut self, text: &str, deltas: &mut Vec<Delta>) {
-        let Choice { thinking, thought, tools, .. } = self;
-        thinking.push(text, &mut |part| split(part, thought, tools, deltas));
+        let Choice { thinking, thought, calls, .. } = self;
+        thinking.push(text, &mut |part| split(part, thought, calls, deltas));
     }
 
     fn finish(&mut self, deltas: &mut Vec<Delta>) {
-        let Choice { thinking, thought, tools, .. } = self;
-        thinking.finish(&mut |part| split(part, thought, tools, deltas));
-        if let Some(splitter) = tools {
-            let mut call = splitter.calls();
-            splitter.finish(&mut |part| delta(part, &mut call, deltas));
+        let Choice { thinking, thought, calls, .. } = self;
+        thinking.finish(&mut |part| split(part, thought, calls, deltas));
+        if let Some(calls) = calls {
+            calls.finish(deltas);
         }
     }
 }
 
-fn split(part: Part<'_>, thought: &mut String, tools: &mut Option<ToolSplitter>, deltas: &mut Vec<Delta>) {
-    match (part, tools) {
+fn split(part: Part<'_>, thought: &mut String, calls: &mut Option<Calls>, deltas: &mut Vec<Delta>) {
+    match (part, calls) {
         (Part::Thinking(text), _) => {
             thought.push_str(text);
             deltas.push(Delta::Reasoning(text.to_owned()));
         }
         (Part::Answer(text), None) => deltas.push(Delta::Content(text.to_owned())),
-        (Part::Answer(text), Some(splitter)) => {
-            let mut call = splitter.calls();
-            splitter.push(text, &mut |part| delta(part, &mut call, deltas));
-        }
+        (Part::Answer(text), Some(calls)) => calls.push(text, deltas),
     }
-}
-
-/// `calls` have begun before this part.
-fn delta(part: ToolPart<'_>, calls: &mut usize, deltas: &mut Vec<Delta>) {
-    match part {
-        ToolPart::Text(text) => deltas.push(Delta::Content(text.to_owned())),
-        ToolPart::Call { name } => {
-            deltas.push(Delta::ToolCall { index: *calls, id: call_id(), name: name.to_owned() });
-            *calls += 1;
-        }
-        ToolPart::Arguments(fragment) => {
-            let index = calls.saturating_sub(1);
-            deltas.push(Delta::Arguments { index, fragment: fragment.to_owned() });
-        }
-        ToolPart::End => {}
-    }
-}
-
-/// `call_` and 24 letters and digits that no other call has.
-fn call_id() -> String {
-    format!("call_{}", crate::id::random(24))
 }

@@ -2,6 +2,7 @@
 //! own answers.
 
 mod answer;
+mod calls;
 mod prepare;
 mod request;
 

@@ -1,16 +1,19 @@
 //! From a request to what the engine is asked: prompt, settings, the form that the answer is held to.
 
 use qwip::chat::{Prompt, RenderOptions};
-use qwip::constrain::{Constraint, Grammar};
+use qwip::constrain::Grammar;
 use qwip::{GenerateOptions, SamplingParams};
 use serde_json::Value;
 
 use super::{ChatRequest, Format, ToolChoice};
 use crate::engine::{Ask, Failure, FailureKind};
-use crate::models::Loaded;
+use crate::models::{Loaded, Settings};
 
 /// Most answers to one request.
 const MOST_ANSWERS: usize = 16;
+
+/// Behind every call.
+pub(super) const CALL_END: &str = "</tool_call>";
 
 /// A request that is ready for the engine.
 pub(super) struct Prepared {
@@ -46,7 +49,11 @@ fn declared(request: &ChatRequest) -> &[Value] {
 }
 
 /// Renders, encodes and compiles: work for a thread of its own.
-pub(super) fn prepare(model: &Loaded, request: &ChatRequest) -> Result<Prepared, Failure> {
+pub(super) fn prepare(
+    model: &Loaded,
+    settings: &Settings,
+    request: &ChatRequest,
+) -> Result<Prepared, Failure> {
     let answers = request.n.max(1);
     if answers > MOST_ANSWERS {
         return Err(Failure::invalid(
@@ -54,33 +61,44 @@ pub(super) fn prepare(model: &Loaded, request: &ChatRequest) -> Result<Prepared,
             format!("{answers} answers are wanted, at most {MOST_ANSWERS} are made"),
         ));
     }
+    let places = settings.parallel.saturating_add(settings.queue);
+    if answers > places {
+        let message = format!(
+            "{answers} answers are wanted, but the server takes {places} at a time (--parallel, --queue)"
+        );
+        return Err(Failure::invalid("n", message));
+    }
     let prompt = prompt(model, request)?;
     let sampling = model
         .voice()
         .sampling(model.model().file(), wish(request), &request.sampling)
         .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
     let seed = request.seed.unwrap_or_else(crate::id::seed);
-    let grammar = grammar(model, request)?;
+    let form = grammar(model, request)?.map(|grammar| model.form(&grammar)).transpose()?;
     let free = model.voice().thinking_before(&prompt, wish(request));
-    let ask = |i: usize| {
-        let constraint: Option<Box<dyn Constraint>> =
-            grammar.as_ref().map(|grammar| model.constraint(grammar, free)).transpose()?;
-        Ok(Ask {
-            prompt: prompt.tokens.clone(),
-            sampling: SamplingParams { seed: seed.wrapping_add(i as u64), ..sampling.clone() },
-            options: GenerateOptions {
-                max_tokens: request.max_tokens,
-                stop: request.stop.clone(),
-                ignore_eos: request.ignore_eos,
-                thinking_budget: request.thinking_budget,
-                logprobs: request.logprobs,
-                ..GenerateOptions::default()
-            },
-            constraint,
-            prompt_logprobs: None,
-        })
+    let mut stop = request.stop.clone();
+    if matches!(request.tool_choice, ToolChoice::Auto)
+        && request.parallel_tool_calls == Some(false)
+        && !request.tools.is_empty()
+    {
+        // The first call ends the answer. Where a call is required, the grammar knows of one alone.
+        stop.push(CALL_END.to_owned());
+    }
+    let ask = |i: usize| Ask {
+        prompt: prompt.tokens.clone(),
+        sampling: SamplingParams { seed: seed.wrapping_add(i as u64), ..sampling.clone() },
+        options: GenerateOptions {
+            max_tokens: request.max_tokens,
+            stop: stop.clone(),
+            ignore_eos: request.ignore_eos,
+            thinking_budget: request.thinking_budget,
+            logprobs: request.logprobs,
+            ..GenerateOptions::default()
+        },
+        constraint: form.as_ref().map(|form| form.constraint(free)),
+        prompt_logprobs: None,
     };
-    let asks = (0..answers).map(ask).collect::<Result<_, Failure>>()?;
+    let asks = (0..answers).map(ask).collect();
     Ok(Prepared { asks, prompt, tools: declared(request).to_vec() })
 }
 

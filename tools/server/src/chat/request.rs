@@ -22,6 +22,9 @@ pub struct ChatRequest {
     pub tool_choice: ToolChoice,
     /// Whether several calls may come in one answer; `None`: yes.
     pub parallel_tool_calls: Option<bool>,
+    /// Calls come when they are complete, and what is broken or cut short is text; otherwise they stream, whatever comes of
+    /// them.
+    pub whole_calls: bool,
     /// What the answer must look like.
     pub format: Format,
     /// Whether the model thinks, where it can do either.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use qwip::chat::Voice;
-use qwip::constrain::{Constraint, Grammar, Thinking, Vocabulary};
+use qwip::constrain::{Form, Grammar, Vocabulary};
 use qwip::{Model, Score};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -87,17 +87,17 @@ impl Loaded {
         self.engine.generate(ask)
     }
 
-    /// Makes a constraint for one answer. It takes long: the first time half a second.
+    /// Reads a grammar. It takes long: the first time for a model half a second more.
     ///
     /// # Errors
     /// `Invalid` if the grammar cannot be used, with the reason.
-    pub fn constraint(&self, grammar: &Grammar, thinking: Thinking) -> Result<Box<dyn Constraint>, Failure> {
+    pub fn form(&self, grammar: &Grammar) -> Result<Form, Failure> {
         let build = || {
             let (tokenizer, vocab) = (self.voice().tokenizer(), self.model().config().vocab);
             Vocabulary::new(tokenizer, vocab).map_err(Failure::from)
         };
         let vocabulary = self.vocabulary.get_or_init(build).as_ref().map_err(Failure::clone)?;
-        Ok(vocabulary.constraint(grammar, thinking)?)
+        Ok(vocabulary.form(grammar)?)
     }
 
     /// The vectors of texts, in their order, cut to so many dimensions. Dropping the future gives the work up.

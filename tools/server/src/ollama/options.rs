@@ -13,6 +13,7 @@ pub(super) fn common(body: &Fields) -> Result<ChatRequest, Failure> {
         model: model(body)?,
         keep_alive: keep_alive(body)?,
         format: format(body)?,
+        whole_calls: true,
         ..ChatRequest::default()
     };
     set_think(body, &mut chat)?;

@@ -38,6 +38,7 @@ pub(super) fn parse(value: &Value) -> Result<Wanted, Failure> {
         messages: messages(&body)?,
         tools: tools(&body)?,
         parallel_tool_calls: body.flag("parallel_tool_calls")?,
+        whole_calls: body.flag("stream")? != Some(true),
         format: format(&body)?,
         max_tokens: sampling::without_limit(&body, limit)?.flatten(),
         stop: body.stops("stop")?,

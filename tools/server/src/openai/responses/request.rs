@@ -48,6 +48,7 @@ pub(crate) fn parse(body: &Value) -> Result<Asked, Failure> {
         tools: tools(&body)?,
         max_tokens: body.count("max_output_tokens")?,
         parallel_tool_calls: body.flag("parallel_tool_calls")?,
+        whole_calls: body.flag("stream")? != Some(true),
         ..ChatRequest::default()
     };
     chat.sampling.temperature = body.number("temperature")?;
