@@ -223,23 +223,6 @@ fn who_goes_frees_the_place_and_the_pages() {
 }
 
 #[test]
-fn who_has_the_end_of_an_answer_may_ask_again_at_once() {
-    let shelf = Shelf::new(&[BUILTIN], 64);
-    block_on(async {
-        let models = support::models(&shelf, Settings { parallel: 1, queue: 0, ..Settings::default() });
-        let loaded = lease(&models, BUILTIN).await;
-        let wanted = Wanted::new(vec![1, 2, 3], 1);
-        for i in 0..300 {
-            let events = loaded.generate(wanted.ask());
-            let mut events = events.unwrap_or_else(|failure| panic!("number {i}: {failure}"));
-            // Nothing comes between the last event and the next request.
-            while !matches!(events.try_recv(), Ok(Event::Done(_))) {}
-        }
-        models.shutdown().await;
-    });
-}
-
-#[test]
 fn a_short_question_to_a_hybrid_does_not_wait_for_a_long_prompt_that_begins_alike() {
     let shelf = Shelf::new(&[HYBRID], 8192);
     block_on(async {

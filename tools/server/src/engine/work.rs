@@ -215,3 +215,66 @@ impl TextTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake, Waker};
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::super::FailureKind;
+    use super::*;
+
+    /// Sees how many places are taken when somebody hears the last word.
+    struct Seen(Arc<State>, AtomicUsize);
+
+    impl Wake for Seen {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_min(self.0.places.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_place_is_free_before_the_last_word() {
+        let state = Arc::new(State::default());
+        let place = || Place::take(&state, 1).ok().expect("a place");
+        let seen = Arc::new(Seen(state.clone(), AtomicUsize::new(usize::MAX)));
+        let waker = Waker::from(seen.clone());
+        let mut context = Context::from_waker(&waker);
+
+        let (events, mut receiver) = unbounded_channel();
+        let begin = Begin {
+            sampling: SamplingParams::default(),
+            options: GenerateOptions::default(),
+            constraint: None,
+            prompt_logprobs: None,
+            found: Vec::new(),
+        };
+        let answer = Answer {
+            number: 0,
+            events,
+            text: vec![1],
+            prompt_tokens: 1,
+            cached_tokens: 0,
+            max_tokens: None,
+            stage: Stage::New(begin),
+            clock: Clock::new(),
+            place: place(),
+        };
+        assert!(receiver.poll_recv(&mut context).is_pending());
+        answer.close(Event::Failed(Failure::new(FailureKind::Busy, "later")));
+        assert_eq!(seen.1.swap(usize::MAX, Ordering::Relaxed), 0);
+        assert!(matches!(receiver.try_recv(), Ok(Event::Failed(_))));
+
+        let (reply, result) = oneshot::channel();
+        let mut result = pin!(result);
+        let task = TextTask::Rerank { query: String::new(), left: VecDeque::new(), done: Vec::new(), reply };
+        let texts = Texts { task, begun: false, place: place() };
+        assert!(result.as_mut().poll(&mut context).is_pending());
+        texts.close(None);
+        assert_eq!(seen.1.load(Ordering::Relaxed), 0);
+        assert!(result.as_mut().poll(&mut context).is_ready());
+    }
+}
