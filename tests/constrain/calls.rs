@@ -122,10 +122,10 @@ fn many_tools(n: usize) -> Vec<Value> {
     let tool = |i: usize| {
         let property = |j: usize| {
             let text = format!("what it is, and :( when it is not {}", "x".repeat(60));
-            let kind = if j % 2 == 0 { "string" } else { "integer" };
+            let kind = if j.is_multiple_of(2) { "string" } else { "integer" };
             (format!("p{j}"), json!({"type": kind, "description": text}))
         };
-        let properties: serde_json::Map<String, Value> = (0..14).map(property).collect();
+        let properties: serde_json::Map<String, Value> = (0..14usize).map(property).collect();
         let parameters = json!({"type": "object", "properties": properties, "required": ["p0"]});
         json!({"type": "function", "function": {"name": format!("tool_{i}"), "parameters": parameters}})
     };
