@@ -125,7 +125,7 @@ fn many_tools(n: usize) -> Vec<Value> {
             let kind = if j.is_multiple_of(2) { "string" } else { "integer" };
             (format!("p{j}"), json!({"type": kind, "description": text}))
         };
-        let properties: serde_json::Map<String, Value> = (0..14).map(property).collect();
+        let properties: serde_json::Map<String, Value> = (0..14usize).map(property).collect();
         let parameters = json!({"type": "object", "properties": properties, "required": ["p0"]});
         json!({"type": "function", "function": {"name": format!("tool_{i}"), "parameters": parameters}})
     };

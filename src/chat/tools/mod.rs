@@ -64,8 +64,10 @@ enum State {
     Whole(usize),
     /// In the arguments of a Hermes object.
     Arguments(hermes::Scanner),
-    /// Behind a Hermes object's arguments, or behind `</function>`: nothing but the end should follow.
+    /// Behind a Hermes object's arguments: nothing but the end should follow.
     Tail,
+    /// Behind `</function>`: some models forget the closing tag, others the opening one.
+    Behind,
     /// In a function, between its parameters.
     Function { first: bool },
     /// In a parameter whose text streams as a JSON string.
@@ -139,7 +141,7 @@ impl ToolSplitter {
                 }
             }
             State::Arguments(_) => sink(ToolPart::End { complete: false }),
-            State::Tail => sink(ToolPart::End { complete: true }),
+            State::Tail | State::Behind => sink(ToolPart::End { complete: true }),
             State::Function { first } => {
                 sink(ToolPart::Arguments(if first { "{}" } else { "}" }));
                 sink(ToolPart::End { complete: false });
@@ -241,6 +243,18 @@ impl ToolSplitter {
                 };
                 sink(ToolPart::End { complete: true });
                 self.drop_to(at);
+                self.state = State::Text;
+                true
+            }
+            State::Behind => {
+                let rest = self.held.trim_start();
+                if CLOSE.starts_with(rest) && rest != CLOSE {
+                    return false;
+                }
+                let len =
+                    if rest.starts_with(CLOSE) { self.held.len() - rest.len() + CLOSE.len() } else { 0 };
+                sink(ToolPart::End { complete: true });
+                self.drop_to(len);
                 self.state = State::Text;
                 true
             }

@@ -125,6 +125,12 @@ fn cases(format: ToolFormat) -> Vec<(&'static str, Vec<&'static str>)> {
             ),
             ("<tool_call>\n<function=f>\n<par", vec!["f({}..."]),
             ("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\":1}}\n</tool_call>", vec!["f({\"x\":1})"]),
+            // Without tags.
+            (
+                "<function=f>\n</function>\n<function=g>\n</function>\n\nDone </tool_call>.",
+                vec!["f({})", "g({})", "text Done </tool_call>."],
+            ),
+            ("<tool_call>\n<function=f>\n</function>\n</tool_", vec!["f({})"]),
             // What only looks like a beginning, with and without the tag.
             ("Write\n<function=> here\n", vec!["text Write\n<function=> here\n"]),
             ("a <function=\nname>\n\nb", vec!["text a <function=\nname>\n\nb"]),

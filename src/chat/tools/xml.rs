@@ -144,7 +144,7 @@ impl ToolSplitter {
             (_, Some((at, len))) => {
                 sink(ToolPart::Arguments(if first { "{}" } else { "}" }));
                 self.held.drain(..at + len);
-                self.state = State::Tail;
+                self.state = State::Behind;
                 true
             }
             _ => false,
