@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn the_place_is_free_before_the_last_word() {
         let state = Arc::new(State::default());
-        let place = || Place::take(&state, 1).ok().expect("a place");
+        let place = || Place::take(&state, 1).expect("a place");
         let seen = Arc::new(Seen(state.clone(), AtomicUsize::new(usize::MAX)));
         let waker = Waker::from(seen.clone());
         let mut context = Context::from_waker(&waker);
