@@ -94,7 +94,7 @@ impl Encoder {
         self.finish(&mut line, reason, summary);
         let logprobs = &self.all.logprobs;
         let logprobs =
-            (!logprobs.is_empty()).then(|| Each(|| logprobs.iter().map(|token| logprob(token, spell))));
+            (!logprobs.is_empty()).then_some(Each(|| logprobs.iter().map(|token| logprob(token, spell))));
         Whole { line, logprobs }
     }
 
