@@ -119,6 +119,8 @@ struct State {
     closed: bool,
 }
 
+/// How long a model that is given back is waited for.
+const SHORTLY: Duration = Duration::from_millis(500);
 /// Most bytes of a model's name.
 const MOST_NAME: usize = 256;
 /// Other names of models that are remembered.
@@ -215,7 +217,7 @@ impl Models {
         Ok(tell(&name, &model, &voice))
     }
 
-    /// Has a model go when nobody uses it any more, which may be now; what is running goes on. That it is not loaded is no
+    /// Has a model go when nobody uses it any more, which is waited for only shortly; what is running goes on. That it is not loaded is no
     /// fault.
     ///
     /// # Errors
@@ -224,8 +226,13 @@ impl Models {
         let Some(mut lease) = self.0.find(name) else { return self.look(name, |_, _, _| ()).await };
         lease.set_keep_alive(KeepAlive::For(Duration::ZERO));
         let loaded = lease.into_loaded();
-        if self.0.take_expired(&loaded).is_ok() {
-            end(loaded).await;
+        // An answer that its client has seen the end of may not be over yet for its thread.
+        for _ in 0..SHORTLY.as_millis() / 10 {
+            if self.0.take_expired(&loaded).is_ok() {
+                end(loaded).await;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }
