@@ -123,7 +123,20 @@ fn models_routes_and_methods_that_there_are_not() {
     let answer = server.get("/v1/chat/completions");
     assert_eq!(answer.header("allow"), Some("POST"));
     answer.error(405);
+    let long = "x".repeat(100_000);
+    let error = server.chat(&json!({"model": long})).error(404);
+    assert_eq!(message(&error), "the model's name has 100000 bytes, at most 256 are possible");
+    assert!(message(&server.get("/v1/models/%FF").error(400)).len() < 200);
     // Others say it in their way.
+    let version = [("anthropic-version", "2023-06-01")];
+    let theirs = server.request("GET", "/v1/models/gpt-9", &version, b"");
+    let value: Value = serde_json::from_slice(&theirs.body).unwrap();
+    assert_eq!((theirs.status, &value["error"]["type"]), (404, &json!("not_found_error")));
+    assert_eq!(value["type"], "error");
+    for path in ["/api/show", "/api/generate"] {
+        assert_eq!(server.post(path, &json!({"model": "gpt-9", "keep_alive": 0})).status, 404, "{path}");
+    }
+    assert_eq!(server.post("/api/show", &json!({"model": "builtin"})).json()["details"]["family"], "qwen3");
     let theirs = server.post("/v1/messages", &json!([]));
     let theirs: Value = serde_json::from_slice(&theirs.body).unwrap();
     assert_eq!(
@@ -153,6 +166,10 @@ fn bodies_and_heads_that_are_too_large() {
     assert_eq!(server.raw(many.as_bytes()).status, 431);
     let long = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
     assert_eq!(server.raw(long.as_bytes()).status, 431);
+    // Small, but a hundred times as large in memory.
+    let many = format!("{{\"messages\": [{}]}}", vec!["{}"; 2_000_000].join(","));
+    let error = server.request("POST", "/v1/chat/completions", &[], many.as_bytes()).error(413);
+    assert!(message(&error).contains("268435456"), "{error}");
     assert_eq!(server.raw(b"this is not HTTP\r\n\r\n").status, 400);
     assert_eq!(server.raw(b"GET /health HTTP/1.1\r\n\r\n").status, 400);
 }

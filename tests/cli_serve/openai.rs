@@ -246,6 +246,30 @@ fn texts_are_echoed_with_the_probabilities_of_their_tokens() {
 }
 
 #[test]
+fn a_text_that_is_measured_has_one_token_more_even_where_the_model_ends() {
+    let server = Serving::builtin(&["-c", "512"]);
+    // After a whole turn the model ends at once.
+    let said = "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+    let body = |prompt: &str, more: Value| {
+        let mut body = json!({"prompt": prompt, "temperature": 0, "max_tokens": 64});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(&server, body)
+    };
+    let answer = body(said, json!({}));
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    let whole = format!("{said}{}", answer["choices"][0]["text"].as_str().unwrap());
+    let ended = body(&whole, json!({"max_tokens": 1}));
+    assert_eq!(ended["usage"]["completion_tokens"], 0, "it does not end here: {ended}");
+    let measured = body(&whole, json!({"max_tokens": 1, "echo": true, "logprobs": 1}));
+    let logprobs = &measured["choices"][0]["logprobs"];
+    let count = measured["usage"]["prompt_tokens"].as_u64().unwrap() as usize + 1;
+    for name in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+        assert_eq!(logprobs[name].as_array().unwrap().len(), count, "{name}");
+    }
+    assert_eq!(logprobs["tokens"][count - 1], "<|im_end|>");
+}
+
+#[test]
 fn texts_may_be_many_and_come_as_tokens() {
     let server = Serving::builtin(&["-c", "512"]);
     let tokens = server.post("/tokenize", &json!({"content": "The sky is"})).json()["tokens"].clone();

@@ -127,6 +127,32 @@ fn client(server: &Serving, rng: &mut Rng) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Two that read nothing for a while of an answer that no buffers of sockets hold: one then reads it all, one goes.
+fn stalled(server: &Serving) {
+    let prompts = vec!["some words of a long prompt ".repeat(60); 40];
+    let body = json!({"prompt": prompts, "max_tokens": 1, "echo": true, "logprobs": 20, "stream": true});
+    let request = server.bytes("POST", "/v1/completions", &[], body.to_string().as_bytes());
+    let ask = || {
+        let mut stream = server.connect();
+        stream.write_all(&request).expect("a request");
+        stream
+    };
+    let (patient, mut late) = (ask(), ask());
+    let started = Instant::now();
+    // Both are under way.
+    while server.metric("answers_total") < 8.0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is answered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let mut answer = Vec::new();
+    late.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.len() > 5_000_000, "{} bytes are none that must wait", answer.len());
+    assert!(String::from_utf8_lossy(&answer).contains("data: [DONE]"), "the answer is cut");
+    drop(patient);
+    settled(server);
+}
+
 /// Until nothing is running any more.
 fn settled(server: &Serving) {
     let started = Instant::now();
@@ -139,6 +165,7 @@ fn settled(server: &Serving) {
 fn storm(requests: u64) {
     let server =
         Serving::builtin(&["-c", "512", "--keep-alive", "2s", "--kv-memory", "32MB", "--queue", "16"]);
+    stalled(&server);
     let wave = |from: u64, to: u64| {
         let next = AtomicU64::new(from);
         std::thread::scope(|scope| {

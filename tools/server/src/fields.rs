@@ -9,6 +9,10 @@ use crate::engine::Failure;
 
 /// Texts that may end an answer; each costs time at every token.
 const MOST_STOPS: usize = 64;
+/// Bytes of one: so much of an answer may have to wait until it is certain.
+const LONGEST_STOP: usize = 1024;
+/// Characters of an error.
+const LONGEST_MESSAGE: usize = 300;
 
 /// An object of a request.
 pub(crate) struct Fields<'a> {
@@ -65,7 +69,12 @@ impl<'a> Fields<'a> {
     /// What is said about a field whose value does not fit.
     pub(crate) fn bad(&self, name: &str, message: impl std::fmt::Display) -> Failure {
         let path = self.path(name);
-        Failure::invalid(&path, format!("`{path}` {message}"))
+        let mut message = format!("`{path}` {message}");
+        // It may repeat a word of the request, which may be as long as that.
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.replace_range(end.., "..");
+        }
+        Failure::invalid(&path, message)
     }
 
     fn take<T>(
@@ -116,9 +125,18 @@ impl<'a> Fields<'a> {
         };
         match self.take(name, "a whole number", read) {
             Err(_) if self.map[name].is_number() => {
-                Err(self.bad(name, format_args!("is {}, not a whole number in 64 bits", self.map[name])))
+                let (found, least, most) = (&self.map[name], i64::MIN, i64::MAX);
+                Err(self.bad(name, format_args!("is {found}, not a whole number from {least} to {most}")))
             }
             result => result,
+        }
+    }
+
+    /// A seed: 64 bits, with a sign or without; one is as good as any.
+    pub(crate) fn seed(&self, name: &str) -> Result<Option<u64>, Failure> {
+        match self.get(name).and_then(Value::as_u64) {
+            None => Ok(self.integer(name)?.map(i64::cast_unsigned)),
+            seed => Ok(seed),
         }
     }
 
@@ -163,18 +181,30 @@ impl<'a> Fields<'a> {
                 self.bad(name, format_args!("has {found} entries, at most {MOST_STOPS} are possible"))
             );
         }
+        if let Some(long) = stops.iter().map(String::len).find(|&len| len > LONGEST_STOP) {
+            let message = format_args!("has an entry of {long} bytes, at most {LONGEST_STOP} are possible");
+            return Err(self.bad(name, message));
+        }
         Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
     }
 }
 
 /// How hard the model should think, in the words that all dialects share: `none` and `minimal` are not at all. Templates that know of
 /// grades see the word as `reasoning_effort`.
-pub(crate) fn set_effort(request: &mut ChatRequest, effort: &str) {
-    let thinks = !matches!(effort, "none" | "minimal");
-    request.thinking = Some(thinks);
-    if thinks {
-        request.template_kwargs.insert("reasoning_effort".to_owned(), effort.into());
+///
+/// # Errors
+/// A [`Failure`] that names the field, if it is not one of the words.
+pub(crate) fn set_effort(fields: &Fields, name: &str, request: &mut ChatRequest) -> Result<(), Failure> {
+    let Some(effort) = fields.text(name)? else { return Ok(()) };
+    match effort {
+        "none" | "minimal" => request.thinking = Some(false),
+        "low" | "medium" | "high" | "xhigh" | "max" => {
+            request.thinking = Some(true);
+            request.template_kwargs.insert("reasoning_effort".to_owned(), effort.into());
+        }
+        other => return Err(fields.unknown(name, other, "none, minimal, low, medium, high, xhigh and max")),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -187,7 +217,7 @@ mod tests {
     fn fields_are_read_and_faults_are_named() {
         let value = json!({
             "text": "a", "flag": true, "number": 0.5, "count": 3.0, "minus": -1, "list": [{"x": 1}], "none": null,
-            "stop": ["a", "", "b"],
+            "stop": ["a", "", "b"], "most": u64::MAX,
         });
         let fields = Fields::body(&value).unwrap();
         assert_eq!(fields.text("text").unwrap(), Some("a"));
@@ -200,7 +230,13 @@ mod tests {
         assert_eq!(fields.stops("text").unwrap(), ["a"]);
         let message = |result: Result<Option<usize>, Failure>| result.unwrap_err().message;
         assert_eq!(message(fields.count("minus")), "`minus` is -1, at least 0 is wanted");
-        assert_eq!(message(fields.count("number")), "`number` is 0.5, not a whole number in 64 bits");
+        assert_eq!(
+            message(fields.count("number")),
+            "`number` is 0.5, not a whole number from -9223372036854775808 to 9223372036854775807"
+        );
+        assert_eq!(fields.seed("minus").unwrap(), Some(u64::MAX));
+        assert_eq!(fields.seed("most").unwrap(), Some(u64::MAX));
+        assert!(fields.seed("number").is_err());
         assert_eq!(message(fields.count("text")), "`text` is text, not a whole number");
         let entry = fields.entry("list", 0, &value["list"][0]).unwrap();
         let failure = entry.text("x").unwrap_err();
@@ -211,11 +247,14 @@ mod tests {
 
     #[test]
     fn stops_are_bounded() {
-        let value = json!({"stop": vec!["x"; 65], "other": [1]});
+        let value = json!({"stop": vec!["x"; 65], "other": [1], "long": "x".repeat(1025)});
         let fields = Fields::body(&value).unwrap();
         let message = fields.stops("stop").unwrap_err().message;
         assert_eq!(message, "`stop` has 65 entries, at most 64 are possible");
+        let message = fields.stops("long").unwrap_err().message;
+        assert_eq!(message, "`long` has an entry of 1025 bytes, at most 1024 are possible");
         assert!(fields.stops("other").is_err());
         assert!(Fields::body(&json!([])).is_err());
+        assert_eq!(fields.bad("other", "é".repeat(9999)).message.chars().count(), 302);
     }
 }

@@ -51,6 +51,22 @@ pub struct Opened {
     pub device: String,
 }
 
+/// A model as its file describes it, without what it would need to answer.
+pub struct Described {
+    /// What it is listed as.
+    pub name: String,
+    /// The model, whose weights are at most mapped.
+    pub model: Arc<Model>,
+    /// Template and tokenizer.
+    pub voice: Voice,
+}
+
+impl From<Opened> for Described {
+    fn from(Opened { name, model, voice, .. }: Opened) -> Described {
+        Described { name, model, voice }
+    }
+}
+
 /// Why a model was not opened.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
@@ -70,6 +86,12 @@ pub trait Library: Send + Sync + 'static {
     /// Opens one. Names are those of the list, and whatever else the program understands, but never a path: a request
     /// must not make the server read files.
     fn open(&self, name: &str) -> Result<Opened, OpenError>;
+
+    /// Reads what a file says about its model. Nothing is kept of it, and no limit counts it: no weights may be read into
+    /// memory or put on a device for that, as [`open`](Library::open), which does by default, may do.
+    fn describe(&self, name: &str) -> Result<Described, OpenError> {
+        self.open(name).map(Described::from)
+    }
 
     /// The model that a request means which names none, or an unknown one where only one is served.
     fn default_name(&self) -> Option<String>;

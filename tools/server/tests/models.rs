@@ -245,9 +245,22 @@ fn unused_models_go_after_their_time() {
         eventually("with its pages", || models.kv_used() == 0).await;
         // By hand.
         drop(models.get(BUILTIN).await.expect("again"));
-        models.unload("nobody").await;
-        models.unload(BUILTIN).await;
+        models.release(BUILTIN).await.expect("a model of the library");
         assert!(models.running().is_empty());
+        models.release(BUILTIN).await.expect("it is no fault that it is not loaded");
+        let error = models.release("nobody").await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (FailureKind::UnknownModel, "there is no model 'nobody'")
+        );
+        // Who uses it keeps it until then.
+        let lease = models.get(BUILTIN).await.expect("again");
+        let answer = lease.generate(Wanted::new(ids(1, 80), 5).ask()).expect("a place");
+        models.release(BUILTIN).await.expect("a loaded model");
+        assert!(outcome(answer).await.summary().answer_tokens > 0);
+        assert_eq!(models.running().len(), 1);
+        drop(lease);
+        eventually("it goes", || models.running().is_empty()).await;
     });
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use qwip::chat::Voice;
 use qwip::model::Task;
 use qwip::{Cpu, Model, OpenOptions, Session, SessionOptions};
-use qwip_server::library::{Library, Listed, OpenError, Opened};
+use qwip_server::library::{Described, Library, Listed, OpenError, Opened};
 use sha2::{Digest, Sha256};
 
 use crate::args::{ComputeArgs, HubArgs};
@@ -222,17 +223,16 @@ impl Library for Shelf {
     }
 
     fn open(&self, name: &str) -> Result<Opened, OpenError> {
-        let Some(item) = self.find(name) else {
-            let name: String = name.chars().take(200).collect();
-            let there: Vec<String> = self.items().into_iter().map(|item| item.listed.name).take(20).collect();
-            return Err(OpenError::Unknown(format!(
-                "there is no model '{}' here; there is {}",
-                crate::output::visible(name),
-                there.join(", ")
-            )));
-        };
+        let item = self.must_find(name)?;
         let name = item.listed.name.clone();
-        self.opened(item).map_err(|error| OpenError::Failed(format!("{name}: {}", one_line(&error))))
+        self.opened(item).map_err(|error| failed(&name, &error))
+    }
+
+    /// The file is mapped whatever the flags say, and nothing is put on a device.
+    fn describe(&self, name: &str) -> Result<Described, OpenError> {
+        let item = self.must_find(name)?;
+        let name = item.listed.name.clone();
+        described(item).map_err(|error| failed(&name, &error))
     }
 
     fn default_name(&self) -> Option<String> {
@@ -242,7 +242,29 @@ impl Library for Shelf {
     }
 }
 
+fn failed(name: &str, error: &anyhow::Error) -> OpenError {
+    OpenError::Failed(format!("{name}: {}", one_line(error)))
+}
+
+fn described(item: Item) -> anyhow::Result<Described> {
+    let file = model_arg::open_file(&item.file, OpenOptions::default())?;
+    let voice = Voice::new(&file, model_arg::tokenizer(&file)?)?;
+    Ok(Described { name: item.listed.name, model: Arc::new(Model::load(file)?), voice })
+}
+
 impl Shelf {
+    fn must_find(&self, name: &str) -> Result<Item, OpenError> {
+        self.find(name).ok_or_else(|| {
+            let name: String = name.chars().take(200).collect();
+            let there: Vec<String> = self.items().into_iter().map(|item| item.listed.name).take(20).collect();
+            OpenError::Unknown(format!(
+                "there is no model '{}' here; there is {}",
+                crate::output::visible(name),
+                there.join(", ")
+            ))
+        })
+    }
+
     fn opened(&self, item: Item) -> anyhow::Result<Opened> {
         let name = item.listed.name;
         let mut opened = model_arg::Opened::with_cpu(&item.file, &self.args, Some(self.cpu.clone()))?;
@@ -312,6 +334,8 @@ mod tests {
             }
             other => panic!("{:?}", other.err()),
         }
+        assert_eq!(shelf.describe("tiny.gguf").unwrap().name, "tiny");
+        assert!(matches!(shelf.describe("gpt-4o"), Err(OpenError::Unknown(_))));
         let opened = shelf.open("tiny").unwrap();
         assert_eq!((opened.name.as_str(), opened.device.as_str()), ("tiny", "cpu"));
         assert!((opened.session)(&opened.options).is_ok());

@@ -54,11 +54,11 @@ pub(crate) struct ServeArgs {
     /// Answer whoever can reach the address
     #[arg(long, env = "QWIP_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(crate) no_auth: bool,
-    /// Further name by which requests may call this computer, as containers do; `*`: any (may be given several times)
-    #[arg(long, env = "QWIP_ALLOW_HOST", value_name = "NAME")]
+    /// Further name by which requests may call this computer, as containers do; `*`: any (several with commas between them)
+    #[arg(long, env = "QWIP_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allow_host: Vec<String>,
-    /// Origin of web pages that may use the server, as https://chat.example; `*`: any (may be given several times)
-    #[arg(long, env = "QWIP_ALLOW_ORIGIN", value_name = "ORIGIN")]
+    /// Origin of web pages that may use the server, as https://chat.example; `*`: any (several with commas between them)
+    #[arg(long, env = "QWIP_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
     /// Answers of a model that are computed at the same time; -c is for each of them
     #[arg(long, env = "QWIP_PARALLEL", value_name = "N", default_value_t = 4, value_parser = values::parallel)]
@@ -289,6 +289,13 @@ mod tests {
         assert!(checked(&["--host", "0.0.0.0", "--no-auth"]).unwrap().api_keys.is_empty());
         let keyed = checked(&["--host", "0.0.0.0", "--api-key", "a", "--api-key", "b"]).unwrap();
         assert_eq!(keyed.api_keys, ["a", "b"]);
+        let named =
+            checked(&["--allow-host", "a,b", "--allow-host", "c", "--allow-origin", "https://d,null"]);
+        let named = named.unwrap();
+        assert_eq!(
+            (named.allow_hosts.join(" "), named.allow_origins.join(" ")),
+            ("a b c".into(), "https://d null".into())
+        );
         assert!(checked(&["--api-key", ""]).is_err() && checked(&["--api-key", "a b"]).is_err());
         assert!(checked(&["--api-key", "a", "--no-auth"]).is_err());
         assert!(checked(&["--host", "no such host"]).unwrap_err().contains("no such host"));

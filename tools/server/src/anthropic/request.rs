@@ -96,11 +96,9 @@ fn set_tool_choice(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure>
 /// `output_config`: the effort, and a schema for the answer.
 fn set_output(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
     let Some(config) = body.object("output_config")? else { return Ok(()) };
-    if let Some(effort) = config.text("effort")? {
-        set_effort(chat, effort);
-        // Whether the model thinks at all is what `thinking` says.
-        chat.thinking = None;
-    }
+    set_effort(&config, "effort", chat)?;
+    // Whether the model thinks at all is what `thinking` says.
+    chat.thinking = None;
     if let Some(format) = config.object("format")? {
         match format.need_text("type")? {
             "json_schema" => {
@@ -220,6 +218,10 @@ mod tests {
         );
         assert_eq!(error(json!({"tools": [{"name": "f"}]})), "`tools[0].input_schema` is missing");
         assert_eq!(error(json!({"thinking": {"type": "enabled"}})), "`thinking.budget_tokens` is missing");
+        assert_eq!(
+            error(json!({"output_config": {"effort": "banana"}})),
+            "`output_config.effort` is \"banana\": none, minimal, low, medium, high, xhigh and max are known"
+        );
         assert_eq!(
             error(json!({"thinking": {"type": "hard"}})),
             "`thinking.type` is \"hard\": enabled, disabled and adaptive are known"

@@ -12,7 +12,7 @@ use qwip::chat::json_kind;
 use serde_json::Value;
 
 use super::error::Refusal;
-use super::{HttpSettings, State};
+use super::{HttpSettings, Record, State};
 use crate::engine::{Failure, FailureKind};
 
 /// Of a body that is too large so many times the limit is read and thrown away: a client that is still sending does
@@ -20,8 +20,10 @@ use crate::engine::{Failure, FailureKind};
 const DRAINED: usize = 4;
 /// Larger texts are parsed where that holds up nobody.
 const LARGE: usize = 256 << 10;
+/// Bytes that a value takes at most for each sign of the text that makes one: an object with one field has three.
+const VALUE: usize = 160;
 
-/// How many bytes of bodies there are at a time.
+/// How many bytes of bodies, and of what is made of them, there are at a time.
 pub(super) struct Bodies {
     held: Arc<AtomicUsize>,
     most: usize,
@@ -34,20 +36,30 @@ impl Bodies {
 }
 
 /// A share of [`Bodies`].
-struct Held {
+pub(super) struct Held {
     all: Arc<AtomicUsize>,
     bytes: usize,
+    most: usize,
 }
 
 impl Held {
-    fn grow(&mut self, bytes: usize, most: usize) -> Result<(), Failure> {
+    fn new(bodies: &Bodies) -> Held {
+        Held { all: bodies.held.clone(), bytes: 0, most: bodies.most }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        let (most, own) = (self.most, self.bytes.saturating_add(bytes));
+        if own > most {
+            let message = format!("the body would take {own} bytes of memory; at most {most} are given");
+            return Err(Failure::new(FailureKind::TooLarge, message));
+        }
         let now = self.all.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.bytes += bytes;
+        self.bytes = own;
         match now <= most {
             true => Ok(()),
             false => Err(Failure::new(
                 FailureKind::Busy,
-                format!("the bodies of all requests would be {now} bytes; the limit is {most}"),
+                format!("the bodies of all requests would take {now} bytes; the limit is {most}"),
             )),
         }
     }
@@ -59,12 +71,10 @@ impl Drop for Held {
     }
 }
 
-/// The JSON object that a request carries.
+/// The JSON object that a request carries. Its memory, or what has been made of it, is counted until the answer ends.
 pub(crate) struct JsonBody {
     /// An object.
     pub(crate) value: Value,
-    /// Counted for as long as the value is there.
-    _held: Held,
 }
 
 impl FromRequest<Arc<State>> for JsonBody {
@@ -73,7 +83,8 @@ impl FromRequest<Arc<State>> for JsonBody {
     async fn from_request(request: Request, state: &Arc<State>) -> Result<JsonBody, Self::Rejection> {
         use axum::response::IntoResponse;
         let time = state.settings.body_timeout;
-        let mut held = Held { all: state.bodies.held.clone(), bytes: 0 };
+        let mut held = Held::new(&state.bodies);
+        let record = request.extensions().get::<Record>().cloned();
         let read = tokio::time::timeout(time, read(request.into_body(), state, &mut held)).await;
         let bytes = read.unwrap_or_else(|_| {
             let message = format!("the body did not come within {} s", time.as_secs());
@@ -81,13 +92,16 @@ impl FromRequest<Arc<State>> for JsonBody {
         });
         let bytes = bytes.map_err(IntoResponse::into_response)?;
         let parsed = match bytes.len() > LARGE {
-            false => object(&bytes),
-            true => tokio::task::spawn_blocking(move || object(&bytes))
+            false => object(&bytes, held),
+            true => tokio::task::spawn_blocking(move || object(&bytes, held))
                 .await
                 .unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "the body could not be parsed"))),
         };
-        let value = parsed.map_err(IntoResponse::into_response)?;
-        Ok(JsonBody { value, _held: held })
+        let (value, held) = parsed.map_err(IntoResponse::into_response)?;
+        if let Some(record) = record {
+            record.hold(held);
+        }
+        Ok(JsonBody { value })
     }
 }
 
@@ -114,7 +128,7 @@ async fn read(mut body: Body, state: &State, held: &mut Held) -> Result<Vec<u8>,
             }
             continue;
         }
-        held.grow(data.len(), state.bodies.most)?;
+        held.grow(data.len())?;
         bytes.extend_from_slice(&data);
     }
     match seen > limit {
@@ -123,14 +137,62 @@ async fn read(mut body: Body, state: &State, held: &mut Held) -> Result<Vec<u8>,
     }
 }
 
-fn object(bytes: &[u8]) -> Result<Value, Failure> {
+fn object(bytes: &[u8], mut held: Held) -> Result<(Value, Held), Failure> {
     let invalid = |message: String| Failure::new(FailureKind::Invalid, message);
     if bytes.is_empty() {
         return Err(invalid("the body is empty; a JSON object is expected".into()));
     }
+    held.grow(bytes.len().saturating_add(values(bytes).saturating_mul(VALUE)))?;
     match serde_json::from_slice(bytes) {
-        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(value @ Value::Object(_)) => Ok((value, held)),
         Ok(other) => Err(invalid(format!("the body is {}, not an object", json_kind(&other)))),
         Err(error) => Err(invalid(format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// The signs outside of texts that make values: what begins one, separates two, or gives one a name.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' | b',' | b':' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: &str, bodies: &Bodies) -> Result<(Value, Held), Failure> {
+        object(json.as_bytes(), Held::new(bodies))
+    }
+
+    #[test]
+    fn what_becomes_values_is_counted_and_text_is_not() {
+        assert_eq!(values(br#"{"a": [1, 2, "x, y: {[\\", "\",["]}"#), 6);
+        assert_eq!(values(b"{}"), 1);
+    }
+
+    #[test]
+    fn memory_of_bodies_is_bounded_whatever_they_hold() {
+        let settings = HttpSettings { max_bodies: 1 << 20, ..HttpSettings::default() };
+        let bodies = Bodies::new(&settings);
+        let text = format!(r#"{{"text": "{}"}}"#, "a, ".repeat(100_000));
+        let held = parsed(&text, &bodies).map(|(_, held)| held).unwrap();
+        assert!(held.bytes < text.len() + 1000);
+        // 30 kB that would be megabytes.
+        let empty = format!(r#"{{"a": [{}]}}"#, vec!["{}"; 10_000].join(","));
+        assert_eq!(parsed(&empty, &bodies).map(drop).unwrap_err().kind, FailureKind::TooLarge);
+        let others: Vec<Held> = std::iter::from_fn(|| Some(parsed(&text, &bodies).ok()?.1)).collect();
+        assert_eq!(others.len(), 2);
+        assert_eq!(parsed(&text, &bodies).map(drop).unwrap_err().kind, FailureKind::Busy);
+        drop((held, others));
+        assert_eq!(bodies.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Errors, in the words of whoever asks.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -83,12 +83,14 @@ fn openai_words(kind: FailureKind) -> (&'static str, Option<&'static str>) {
 }
 
 impl Dialect {
-    /// The dialect of a path, also of one that there is not.
-    pub(super) fn of(path: &str) -> Dialect {
+    /// The dialect of a path, also of one that there is not. The lists of models have one path for two: with a header Anthropic's
+    /// clients ask.
+    pub(super) fn of(path: &str, headers: &HeaderMap) -> Dialect {
         let below =
             |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match () {
             () if below("/v1/messages") => Dialect::Anthropic,
+            () if below("/v1/models") && headers.contains_key("anthropic-version") => Dialect::Anthropic,
             () if below("/api") => Dialect::Ollama,
             () => Dialect::OpenAi,
         }
@@ -163,8 +165,12 @@ mod tests {
             ("/apis", Dialect::OpenAi),
             ("/v1/chat/completions", Dialect::OpenAi),
         ] {
-            assert_eq!(Dialect::of(path), dialect, "{path}");
+            assert_eq!(Dialect::of(path, &HeaderMap::new()), dialect, "{path}");
         }
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+        assert_eq!(Dialect::of("/v1/models/a/b", &headers), Dialect::Anthropic);
+        assert_eq!(Dialect::of("/v1/chat/completions", &headers), Dialect::OpenAi);
     }
 
     #[test]

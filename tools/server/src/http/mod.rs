@@ -101,7 +101,7 @@ async fn unknown(request: Request) -> Failure {
 async fn around(Shared(state): Shared<Arc<State>>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let record = Record::begin(state.counters.clone(), request.method(), &route);
-    let dialect = Dialect::of(request.uri().path());
+    let dialect = Dialect::of(request.uri().path(), request.headers());
     let method = request.method().clone();
     let cors = state.guard.cors(request.headers());
     let response = match state.guard.check(&request) {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use super::State;
+use super::body::Held;
 use super::metrics::Counters;
 use crate::chat::Usage;
 use crate::engine::{Failure, FailureKind};
@@ -40,6 +41,8 @@ struct Facts {
     kind: Option<FailureKind>,
     model: Option<String>,
     usage: Usage,
+    /// The memory of the body.
+    held: Option<Held>,
 }
 
 impl Record {
@@ -62,6 +65,11 @@ impl Record {
     /// Which model answers.
     pub(crate) fn model(&self, name: &str) {
         self.0.facts().model = Some(name.to_owned());
+    }
+
+    /// The body's memory is counted until the record ends.
+    pub(super) fn hold(&self, held: Held) {
+        self.0.facts().held = Some(held);
     }
 
     /// Tokens of the request, when they are known.

@@ -14,7 +14,8 @@ pub struct HttpSettings {
     pub allow_origins: Vec<String>,
     /// Most bytes of a request's body.
     pub max_body: usize,
-    /// Most bytes of all bodies that are being read or worked on.
+    /// Most bytes of memory for all bodies that are being read or answered: for a text twice its size, for JSON of many small
+    /// values far more.
     pub max_bodies: usize,
     /// Most connections.
     pub max_connections: usize,
@@ -39,7 +40,7 @@ impl Default for HttpSettings {
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             max_body: 16 << 20,
-            max_bodies: 64 << 20,
+            max_bodies: 256 << 20,
             max_connections: 256,
             max_head: 64 << 10,
             head_timeout: Duration::from_secs(30),

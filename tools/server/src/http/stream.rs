@@ -49,9 +49,14 @@ pub(crate) struct Writer {
 impl Writer {
     /// A piece.
     pub(crate) async fn data(&mut self, value: &Value) {
+        self.json(&value.to_string()).await;
+    }
+
+    /// A piece that is JSON already.
+    pub(crate) async fn json(&mut self, json: &str) {
         let text = match self.framing {
-            Framing::Sse => format!("data: {value}\n\n"),
-            Framing::Ndjson => format!("{value}\n"),
+            Framing::Sse => format!("data: {json}\n\n"),
+            Framing::Ndjson => format!("{json}\n"),
         };
         self.send(Piece::Bytes(text.into())).await;
     }

@@ -58,11 +58,6 @@ impl Loaded {
         &self.opened.voice
     }
 
-    /// As it came from the library.
-    pub(super) fn opened(&self) -> &Arc<Opened> {
-        &self.opened
-    }
-
     /// Most positions of a sequence: prompt and answer together.
     pub fn context(&self) -> usize {
         self.engine.facts().context
@@ -189,6 +184,11 @@ impl Lease {
     /// How long the model stays loaded when nobody uses it any more.
     pub fn set_keep_alive(&mut self, keep_alive: KeepAlive) {
         self.0.uses().keep_alive = keep_alive;
+    }
+
+    /// What was kept loaded, which it now need not be.
+    pub(super) fn into_loaded(self) -> Arc<Loaded> {
+        self.0.clone()
     }
 }
 

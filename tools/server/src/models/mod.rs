@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use qwip::Model;
+use qwip::chat::Voice;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::chat::KeepAlive;
 use crate::engine::{Commons, Engine, Failure, FailureKind, Limits};
-use crate::library::{Library, Listed, OpenError, Opened};
+use crate::library::{Described, Library, Listed, OpenError, Opened};
 use loaded::LOOK_AGAIN;
 pub use loaded::{Lease, Loaded};
 pub use totals::{Counts, Totals};
@@ -117,6 +119,10 @@ struct State {
     closed: bool,
 }
 
+/// How long a model that is given back is waited for.
+const SHORTLY: Duration = Duration::from_millis(500);
+/// Most bytes of a model's name.
+const MOST_NAME: usize = 256;
 /// Other names of models that are remembered.
 const MOST_ALIASES: usize = 1000;
 
@@ -170,6 +176,7 @@ impl Models {
     /// `UnknownModel`, with the name; `Busy` if there is not the memory now, `Invalid` if there never is; `Internal` if it
     /// cannot be used.
     pub async fn get(&self, name: &str) -> Result<Lease, Failure> {
+        bounded(name)?;
         if let Some(lease) = self.0.find(name) {
             return Ok(lease);
         }
@@ -186,33 +193,48 @@ impl Models {
         tokio::spawn(async move { models.load(name, asked).await }).await.map_err(broken)?
     }
 
-    /// A model as its file describes it. It need not be loaded for that, and is not afterwards.
+    /// What `tell` says of a model's name, file and template. It need not be loaded for that, and is not afterwards.
     ///
     /// # Errors
     /// `UnknownModel`, with the name; `Internal` if it cannot be opened.
-    pub async fn look(&self, name: &str) -> Result<Arc<Opened>, Failure> {
+    pub async fn look<T>(
+        &self,
+        name: &str,
+        tell: impl FnOnce(&str, &Model, &Voice) -> T,
+    ) -> Result<T, Failure> {
+        bounded(name)?;
         let name = match name {
             "" => self.default_name().await?,
             name => name.to_owned(),
         };
         if let Some(lease) = self.0.find(&name) {
-            return Ok(lease.opened().clone());
+            return Ok(tell(lease.name(), lease.model(), lease.voice()));
         }
         let _one_at_a_time = self.0.loading.lock().await;
-        Ok(Arc::new(self.read(&name).await?))
+        let library = self.0.library.clone();
+        let described = spawn_blocking(move || library.describe(&name)).await.map_err(broken)?;
+        let Described { name, model, voice } = described.map_err(not_opened)?;
+        Ok(tell(&name, &model, &voice))
     }
 
-    /// Unloads a model, if it is loaded; what is running fails.
-    pub async fn unload(&self, name: &str) {
-        let found = {
-            let mut state = self.0.state();
-            let name = state.aliases.get(name).cloned().unwrap_or_else(|| name.to_owned());
-            let at = state.loaded.iter().position(|loaded| loaded.name() == name);
-            at.map(|at| state.loaded.swap_remove(at))
-        };
-        if let Some(loaded) = found {
-            end(loaded).await;
+    /// Has a model go when nobody uses it any more, which is waited for only shortly; what is running goes on. That it is not loaded is no
+    /// fault.
+    ///
+    /// # Errors
+    /// As [`look`](Models::look).
+    pub async fn release(&self, name: &str) -> Result<(), Failure> {
+        let Some(mut lease) = self.0.find(name) else { return self.look(name, |_, _, _| ()).await };
+        lease.set_keep_alive(KeepAlive::For(Duration::ZERO));
+        let loaded = lease.into_loaded();
+        // An answer that its client has seen the end of may not be over yet for its thread.
+        for _ in 0..SHORTLY.as_millis() / 10 {
+            if self.0.take_expired(&loaded).is_ok() {
+                end(loaded).await;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        Ok(())
     }
 
     /// Unloads all; what is running fails, and nothing is loaded any more.
@@ -231,11 +253,7 @@ impl Models {
     async fn default_name(&self) -> Result<String, Failure> {
         let library = self.0.library.clone();
         let name = spawn_blocking(move || library.default_name()).await.map_err(broken)?;
-        let unknown = || {
-            let message = "the request names no model, and there is no default";
-            Failure { param: Some("model".into()), ..Failure::new(FailureKind::UnknownModel, message) }
-        };
-        name.ok_or_else(unknown)
+        name.ok_or_else(|| unknown("the request names no model, and there is no default"))
     }
 
     /// Loads a model, unless somebody else has meanwhile.
@@ -251,7 +269,10 @@ impl Models {
         }
         let result = self.open(&name).await;
         if let Err(failure) = &result {
-            tracing::warn!(model = name, "not loaded: {failure}");
+            // What there is not is the client's word alone, which may be anything.
+            if failure.kind != FailureKind::UnknownModel {
+                tracing::warn!(model = name, "not loaded: {failure}");
+            }
             self.0.state().failed = Some((name, Instant::now(), failure.clone()));
         }
         result
@@ -261,12 +282,7 @@ impl Models {
     async fn read(&self, name: &str) -> Result<Opened, Failure> {
         let (library, asked) = (self.0.library.clone(), name.to_owned());
         let opened = spawn_blocking(move || library.open(&asked)).await.map_err(broken)?;
-        opened.map_err(|error| match error {
-            OpenError::Unknown(message) => {
-                Failure { param: Some("model".into()), ..Failure::new(FailureKind::UnknownModel, message) }
-            }
-            OpenError::Failed(message) => Failure::new(FailureKind::Internal, message),
-        })
+        opened.map_err(not_opened)
     }
 
     async fn open(&self, name: &str) -> Result<Lease, Failure> {
@@ -411,6 +427,27 @@ async fn expire(models: Weak<Inner>, model: Weak<Loaded>) {
 async fn end(loaded: Arc<Loaded>) {
     // A panic of it has been told already.
     let _ = spawn_blocking(move || loaded.engine.join()).await;
+}
+
+/// A longer name is nobody's, and is not looked for, remembered or repeated.
+fn bounded(name: &str) -> Result<(), Failure> {
+    match name.len() {
+        ..=MOST_NAME => Ok(()),
+        bytes => {
+            Err(unknown(format!("the model's name has {bytes} bytes, at most {MOST_NAME} are possible")))
+        }
+    }
+}
+
+fn unknown(message: impl Into<String>) -> Failure {
+    Failure { param: Some("model".into()), ..Failure::new(FailureKind::UnknownModel, message) }
+}
+
+fn not_opened(error: OpenError) -> Failure {
+    match error {
+        OpenError::Unknown(message) => unknown(message),
+        OpenError::Failed(message) => Failure::new(FailureKind::Internal, message),
+    }
 }
 
 /// A thread for blocking work has panicked, or the runtime ends.

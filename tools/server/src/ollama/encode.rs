@@ -4,10 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use qwip::FinishReason;
 use qwip::sample::TokenLogprob;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatEvent, Delta};
 use crate::engine::Summary;
+use crate::logprob::{self, Each, Spell};
 use crate::parts::arguments_object;
 use crate::time::rfc3339;
 
@@ -24,7 +26,7 @@ struct Piece {
     thinking: String,
     text: String,
     calls: Vec<Value>,
-    logprobs: Vec<Value>,
+    logprobs: Vec<TokenLogprob>,
 }
 
 /// Makes the lines of one answer, or the whole answer.
@@ -33,7 +35,7 @@ pub(super) struct Encoder {
     model: String,
     begun: Instant,
     load: Duration,
-    /// Everything that has come.
+    /// Everything that has come, unless it comes in lines.
     all: Piece,
     /// A call whose arguments are still coming: its number, id, name, arguments.
     call: Option<(usize, String, String, String)>,
@@ -45,41 +47,55 @@ impl Encoder {
         Encoder { route, model: model.to_owned(), begun, load, all: Piece::default(), call: None }
     }
 
-    /// The lines that say what has happened. `text_of` says what a token spells, for log probabilities.
-    pub(super) fn lines(&mut self, event: &ChatEvent, text_of: &dyn Fn(u32) -> String) -> Vec<Value> {
+    /// What has happened, as far as it is to be told.
+    fn piece(&mut self, event: &ChatEvent) -> Piece {
+        let mut piece = Piece::default();
         match event {
             ChatEvent::Delta { deltas, logprobs, .. } => {
-                let mut piece = Piece::default();
                 for delta in deltas {
                     self.delta(delta, &mut piece);
                 }
-                piece.logprobs.extend(logprobs.iter().map(|token| logprob(token, text_of)));
-                let line = (!piece.is_empty()).then(|| self.line(&piece));
-                self.all.add(piece);
-                line.into_iter().collect()
+                piece.logprobs.extend_from_slice(logprobs);
             }
-            ChatEvent::Finished { reason, summary, .. } => {
-                let mut lines = Vec::new();
-                let mut piece = Piece::default();
-                self.end_call(&mut piece);
-                if !piece.is_empty() {
-                    lines.push(self.line(&piece));
-                    self.all.add(piece);
-                }
-                let mut last = self.line(&Piece::default());
-                self.finish(&mut last, *reason, summary);
-                lines.push(last);
-                lines
-            }
-            ChatEvent::Started | ChatEvent::End(_) | ChatEvent::Failed(_) => Vec::new(),
+            ChatEvent::Finished { .. } => self.end_call(&mut piece),
+            ChatEvent::Started | ChatEvent::End(_) | ChatEvent::Failed(_) => {}
         }
+        piece
+    }
+
+    /// The lines that say what has happened. `spell` says what a token is, for log probabilities.
+    pub(super) fn lines(&mut self, event: &ChatEvent, spell: &Spell<'_>) -> Vec<Value> {
+        let piece = self.piece(event);
+        let mut lines = Vec::new();
+        if !piece.is_empty() {
+            let mut line = self.line(&piece);
+            if !piece.logprobs.is_empty() {
+                line["logprobs"] = piece.logprobs.iter().map(|token| logprob(token, spell)).collect();
+            }
+            lines.push(line);
+        }
+        if let ChatEvent::Finished { reason, summary, .. } = event {
+            let mut last = self.line(&Piece::default());
+            self.finish(&mut last, *reason, summary);
+            lines.push(last);
+        }
+        lines
+    }
+
+    /// Keeps what has happened for [`whole`](Encoder::whole).
+    pub(super) fn add(&mut self, event: &ChatEvent) {
+        let piece = self.piece(event);
+        self.all.add(piece);
     }
 
     /// The whole answer, after its end.
-    pub(super) fn whole(&self, reason: FinishReason, summary: &Summary) -> Value {
-        let mut whole = self.line(&self.all);
-        self.finish(&mut whole, reason, summary);
-        whole
+    pub(super) fn whole(&self, reason: FinishReason, summary: &Summary, spell: &Spell<'_>) -> impl Serialize {
+        let mut line = self.line(&self.all);
+        self.finish(&mut line, reason, summary);
+        let logprobs = &self.all.logprobs;
+        let logprobs =
+            (!logprobs.is_empty()).then_some(Each(|| logprobs.iter().map(|token| logprob(token, spell))));
+        Whole { line, logprobs }
     }
 
     /// The answer to a request that only loads or unloads the model.
@@ -139,9 +155,6 @@ impl Encoder {
             }
         }
         line["done"] = false.into();
-        if !piece.logprobs.is_empty() {
-            line["logprobs"] = piece.logprobs.clone().into();
-        }
         line
     }
 
@@ -175,16 +188,21 @@ pub(super) fn nanoseconds(time: Duration) -> Value {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).into()
 }
 
-fn logprob(token: &TokenLogprob, text_of: &dyn Fn(u32) -> String) -> Value {
-    let one = |id: u32, logprob: f32| {
-        let text = text_of(id);
-        json!({"token": text, "logprob": logprob, "bytes": text.as_bytes()})
-    };
-    let mut entry = one(token.token, token.logprob);
-    if !token.top.is_empty() {
-        entry["top_logprobs"] = token.top.iter().map(|&(id, logprob)| one(id, logprob)).collect();
+#[derive(Serialize)]
+struct Whole<L> {
+    #[serde(flatten)]
+    line: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<L>,
+}
+
+/// Alternatives are there if some were asked for.
+fn logprob(token: &TokenLogprob, spell: &Spell<'_>) -> Value {
+    let mut object = logprob::object(token, spell);
+    if let (true, Some(fields)) = (token.top.is_empty(), object.as_object_mut()) {
+        fields.remove("top_logprobs");
     }
-    entry
+    object
 }
 
 #[cfg(test)]
@@ -208,6 +226,10 @@ mod tests {
         Encoder::new(route, "m", Instant::now(), Duration::from_micros(5))
     }
 
+    fn spell(id: u32) -> (String, Vec<u8>) {
+        (format!("t{id}"), vec![0xc3, id as u8])
+    }
+
     fn events(arguments: &str) -> Vec<ChatEvent> {
         let said = |deltas| ChatEvent::Delta { choice: 0, deltas, logprobs: Vec::new() };
         let text = |text: &str| text.to_owned();
@@ -227,7 +249,7 @@ mod tests {
     }
 
     fn run(encoder: &mut Encoder, arguments: &str) -> Vec<Value> {
-        events(arguments).iter().flat_map(|event| encoder.lines(event, &|_| String::new())).collect()
+        events(arguments).iter().flat_map(|event| encoder.lines(event, &spell)).collect()
     }
 
     #[test]
@@ -257,8 +279,11 @@ mod tests {
     #[test]
     fn the_same_in_one_piece() {
         let mut encoder = encoder(Route::Chat);
-        run(&mut encoder, "{\"cut");
-        let whole = encoder.whole(FinishReason::Length, &summary(FinishReason::Length));
+        events("{\"cut").iter().for_each(|event| encoder.add(event));
+        let end = summary(FinishReason::Length);
+        let whole = encoder.whole(end.reason, &end, &spell);
+        let whole = serde_json::to_value(whole).unwrap();
+        assert!(whole.get("logprobs").is_none());
         let message = &whole["message"];
         assert_eq!((&message["content"], &message["thinking"]), (&json!("Yes"), &json!("hm")));
         // The second one was cut.
@@ -284,9 +309,16 @@ mod tests {
             deltas: vec![Delta::Content("x".to_owned())],
             logprobs: vec![token],
         };
-        let lines = encoder(Route::Chat).lines(&event, &|id| format!("t{id}"));
+        let mut encoder = encoder(Route::Chat);
+        let lines = encoder.lines(&event, &spell);
         let entry = &lines[0]["logprobs"][0];
         assert_eq!((&entry["token"], &entry["logprob"]), (&json!("t5"), &json!(-0.5)));
-        assert_eq!(entry["top_logprobs"][1]["bytes"], json!([116, 54]));
+        // Those of the token, which need not be those of its text.
+        assert_eq!(entry["top_logprobs"][1]["bytes"], json!([0xc3, 6]));
+        assert!(encoder.all.logprobs.is_empty(), "what is sent is not kept");
+        encoder.add(&event);
+        let end = summary(FinishReason::Stop);
+        let whole = encoder.whole(end.reason, &end, &spell);
+        assert_eq!(serde_json::to_value(whole).unwrap()["logprobs"], lines[0]["logprobs"]);
     }
 }

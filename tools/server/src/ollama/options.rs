@@ -55,7 +55,7 @@ fn set_think(body: &Fields, chat: &mut ChatRequest) -> Result<(), Failure> {
         None => {}
         Some(Value::Bool(think)) => chat.thinking = Some(*think),
         Some(Value::String(level)) => match level.as_str() {
-            "low" | "medium" | "high" | "max" => set_effort(chat, level),
+            "low" | "medium" | "high" | "max" => set_effort(body, "think", chat)?,
             other => return Err(body.unknown("think", other, "true, false, low, medium, high and max")),
         },
         Some(_) => return Err(body.wrong("think", "true, false or a level")),

@@ -1,6 +1,5 @@
 //! Texts that are continued without a template, told as a chat's answer is.
 
-use qwip::chat::Voice;
 use qwip::{GenerateOptions, SamplingParams};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -8,6 +7,7 @@ use super::request::What;
 use crate::chat::{ChatEvent, ChatRequest, Delta, Format, Usage};
 use crate::engine::{Ask, Event, Failure, FailureKind};
 use crate::events::broken_off;
+use crate::insert;
 use crate::models::{Lease, Loaded};
 
 /// A text that is being continued. Dropping it cancels.
@@ -53,9 +53,10 @@ impl Raw {
         Ok(Raw { lease, events, end: None })
     }
 
-    /// The model.
-    pub(super) fn model(&self) -> &Loaded {
-        &self.lease
+    /// The text of a token, and its bytes.
+    pub(super) fn spell(&self, token: u32) -> (String, Vec<u8>) {
+        let tokenizer = self.lease.voice().tokenizer();
+        (tokenizer.decode(&[token], true), tokenizer.token_bytes(token).into_owned())
     }
 
     /// What comes next; `None` at the end.
@@ -96,14 +97,8 @@ fn text_of(model: &Loaded, what: &What) -> Result<String, Failure> {
         What::Insert(before, after) => (before, after),
         What::Load | What::Answer => return Ok(String::new()),
     };
-    match inserts(model.voice()) {
-        true => Ok(format!("<|fim_prefix|>{before}<|fim_suffix|>{after}<|fim_middle|>")),
-        false => Err(Failure::invalid("suffix", format!("{} does not support insert", model.name()))),
+    match insert::unknown_mark(model.voice()) {
+        None => Ok(insert::prompt(before, after)),
+        Some(_) => Err(Failure::invalid("suffix", format!("{} does not support insert", model.name()))),
     }
-}
-
-/// Whether the model knows the tokens by which it is told to fill in.
-pub(super) fn inserts(voice: &Voice) -> bool {
-    let marks = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
-    marks.iter().all(|mark| voice.tokenizer().find(mark).is_some())
 }

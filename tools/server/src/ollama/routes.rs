@@ -8,8 +8,8 @@ use axum::extract::State as Shared;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use qwip::FinishReason;
-use qwip::chat::Message;
+use qwip::Model;
+use qwip::chat::{Message, Voice};
 use qwip::model::Task;
 use qwip::quant::pooling::Pooling;
 use serde_json::{Value, json};
@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 use super::embed::{embed, embeddings};
 use super::encode::{Encoder, Route};
 use super::listing;
-use super::options::model;
-use super::raw::{Raw, inserts};
+use super::options;
+use super::raw::Raw;
 use super::request::{self, Asked, What};
 use crate::chat::{self, Answers, ChatEvent, KeepAlive};
-use crate::engine::{Failure, FailureKind, Summary};
+use crate::engine::{Failure, FailureKind};
 use crate::events::broken_off;
 use crate::fields::Fields;
 use crate::http::{Dialect, Framing, JsonBody, Record, State, Writer, stream};
-use crate::library::Opened;
+use crate::insert;
 use crate::openai::lease_for;
 
 /// The version of Ollama whose API this is. Clients compare it with the first that has what they need.
@@ -73,8 +73,7 @@ async fn answer(state: &Arc<State>, record: Record, route: Route, asked: Asked) 
     let begun = Instant::now();
     let Asked { chat: mut request, stream: streams, mut what } = asked;
     if what == What::Load && request.keep_alive == Some(KeepAlive::For(std::time::Duration::ZERO)) {
-        record.model(&request.model);
-        state.models.unload(&request.model).await;
+        state.models.release(&request.model).await?;
         let encoder = Encoder::new(route, &request.model, begun, begun.elapsed());
         return Ok(axum::Json(encoder.nothing(true)).into_response());
     }
@@ -82,7 +81,7 @@ async fn answer(state: &Arc<State>, record: Record, route: Route, asked: Asked) 
     record.model(lease.name());
     request.model = lease.name().to_owned();
     let load = begun.elapsed();
-    let mut encoder = Encoder::new(route, lease.name(), begun, load);
+    let encoder = Encoder::new(route, lease.name(), begun, load);
     // A model that was not made for conversations continues what it is given.
     if what == What::Answer && route == Route::Generate && lease.voice().template().is_err() {
         let texts: Vec<&str> = request.messages.iter().filter_map(Message::content).collect();
@@ -106,8 +105,7 @@ async fn answer(state: &Arc<State>, record: Record, route: Route, asked: Asked) 
         let work = move |writer| streamed(source, encoder, record, writer);
         return stream(state, Dialect::Ollama, Framing::Ndjson, work).await;
     }
-    let (reason, summary) = collected(source, &mut encoder, &record).await?;
-    Ok(axum::Json(encoder.whole(reason, &summary)).into_response())
+    collected(source, encoder, &record).await
 }
 
 /// Where an answer comes from.
@@ -124,17 +122,18 @@ impl Source {
         }
     }
 
-    fn text_of(&self, token: u32) -> String {
+    /// The text of a token, and its bytes.
+    fn spell(&self, token: u32) -> (String, Vec<u8>) {
         match self {
-            Source::Chat(answers) => answers.token(token).0,
-            Source::Raw(raw) => raw.model().voice().tokenizer().decode(&[token], true),
+            Source::Chat(answers) => answers.token(token),
+            Source::Raw(raw) => raw.spell(token),
         }
     }
 }
 
 async fn streamed(mut source: Source, mut encoder: Encoder, record: Record, mut writer: Writer) {
     while let Some(event) = source.next().await {
-        let lines = encoder.lines(&event, &|token| source.text_of(token));
+        let lines = encoder.lines(&event, &|token| source.spell(token));
         for line in lines {
             writer.data(&line).await;
         }
@@ -147,14 +146,10 @@ async fn streamed(mut source: Source, mut encoder: Encoder, record: Record, mut 
     writer.fail(broken_off()).await;
 }
 
-async fn collected(
-    mut source: Source,
-    encoder: &mut Encoder,
-    record: &Record,
-) -> Result<(FinishReason, Summary), Failure> {
+async fn collected(mut source: Source, mut encoder: Encoder, record: &Record) -> Result<Response, Failure> {
     let mut end = None;
     while let Some(event) = source.next().await {
-        encoder.lines(&event, &|token| source.text_of(token));
+        encoder.add(&event);
         match event {
             ChatEvent::Failed(failure) => return Err(failure),
             ChatEvent::Finished { reason, summary, .. } => end = Some((reason, summary)),
@@ -165,7 +160,9 @@ async fn collected(
             ChatEvent::Started | ChatEvent::Delta { .. } => {}
         }
     }
-    end.ok_or_else(broken_off)
+    let (reason, summary) = end.ok_or_else(broken_off)?;
+    let spell = |token: u32| source.spell(token);
+    Ok(axum::Json(encoder.whole(reason, &summary, &spell)).into_response())
 }
 
 async fn tags(Shared(state): Shared<Arc<State>>) -> Response {
@@ -191,13 +188,15 @@ async fn show(
     record: Record,
     body: JsonBody,
 ) -> Result<Response, Failure> {
-    let name = model(&Fields::body(&body.value)?)?;
+    let name = options::model(&Fields::body(&body.value)?)?;
     drop(body);
-    let opened = state.models.look(&name).await?;
-    record.model(&opened.name);
+    let tell = |name: &str, model: &Model, voice: &Voice| {
+        Ok::<_, Failure>((name.to_owned(), described(model, voice)?))
+    };
+    let (name, mut answer) = state.models.look(&name, tell).await??;
+    record.model(&name);
     let entries = state.models.list().await;
-    let listed = entries.iter().map(|entry| &entry.listed).find(|listed| listed.name == opened.name);
-    let mut answer = described(&opened)?;
+    let listed = entries.iter().map(|entry| &entry.listed).find(|listed| listed.name == name);
     if let Some(listed) = listed {
         answer["details"] = listing::details(listed);
         answer["modified_at"] =
@@ -207,8 +206,8 @@ async fn show(
 }
 
 /// What a model's file says about it.
-fn described(opened: &Opened) -> Result<Value, Failure> {
-    let (voice, file) = (&opened.voice, opened.model.file());
+fn described(model: &Model, voice: &Voice) -> Result<Value, Failure> {
+    let file = model.file();
     let internal = |error: qwip::Error| Failure::new(FailureKind::Internal, error.to_string());
     let header = file.header();
     let text = |key: &str| header.str(key).map_err(|error| internal(error.into()));
@@ -222,12 +221,12 @@ fn described(opened: &Opened) -> Result<Value, Failure> {
         ("presence_penalty", f64::from(sampling.presence_penalty)),
     ];
     let parameters = parameters.map(|(name, value)| format!("{name:<20} {}", value as f32));
-    let task = match opened.model.pooling() {
+    let task = match model.pooling() {
         Some(Pooling::Rank) => Task::Rerank,
         Some(Pooling::Mean | Pooling::Cls | Pooling::Last) => Task::Embed,
         Some(Pooling::None) | None => Task::Generate,
     };
-    let can = listing::capabilities(task, template, voice.thinks(), inserts(voice));
+    let can = listing::capabilities(task, template, voice.thinks(), insert::unknown_mark(voice).is_none());
     let entries = header.metadata.iter().map(|(key, value)| (key.as_str(), listing::single(value)));
     Ok(json!({
         "license": "",

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State as Shared};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use qwip::model::Task;
 use serde_json::{Value, json};
 
 use crate::anthropic;
 use crate::engine::{Failure, FailureKind};
-use crate::http::State;
+use crate::http::{Dialect, State};
 use crate::models::Entry;
 
-/// With this header Anthropic's clients ask.
-const ANTHROPIC: &str = "anthropic-version";
-
-pub(super) async fn list(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
+pub(super) async fn list(
+    Shared(state): Shared<Arc<State>>,
+    Extension(dialect): Extension<Dialect>,
+) -> Response {
     let entries = state.models.list().await;
-    let object = match headers.contains_key(ANTHROPIC) {
+    let object = match dialect == Dialect::Anthropic {
         true => anthropic::model_list(entries.iter().map(|entry| &entry.listed)),
         false => json!({"object": "list", "data": entries.iter().map(object).collect::<Vec<_>>()}),
     };
@@ -28,14 +29,18 @@ pub(super) async fn list(Shared(state): Shared<Arc<State>>, headers: HeaderMap) 
 
 pub(super) async fn one(
     Shared(state): Shared<Arc<State>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    Extension(dialect): Extension<Dialect>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
+    let Path(id) = path.map_err(|error| Failure::new(FailureKind::Invalid, error.body_text()))?;
     let entries = state.models.list().await;
     let Some(entry) = entries.iter().find(|entry| entry.listed.name == id) else {
-        return Err(Failure::new(FailureKind::UnknownModel, format!("there is no model '{id}' here")));
+        return Err(Failure::new(
+            FailureKind::UnknownModel,
+            format!("there is no model '{}' here", id.chars().take(200).collect::<String>()),
+        ));
     };
-    let object = match headers.contains_key(ANTHROPIC) {
+    let object = match dialect == Dialect::Anthropic {
         true => anthropic::model_object(&entry.listed),
         false => object(entry),
     };

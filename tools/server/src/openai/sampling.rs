@@ -45,11 +45,6 @@ pub(super) fn without_limit(body: &Fields<'_>, name: &str) -> Result<Option<Opti
     }
 }
 
-/// The seed; a negative one is as good as any.
-pub(super) fn seed(body: &Fields<'_>) -> Result<Option<u64>, Failure> {
-    Ok(body.integer("seed")?.map(i64::cast_unsigned))
-}
-
 /// How many answers, at least 1.
 pub(super) fn answers(body: &Fields<'_>) -> Result<usize, Failure> {
     match body.count("n")? {

@@ -2,11 +2,13 @@
 
 use qwip::FinishReason;
 use qwip::sample::TokenLogprob;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::usage::{self, Timings};
 use crate::chat::{Answers, Delta, Usage};
 use crate::engine::Summary;
+use crate::logprob::{self, Each, Spell};
 
 /// What all objects of an answer have in common.
 pub(super) struct Frame {
@@ -48,34 +50,27 @@ impl Frame {
         self.with_usage = asked;
     }
 
-    /// An entry of `logprobs.content`.
-    pub(super) fn logprob(&self, answers: &Answers, token: &TokenLogprob) -> Value {
-        let entry = |id: u32, logprob: f32| {
-            let (text, bytes) = answers.token(id);
-            json!({"token": text, "logprob": finite(logprob), "bytes": bytes})
-        };
-        let mut object = entry(token.token, token.logprob);
-        object["top_logprobs"] = token.top.iter().map(|&(id, logprob)| entry(id, logprob)).collect();
-        object
-    }
-
-    fn object(&self, kind: &str, choices: Value) -> Value {
+    fn head(&self, kind: &str) -> Value {
         json!({
             "id": self.id,
             "object": kind,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.fingerprint,
-            "choices": choices,
         })
     }
 
-    fn logprobs(&self, content: Vec<Value>) -> Value {
-        if self.with_logprobs { json!({"content": content, "refusal": null}) } else { Value::Null }
+    fn object(&self, kind: &str, choices: Value) -> Value {
+        let mut object = self.head(kind);
+        object["choices"] = choices;
+        object
     }
 
     fn chunk(&self, choice: usize, delta: Value, logprobs: Vec<Value>, reason: Option<&str>) -> Value {
-        let logprobs = if logprobs.is_empty() { Value::Null } else { self.logprobs(logprobs) };
+        let logprobs = match self.with_logprobs && !logprobs.is_empty() {
+            true => json!({"content": logprobs, "refusal": null}),
+            false => Value::Null,
+        };
         let choice = json!({"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason});
         let mut chunk = self.object("chat.completion.chunk", json!([choice]));
         if self.with_usage {
@@ -135,17 +130,44 @@ impl Frame {
     }
 
     /// The answer in one.
-    pub(super) fn complete(&self, complete: Complete, usage: &Usage) -> Value {
-        let choices = complete.choices.into_iter().enumerate().map(|(index, choice)| {
-            let logprobs = self.logprobs(choice.logprobs.clone());
-            let reason = choice.reason;
-            json!({"index": index, "message": choice.message(), "logprobs": logprobs, "finish_reason": reason})
-        });
-        let mut object = self.object("chat.completion", choices.collect());
-        object["usage"] = usage::usage(usage);
-        object["timings"] = complete.timings.object();
-        object
+    pub(super) fn complete<'a>(
+        &self,
+        complete: &'a Complete,
+        usage: &Usage,
+        spell: &'a Spell<'a>,
+    ) -> impl Serialize {
+        let with_logprobs = self.with_logprobs;
+        let choices = || complete.choices.iter().enumerate();
+        Whole {
+            head: self.head("chat.completion"),
+            choices: Each(move || choices().map(move |(i, choice)| choice.object(i, with_logprobs, spell))),
+            usage: usage::usage(usage),
+            timings: complete.timings.object(),
+        }
     }
+}
+
+#[derive(Serialize)]
+struct Whole<C> {
+    #[serde(flatten)]
+    head: Value,
+    choices: C,
+    usage: Value,
+    timings: Value,
+}
+
+#[derive(Serialize)]
+struct WholeChoice<L> {
+    index: usize,
+    message: Value,
+    logprobs: Option<L>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Logprobs<C> {
+    content: C,
+    refusal: (),
 }
 
 fn delta_object(delta: Delta) -> Value {
@@ -162,11 +184,6 @@ fn delta_object(delta: Delta) -> Value {
     }
 }
 
-/// A logarithm that JSON can hold, as OpenAI does it.
-fn finite(logprob: f32) -> f32 {
-    if logprob.is_finite() { logprob } else { -9999.0 }
-}
-
 /// All answers, as they come together.
 #[derive(Default)]
 pub(super) struct Complete {
@@ -174,13 +191,13 @@ pub(super) struct Complete {
     timings: Timings,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Choice {
     content: String,
     reasoning: String,
     /// Name of the call, name of the tool, arguments.
     calls: Vec<[String; 3]>,
-    logprobs: Vec<Value>,
+    logprobs: Vec<TokenLogprob>,
     reason: Option<&'static str>,
 }
 
@@ -192,7 +209,7 @@ impl Complete {
         &mut self.choices[choice]
     }
 
-    pub(super) fn push(&mut self, choice: usize, deltas: Vec<Delta>, logprobs: impl Iterator<Item = Value>) {
+    pub(super) fn push(&mut self, choice: usize, deltas: Vec<Delta>, logprobs: Vec<TokenLogprob>) {
         let choice = self.choice(choice);
         choice.logprobs.extend(logprobs);
         for delta in deltas {
@@ -216,16 +233,26 @@ impl Complete {
 }
 
 impl Choice {
-    fn message(self) -> Value {
+    fn object<'a>(&'a self, index: usize, with_logprobs: bool, spell: &'a Spell<'a>) -> impl Serialize {
+        let content = Each(|| self.logprobs.iter().map(|token| logprob::object(token, spell)));
+        WholeChoice {
+            index,
+            message: self.message(),
+            logprobs: with_logprobs.then_some(Logprobs { content, refusal: () }),
+            finish_reason: self.reason,
+        }
+    }
+
+    fn message(&self) -> Value {
         let nothing = self.content.is_empty() && !self.calls.is_empty();
-        let content = if nothing { Value::Null } else { Value::String(self.content) };
+        let content = (!nothing).then_some(&self.content);
         let mut message = json!({"role": "assistant", "content": content, "refusal": null});
         if !self.reasoning.is_empty() {
-            message["reasoning_content"] = Value::String(self.reasoning);
+            message["reasoning_content"] = self.reasoning.as_str().into();
         }
         if !self.calls.is_empty() {
-            let call = |[id, name, arguments]: [String; 3]| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
-            message["tool_calls"] = self.calls.into_iter().map(call).collect();
+            let call = |[id, name, arguments]: &[String; 3]| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
+            message["tool_calls"] = self.calls.iter().map(call).collect();
         }
         message
     }
@@ -261,6 +288,11 @@ mod tests {
             answer_time: Duration::from_millis(50),
             queue_time: Duration::ZERO,
         }
+    }
+
+    fn whole(frame: &Frame, complete: &Complete) -> Value {
+        let spell = |id: u32| (format!("t{id}"), vec![id as u8]);
+        serde_json::to_value(frame.complete(complete, &Usage::default(), &spell)).unwrap()
     }
 
     fn call() -> Vec<Delta> {
@@ -327,14 +359,33 @@ mod tests {
         let second = &chunks[2]["choices"][0]["delta"]["tool_calls"][0];
         assert_eq!(*second, json!({"index": 0, "function": {"arguments": "{\"a\":"}}));
         let mut complete = Complete::default();
-        complete.push(0, call(), std::iter::empty());
+        complete.push(0, call(), Vec::new());
         complete.finish(0, FinishReason::Stop, 1, &summary(FinishReason::Stop));
-        let object = frame.complete(complete, &Usage::default());
+        let object = whole(&frame, &complete);
         let choice = &object["choices"][0];
         assert_eq!(choice["finish_reason"], "tool_calls");
         assert_eq!(choice["message"]["content"], Value::Null);
         assert_eq!(choice["message"]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
-        assert_eq!(object["object"], "chat.completion");
+        assert_eq!((&object["object"], &choice["logprobs"]), (&json!("chat.completion"), &Value::Null));
+    }
+
+    #[test]
+    fn log_probabilities_of_a_whole_answer_are_written_out() {
+        let token = TokenLogprob { token: 7, logprob: -0.5, top: Vec::new() };
+        let mut complete = Complete::default();
+        complete.push(0, vec![Delta::Content("x".into())], vec![token]);
+        complete.finish(0, FinishReason::Stop, 0, &summary(FinishReason::Stop));
+        let object = whole(&frame(true), &complete);
+        let fields: Vec<&String> = object.as_object().unwrap().keys().collect();
+        let want = ["id", "object", "created", "model", "system_fingerprint", "choices", "usage", "timings"];
+        assert_eq!(fields, want);
+        let entry = json!({"token": "t7", "logprob": -0.5, "bytes": [7], "top_logprobs": []});
+        let message = json!({"role": "assistant", "content": "x", "refusal": null});
+        assert_eq!(
+            object["choices"],
+            json!([{"index": 0, "message": message, "logprobs": {"content": [entry], "refusal": null},
+                    "finish_reason": "stop"}])
+        );
     }
 
     #[test]

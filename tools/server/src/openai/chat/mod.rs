@@ -12,8 +12,10 @@ use qwip::model::Task;
 use self::answer::{Complete, Frame};
 use self::request::Wanted;
 use crate::chat::{self, Answers, ChatEvent};
-use crate::engine::{Failure, FailureKind};
+use crate::engine::Failure;
+use crate::events::broken_off;
 use crate::http::{Dialect, Framing, JsonBody, Record, State, Writer, stream};
+use crate::logprob;
 
 pub(super) async fn completions(
     Shared(state): Shared<Arc<State>>,
@@ -31,23 +33,18 @@ pub(super) async fn completions(
     drop(lease);
     let frame = Frame::new(&answers, with_logprobs);
     if !streams {
-        return Ok(axum::Json(collected(answers, frame, &record).await?).into_response());
+        return collected(answers, frame, &record).await;
     }
     let work = move |writer| streamed(answers, frame, include_usage, record, writer);
     stream(&state, Dialect::OpenAi, Framing::Sse, work).await
 }
 
-async fn collected(
-    mut answers: Answers,
-    frame: Frame,
-    record: &Record,
-) -> Result<serde_json::Value, Failure> {
+async fn collected(mut answers: Answers, frame: Frame, record: &Record) -> Result<Response, Failure> {
     let mut complete = Complete::default();
     while let Some(event) = answers.next().await {
         match event {
             ChatEvent::Started => {}
             ChatEvent::Delta { choice, deltas, logprobs } => {
-                let logprobs = logprobs.iter().map(|token| frame.logprob(&answers, token));
                 complete.push(choice, deltas, logprobs);
             }
             ChatEvent::Finished { choice, reason, calls, summary } => {
@@ -55,7 +52,8 @@ async fn collected(
             }
             ChatEvent::End(usage) => {
                 record.usage(usage);
-                return Ok(frame.complete(complete, &usage));
+                let spell = |token: u32| answers.token(token);
+                return Ok(axum::Json(frame.complete(&complete, &usage, &spell)).into_response());
             }
             ChatEvent::Failed(failure) => return Err(failure),
         }
@@ -75,7 +73,8 @@ async fn streamed(
         match event {
             ChatEvent::Started => {}
             ChatEvent::Delta { choice, deltas, logprobs } => {
-                let logprobs: Vec<_> = logprobs.iter().map(|token| frame.logprob(&answers, token)).collect();
+                let spell = |token: u32| answers.token(token);
+                let logprobs = logprobs.iter().map(|token| logprob::object(token, &spell)).collect();
                 for chunk in frame.chunks(choice, deltas, logprobs) {
                     writer.data(&chunk).await;
                 }
@@ -96,8 +95,4 @@ async fn streamed(
         }
     }
     writer.fail(broken_off()).await;
-}
-
-fn broken_off() -> Failure {
-    Failure::new(FailureKind::Internal, "the answer broke off")
 }

@@ -2,7 +2,7 @@
 //! alone, as clients of other servers send many.
 
 use qwip::chat::messages_from_openai;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::sampling;
 use crate::chat::{ChatRequest, Format, ToolChoice};
@@ -43,7 +43,7 @@ pub(super) fn parse(value: &Value) -> Result<Wanted, Failure> {
         max_tokens: sampling::without_limit(&body, limit)?.flatten(),
         stop: body.stops("stop")?,
         sampling: sampling::sampling(&body)?,
-        seed: sampling::seed(&body)?,
+        seed: body.seed("seed")?,
         n: sampling::answers(&body)?,
         logprobs: logprobs(&body)?,
         ignore_eos: body.flag("ignore_eos")?.unwrap_or(false),
@@ -63,15 +63,17 @@ fn messages(body: &Fields<'_>) -> Result<Vec<qwip::chat::Message>, Failure> {
         let Some(Value::Array(parts)) = message.get("content") else { continue };
         for (j, part) in parts.iter().enumerate() {
             let kind = part["type"].as_str().unwrap_or("text");
-            if kind != "text" {
+            // What the model said when it would not answer is a text like any other.
+            let text = if kind == "refusal" { "refusal" } else { "text" };
+            if kind != text {
                 let path = format!("{}[{j}]", message.path("content"));
                 let message = format!(
-                    "`{path}` is of type \"{kind}\"; this server takes text only, and fetches nothing"
+                    "`{path}` is of type \"{kind:.100}\"; this server takes text only, and fetches nothing"
                 );
                 return Err(Failure::invalid(&path, message));
             }
-            if !part.is_string() && !part["text"].is_string() {
-                let path = format!("{}[{j}].text", message.path("content"));
+            if !part.is_string() && !part[text].is_string() {
+                let path = format!("{}[{j}].{text}", message.path("content"));
                 return Err(Failure::invalid(&path, format!("`{path}` is missing or no text")));
             }
         }
@@ -79,8 +81,14 @@ fn messages(body: &Fields<'_>) -> Result<Vec<qwip::chat::Message>, Failure> {
     if list.is_empty() {
         return Err(body.bad("messages", "is empty, at least one message is wanted"));
     }
-    messages_from_openai(&Value::Array(list.to_vec()))
-        .map_err(|error| Failure::invalid("messages", error.to_string()))
+    let mut list = list.to_vec();
+    let contents = list.iter_mut().filter_map(|message| message.get_mut("content")?.as_array_mut());
+    for part in contents.flatten() {
+        if part["type"] == "refusal" {
+            *part = json!({"type": "text", "text": part["refusal"]});
+        }
+    }
+    messages_from_openai(&Value::Array(list)).map_err(|error| Failure::invalid("messages", error.to_string()))
 }
 
 fn tools(body: &Fields<'_>) -> Result<Vec<Value>, Failure> {
@@ -165,16 +173,7 @@ fn logprobs(body: &Fields<'_>) -> Result<Option<usize>, Failure> {
 /// Whether the model thinks, and how much. `reasoning_effort` of `none` and `minimal` is no thinking; any other word is
 /// thinking, and templates that know of grades see it. A budget ends the thinking after so many tokens.
 fn set_thinking(body: &Fields<'_>, chat: &mut ChatRequest) -> Result<(), Failure> {
-    if let Some(effort) = body.text("reasoning_effort")? {
-        match effort {
-            "none" | "minimal" => chat.thinking = Some(false),
-            "low" | "medium" | "high" | "xhigh" | "max" => set_effort(chat, effort),
-            other => {
-                let known = "none, minimal, low, medium, high, xhigh and max are known";
-                return Err(body.bad("reasoning_effort", format_args!("is \"{other}\": {known}")));
-            }
-        }
-    }
+    set_effort(body, "reasoning_effort", chat)?;
     if let Some(thinking) = body.flag("enable_thinking")? {
         chat.thinking = Some(thinking);
     }
@@ -200,8 +199,6 @@ fn set_thinking(body: &Fields<'_>, chat: &mut ChatRequest) -> Result<(), Failure
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn body(more: Value) -> Value {
@@ -330,5 +327,16 @@ mod tests {
         assert!(message.contains("image_url") && message.contains("text only"), "{message}");
         let chat = chat(json!({"messages": [{"role": "user", "content": [text, text]}]}));
         assert_eq!(chat.messages[0].content(), Some("What is this?What is this?"));
+    }
+
+    #[test]
+    fn what_was_refused_is_a_part_of_the_history() {
+        let refusal =
+            json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not."}]});
+        let user = json!({"role": "user", "content": "Why?"});
+        let chat = chat(json!({"messages": [user, refusal, user]}));
+        assert_eq!(chat.messages[1].content(), Some("I will not."));
+        let broken = json!({"role": "assistant", "content": [{"type": "refusal", "text": "I"}]});
+        assert_eq!(error(json!({"messages": [broken]})).0, "messages[0].content[0].refusal");
     }
 }

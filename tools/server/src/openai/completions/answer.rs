@@ -2,12 +2,14 @@
 
 use qwip::FinishReason;
 use qwip::sample::TokenLogprob;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::super::usage::{self, Timings};
 use super::batch::Batch;
 use crate::chat::Usage;
 use crate::engine::Summary;
+use crate::logprob::{Each, Spell, finite};
 
 /// What all objects of an answer have in common.
 pub(super) struct Frame {
@@ -47,42 +49,63 @@ impl Frame {
         self.usage
     }
 
-    fn object(&self, choices: Value) -> Value {
+    fn head(&self) -> Value {
         json!({
             "id": self.id,
             "object": "text_completion",
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.fingerprint,
-            "choices": choices,
         })
     }
 
-    pub(super) fn chunk(&self, index: usize, choice: Choice) -> Value {
-        let mut chunk = self.object(json!([choice.object(index)]));
-        if self.with_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+    /// What has come of an answer since its last chunk, as JSON.
+    pub(super) fn chunk(&self, index: usize, choice: &mut Choice, spell: &Spell<'_>) -> String {
+        self.written(index, &choice.take(spell), None, spell)
     }
 
-    pub(super) fn last_chunk(&self, index: usize, choice: Choice, summary: &Summary) -> Value {
-        let mut chunk = self.chunk(index, choice);
-        chunk["timings"] = Timings::of(summary).object();
-        chunk
+    pub(super) fn last_chunk(
+        &self,
+        index: usize,
+        choice: &mut Choice,
+        summary: &Summary,
+        spell: &Spell<'_>,
+    ) -> String {
+        self.written(index, &choice.take(spell), Some(Timings::of(summary).object()), spell)
+    }
+
+    fn written(&self, index: usize, choice: &Choice, timings: Option<Value>, spell: &Spell<'_>) -> String {
+        let usage = self.with_usage.then_some(Value::Null);
+        let chunk = Object { head: self.head(), choices: [choice.object(index, spell)], usage, timings };
+        // Nothing of it cannot be JSON.
+        serde_json::to_string(&chunk).unwrap_or_else(|error| json!({"error": error.to_string()}).to_string())
     }
 
     pub(super) fn usage_chunk(&self) -> Value {
-        self.complete(Vec::new())
+        let mut chunk = self.head();
+        chunk["choices"] = json!([]);
+        chunk["usage"] = usage::usage(&self.usage);
+        chunk["timings"] = self.timings.object();
+        chunk
     }
 
-    pub(super) fn complete(&self, choices: Vec<Choice>) -> Value {
-        let choices = choices.into_iter().enumerate().map(|(index, choice)| choice.object(index));
-        let mut object = self.object(choices.collect::<Vec<_>>().into());
-        object["usage"] = usage::usage(&self.usage);
-        object["timings"] = self.timings.object();
-        object
+    pub(super) fn complete<'a>(&self, choices: &'a [Choice], spell: &'a Spell<'a>) -> impl Serialize + 'a {
+        let choices =
+            Each(move || choices.iter().enumerate().map(|(index, choice)| choice.object(index, spell)));
+        let (usage, timings) = (Some(usage::usage(&self.usage)), Some(self.timings.object()));
+        Object { head: self.head(), choices, usage, timings }
     }
+}
+
+#[derive(Serialize)]
+struct Object<C> {
+    #[serde(flatten)]
+    head: Value,
+    choices: C,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings: Option<Value>,
 }
 
 /// An answer, or what has come of it since the last chunk.
@@ -93,40 +116,36 @@ pub(super) struct Choice {
     reason: Option<&'static str>,
 }
 
-/// OpenAI's first form of log probabilities: lists of the same length.
+/// A token, and how probable it was; the first one of a prompt was not foretold.
+#[derive(Debug, PartialEq)]
+enum Token {
+    First(u32),
+    Other(TokenLogprob),
+}
+
+/// Tokens, and the number of characters before the first of them.
 #[derive(Debug, Default)]
 struct Logprobs {
-    tokens: Vec<String>,
-    token_logprobs: Vec<Option<f32>>,
-    top_logprobs: Vec<Option<Map<String, Value>>>,
-    /// Characters of the text before each token.
-    text_offset: Vec<usize>,
-    /// Characters that have begun so far.
+    tokens: Vec<Token>,
     characters: usize,
 }
 
 impl Choice {
     /// The prompt has been read: `logprobs` has one entry for each of its tokens but the first, if asked for.
-    pub(super) fn begin(&mut self, batch: &Batch, index: usize, logprobs: &[TokenLogprob]) {
+    pub(super) fn begin(&mut self, batch: &Batch, index: usize, logprobs: Vec<TokenLogprob>) {
         self.logprobs = batch.has_logprobs().then(Logprobs::default);
         let Some((text, tokens)) = batch.echoed(index) else { return };
         self.text.push_str(text);
         if let (Some(all), Some(&first)) = (&mut self.logprobs, tokens.first()) {
-            let tokenizer = batch.tokenizer();
-            let name = |id: u32| tokenizer.decode(&[id], true);
-            all.push(name(first), &tokenizer.token_bytes(first), None, &name);
-            for logprob in logprobs {
-                all.push(name(logprob.token), &tokenizer.token_bytes(logprob.token), Some(logprob), &name);
-            }
+            all.tokens.push(Token::First(first));
+            all.tokens.extend(logprobs.into_iter().map(Token::Other));
         }
     }
 
-    pub(super) fn push(&mut self, batch: &Batch, text: &str, token: Option<&TokenLogprob>) {
+    pub(super) fn push(&mut self, text: &str, token: Option<TokenLogprob>) {
         self.text.push_str(text);
-        if let (Some(all), Some(logprob)) = (&mut self.logprobs, token) {
-            let tokenizer = batch.tokenizer();
-            let name = |id: u32| tokenizer.decode(&[id], true);
-            all.push(name(logprob.token), &tokenizer.token_bytes(logprob.token), Some(logprob), &name);
+        if let (Some(all), Some(token)) = (&mut self.logprobs, token) {
+            all.tokens.push(Token::Other(token));
         }
     }
 
@@ -139,51 +158,84 @@ impl Choice {
     }
 
     /// What there is; the next chunk goes on behind it.
-    pub(super) fn take(&mut self) -> Choice {
-        let next =
-            self.logprobs.as_ref().map(|all| Logprobs { characters: all.characters, ..Logprobs::default() });
+    pub(super) fn take(&mut self, spell: &Spell<'_>) -> Choice {
+        let next = |all: &Logprobs| {
+            let more: usize = all.tokens.iter().map(|token| token.characters(spell)).sum();
+            Logprobs { tokens: Vec::new(), characters: all.characters + more }
+        };
+        let next = self.logprobs.as_ref().map(next);
         let now = std::mem::take(self);
         self.logprobs = next;
         now
     }
 
-    fn object(self, index: usize) -> Value {
-        let logprobs = self.logprobs.map(|all| {
-            json!({
-                "tokens": all.tokens,
-                "token_logprobs": all.token_logprobs,
-                "top_logprobs": all.top_logprobs,
-                "text_offset": all.text_offset,
-            })
+    fn object<'a>(&'a self, index: usize, spell: &'a Spell<'a>) -> impl Serialize + 'a {
+        let logprobs = self.logprobs.as_ref().map(|all| {
+            let tokens = || all.tokens.iter();
+            Lists {
+                tokens: Each(move || tokens().map(|token| spell(token.id()).0)),
+                token_logprobs: Each(move || tokens().map(Token::logprob)),
+                top_logprobs: Each(move || tokens().map(|token| token.top(spell))),
+                text_offset: Each(move || {
+                    tokens().scan(all.characters, |characters, token| {
+                        let before = *characters;
+                        *characters += token.characters(spell);
+                        Some(before)
+                    })
+                }),
+            }
         });
-        json!({"text": self.text, "index": index, "logprobs": logprobs, "finish_reason": self.reason})
+        WholeChoice { text: &self.text, index, logprobs, finish_reason: self.reason }
     }
 }
 
-impl Logprobs {
-    /// `name` is the text of a token.
-    fn push(
-        &mut self,
-        text: String,
-        bytes: &[u8],
-        logprob: Option<&TokenLogprob>,
-        name: &dyn Fn(u32) -> String,
-    ) {
-        self.text_offset.push(self.characters);
-        // A character begins with a byte that continues no other.
-        self.characters += bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
-        let finite = |x: f32| if x.is_finite() { x } else { -9999.0 };
-        self.token_logprobs.push(logprob.map(|logprob| finite(logprob.logprob)));
-        self.top_logprobs.push(logprob.map(|logprob| {
-            let mut top = Map::new();
-            let own = (logprob.token, logprob.logprob);
-            for &(id, x) in logprob.top.iter().chain([&own]) {
-                // Of parts of characters, which look the same, the most probable one.
-                top.entry(name(id)).or_insert(json!(finite(x)));
-            }
-            top
-        }));
-        self.tokens.push(text);
+#[derive(Serialize)]
+struct WholeChoice<'a, L> {
+    text: &'a str,
+    index: usize,
+    logprobs: Option<L>,
+    finish_reason: Option<&'static str>,
+}
+
+/// OpenAI's first form of log probabilities: lists of the same length.
+#[derive(Serialize)]
+struct Lists<A, B, C, D> {
+    tokens: A,
+    token_logprobs: B,
+    top_logprobs: C,
+    /// Characters of the text before each token.
+    text_offset: D,
+}
+
+impl Token {
+    fn id(&self) -> u32 {
+        match self {
+            Token::First(id) => *id,
+            Token::Other(logprob) => logprob.token,
+        }
+    }
+
+    fn logprob(&self) -> Option<f64> {
+        match self {
+            Token::First(_) => None,
+            Token::Other(logprob) => Some(finite(logprob.logprob)),
+        }
+    }
+
+    fn top(&self, spell: &Spell<'_>) -> Option<Map<String, Value>> {
+        let Token::Other(logprob) = self else { return None };
+        let mut top = Map::new();
+        let own = (logprob.token, logprob.logprob);
+        for &(id, x) in logprob.top.iter().chain([&own]) {
+            // Of parts of characters, which look the same, the most probable one.
+            top.entry(spell(id).0).or_insert(json!(finite(x)));
+        }
+        Some(top)
+    }
+
+    /// Characters that begin in it: with a byte that continues no other.
+    fn characters(&self, spell: &Spell<'_>) -> usize {
+        spell(self.id()).1.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
     }
 }
 
@@ -191,24 +243,24 @@ impl Logprobs {
 mod tests {
     use super::*;
 
-    fn name(id: u32) -> String {
-        ["a", "b", "\u{fffd}", "\u{fffd}"][id as usize].to_owned()
+    fn spell(id: u32) -> (String, Vec<u8>) {
+        let text = ["a", "b", "\u{fffd}", "\u{fffd}", "é"][id as usize];
+        (text.to_owned(), text.as_bytes().to_vec())
     }
 
     #[test]
     fn lists_have_the_same_length_and_the_first_token_no_probability() {
-        let mut all = Logprobs::default();
-        all.push("é".into(), "é".as_bytes(), None, &name);
         let logprob = TokenLogprob { token: 1, logprob: -2.0, top: vec![(0, -0.5), (2, -1.0), (3, -1.5)] };
-        all.push("b".into(), b"b", Some(&logprob), &name);
+        let all = Logprobs { tokens: vec![Token::First(4), Token::Other(logprob)], characters: 0 };
         let mut choice = Choice { text: "éb".into(), logprobs: Some(all), reason: None };
         assert_eq!(
-            choice.take().object(3),
+            serde_json::to_value(choice.take(&spell).object(3, &spell)).unwrap(),
             json!({"text": "éb", "index": 3, "finish_reason": null, "logprobs": {
                 "tokens": ["é", "b"], "token_logprobs": [null, -2.0], "text_offset": [0, 1],
                 "top_logprobs": [null, {"a": -0.5, "\u{fffd}": -1.0, "b": -2.0}]}})
         );
-        let rest = choice.take();
-        assert_eq!(rest.logprobs.map(|all| all.characters), Some(2));
+        choice.push("b", Some(TokenLogprob { token: 1, logprob: -2.0, top: Vec::new() }));
+        let rest = serde_json::to_value(choice.take(&spell).object(3, &spell)).unwrap();
+        assert_eq!(rest["logprobs"]["text_offset"], json!([2]));
     }
 }

@@ -5,12 +5,12 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use qwip::sample::SamplingChoice;
-use qwip::tokenizer::Tokenizer;
 use qwip::{GenerateOptions, SamplingParams};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::request::{Prompt, Wanted};
 use crate::engine::{Ask, Event, Failure, FailureKind};
+use crate::insert;
 use crate::models::{Lease, Loaded};
 
 /// So many answers are asked of the engine at a time.
@@ -73,8 +73,10 @@ impl Batch {
         &self.lease
     }
 
-    pub(super) fn tokenizer(&self) -> &Tokenizer {
-        self.lease.voice().tokenizer()
+    /// The text of a token, and its bytes.
+    pub(super) fn spell(&self, token: u32) -> (String, Vec<u8>) {
+        let tokenizer = self.lease.voice().tokenizer();
+        (tokenizer.decode(&[token], true), tokenizer.token_bytes(token).into_owned())
     }
 
     /// Whether log probabilities are asked for.
@@ -160,15 +162,13 @@ fn tokens_of(model: &Loaded, prompt: &Prompt, suffix: Option<&str>) -> Result<(S
             (prompt.text, prompt.tokens)
         }
         (Prompt::Text(text), Some(suffix)) => {
-            let marks = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
-            if let Some(missing) = marks.iter().find(|mark| tokenizer.find(mark).is_none()) {
+            if let Some(missing) = insert::unknown_mark(voice) {
                 return Err(format!(
                     "`suffix` needs a model that fills in; {} has no token {missing}",
                     model.name()
                 ));
             }
-            let [before, after, between] = marks;
-            let whole = voice.raw_prompt(format!("{before}{text}{after}{suffix}{between}"));
+            let whole = voice.raw_prompt(insert::prompt(text, suffix));
             (text.clone(), whole.tokens)
         }
         (Prompt::Tokens(tokens), _) => {

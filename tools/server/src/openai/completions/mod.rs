@@ -33,23 +33,19 @@ pub(super) async fn completions(
         batch.unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "the prompt could not be read")))?;
     let frame = Frame::new(&batch, include_usage);
     if !streams {
-        return Ok(axum::Json(collected(batch, frame, &record).await?).into_response());
+        return collected(batch, frame, &record).await;
     }
     let work = move |writer| streamed(batch, frame, include_usage, record, writer);
     stream(&state, Dialect::OpenAi, Framing::Sse, work).await
 }
 
-async fn collected(
-    mut batch: Batch,
-    mut frame: Frame,
-    record: &Record,
-) -> Result<serde_json::Value, Failure> {
+async fn collected(mut batch: Batch, mut frame: Frame, record: &Record) -> Result<Response, Failure> {
     let mut choices: Vec<Choice> = (0..batch.len()).map(|_| Choice::default()).collect();
     while let Some((index, event)) = batch.next().await? {
         let choice = &mut choices[index];
         match event {
-            Event::Prompt { logprobs, .. } => choice.begin(&batch, index, &logprobs),
-            Event::Piece { text, token } => choice.push(&batch, &text, token.as_ref()),
+            Event::Prompt { logprobs, .. } => choice.begin(&batch, index, logprobs),
+            Event::Piece { text, token } => choice.push(&text, token),
             Event::Done(summary) => {
                 choice.finish(summary.reason);
                 frame.add(&batch, index, &summary);
@@ -58,7 +54,7 @@ async fn collected(
         }
     }
     record.usage(frame.usage());
-    Ok(frame.complete(choices))
+    Ok(axum::Json(frame.complete(&choices, &|token| batch.spell(token))).into_response())
 }
 
 async fn streamed(
@@ -77,18 +73,20 @@ async fn streamed(
         };
         let choice = &mut choices[index];
         match event {
-            Event::Prompt { logprobs, .. } => choice.begin(&batch, index, &logprobs),
-            Event::Piece { text, token } => choice.push(&batch, &text, token.as_ref()),
+            Event::Prompt { logprobs, .. } => choice.begin(&batch, index, logprobs),
+            Event::Piece { text, token } => choice.push(&text, token),
             Event::Done(summary) => {
                 choice.finish(summary.reason);
                 frame.add(&batch, index, &summary);
-                writer.data(&frame.last_chunk(index, choice.take(), &summary)).await;
+                let chunk = frame.last_chunk(index, choice, &summary, &|token| batch.spell(token));
+                writer.json(&chunk).await;
                 continue;
             }
             Event::Failed(failure) => return writer.fail(failure).await,
         }
         if choice.has_text() {
-            writer.data(&frame.chunk(index, choice.take())).await;
+            let chunk = frame.chunk(index, choice, &|token| batch.spell(token));
+            writer.json(&chunk).await;
         }
     }
     record.usage(frame.usage());

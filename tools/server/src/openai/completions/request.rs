@@ -1,5 +1,6 @@
 //! What the body of a text request says.
 
+use qwip::chat::json_kind;
 use qwip::sample::SamplingChoice;
 use serde_json::Value;
 
@@ -64,18 +65,22 @@ pub(super) fn parse(value: &Value) -> Result<Wanted, Failure> {
         return Err(body.bad("suffix", "goes with a prompt that is text, and without `echo`"));
     }
     let (stream, include_usage) = sampling::stream(&body)?;
+    let max_tokens = sampling::without_limit(&body, "max_tokens")?.unwrap_or(Some(USUAL_TOKENS));
+    let logprobs = sampling::up_to(&body, "logprobs", MOST_ALTERNATIVES)?;
+    // Who measures a text asks for one token more and cuts the last entry off: there must be one, even where the model ends.
+    let measures = echo && logprobs.is_some() && max_tokens == Some(1);
     Ok(Wanted {
         model: body.text("model")?.unwrap_or_default().to_owned(),
         prompts,
         n,
         echo,
         suffix,
-        max_tokens: sampling::without_limit(&body, "max_tokens")?.unwrap_or(Some(USUAL_TOKENS)),
+        max_tokens,
         stop: body.stops("stop")?,
         sampling: sampling::sampling(&body)?,
-        seed: sampling::seed(&body)?,
-        logprobs: sampling::up_to(&body, "logprobs", MOST_ALTERNATIVES)?,
-        ignore_eos: body.flag("ignore_eos")?.unwrap_or(false),
+        seed: body.seed("seed")?,
+        logprobs,
+        ignore_eos: body.flag("ignore_eos")?.unwrap_or(false) || measures,
         stream,
         include_usage,
     })
@@ -102,7 +107,11 @@ fn prompts(body: &Fields<'_>) -> Result<Vec<Prompt>, Failure> {
 pub(in crate::openai) fn tokens(items: &[Value], path: &str) -> Result<Vec<u32>, Failure> {
     let id = |(i, item): (usize, &Value)| {
         let id = item.as_u64().and_then(|id| u32::try_from(id).ok());
-        let wrong = || Failure::invalid(path, format!("`{path}[{i}]` is {item:.40}, not the id of a token"));
+        let wrong = || {
+            // A number is short; a text could be as long as the body.
+            let found = if item.is_number() { item.to_string() } else { json_kind(item).to_owned() };
+            Failure::invalid(path, format!("`{path}[{i}]` is {found}, not the id of a token"))
+        };
         id.ok_or_else(wrong)
     };
     items.iter().enumerate().map(id).collect()
@@ -160,5 +169,17 @@ mod tests {
             error(json!({"prompt": [1, 99999999999u64]})).1,
             "`prompt[1]` is 99999999999, not the id of a token"
         );
+        let long = "x".repeat(100_000);
+        assert_eq!(error(json!({"prompt": [1, long]})).1, "`prompt[1]` is text, not the id of a token");
+    }
+
+    #[test]
+    fn what_measures_a_text_gets_its_token() {
+        let of = |tokens: usize, echo: bool| {
+            let body = json!({"prompt": "a", "echo": echo, "logprobs": 1, "max_tokens": tokens});
+            parse(&body).unwrap().ignore_eos
+        };
+        assert!(of(1, true));
+        assert!(!of(2, true) && !of(1, false));
     }
 }

@@ -56,15 +56,13 @@ pub(crate) fn parse(body: &Value) -> Result<Asked, Failure> {
     // Not OpenAI's, but what its package sends as `extra_body`.
     chat.sampling.top_k = body.count("top_k")?;
     chat.sampling.min_p = body.number("min_p")?;
-    chat.seed = body.count("seed")?.map(|seed| seed as u64);
+    chat.seed = body.seed("seed")?;
     if let Some(kwargs) = body.get("chat_template_kwargs") {
         let kwargs = kwargs.as_object().ok_or_else(|| body.wrong("chat_template_kwargs", "an object"))?;
         chat.template_kwargs = kwargs.clone();
     }
-    if let Some(reasoning) = body.object("reasoning")?
-        && let Some(effort) = reasoning.text("effort")?
-    {
-        set_effort(&mut chat, effort);
+    if let Some(reasoning) = body.object("reasoning")? {
+        set_effort(&reasoning, "effort", &mut chat)?;
     }
     if let Some(text) = body.object("text")?
         && let Some(format) = text.object("format")?
@@ -270,6 +268,10 @@ mod tests {
         assert_eq!(
             error(json!({"tools": [{"type": "web_search"}]})),
             "`tools[0].type` is \"web_search\": only functions can be declared here"
+        );
+        assert_eq!(
+            error(json!({"reasoning": {"effort": "banana"}})),
+            "`reasoning.effort` is \"banana\": none, minimal, low, medium, high, xhigh and max are known"
         );
         assert!(error(json!({"top_logprobs": 3})).contains("/v1/chat/completions"));
         assert!(
