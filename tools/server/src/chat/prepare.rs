@@ -137,8 +137,6 @@ fn grammar(model: &Loaded, request: &ChatRequest) -> Result<Option<Grammar>, Fai
     }
     let schema = match &request.format {
         Format::Text => return Ok(None),
-        Format::Regex(pattern) => return Ok(Some(Grammar::regex(pattern))),
-        Format::Lark(grammar) => return Ok(Some(Grammar::lark(grammar))),
         Format::JsonObject => serde_json::json!({"type": "object"}),
         Format::JsonSchema(schema) => schema.clone(),
     };

@@ -84,10 +84,6 @@ pub enum Format {
     JsonObject,
     /// JSON of this schema.
     JsonSchema(Value),
-    /// Text that a regular expression matches as a whole.
-    Regex(String),
-    /// Text of a grammar in llguidance's Lark dialect.
-    Lark(String),
 }
 
 /// A piece of an answer.

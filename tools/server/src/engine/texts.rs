@@ -199,7 +199,7 @@ impl Thread {
             return self.texts.push_front(texts);
         }
         let limit = self.commons.budget.limit();
-        let message = format!("a text needs more than {limit} bytes of keys and values, the limit");
+        let message = format!("a text needs {needed} bytes of keys and values, but the limit is {limit}");
         texts.close(Some(Failure::new(FailureKind::TooLong, message)));
         self.moved = true;
     }
