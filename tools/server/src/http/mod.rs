@@ -1,8 +1,8 @@
 //! HTTP itself: connections and their limits, who may ask, errors in each dialect's shape, streams, what is counted and
 //! logged, and the page.
 //!
-//! A handler returns `Result<Response, Failure>`. What all answers have in common is done around it ([`around`]): the
-//! checks of [`guard`] before, the error body of the route's [`Dialect`], `x-request-id`, the log line and the counters
+//! A handler returns `Result<Response, Failure>`. What all answers have in common is done around it (`around`): the
+//! checks of `guard` before, the error body of the route's `Dialect`, `x-request-id`, the log line and the counters
 //! after.
 
 mod body;
