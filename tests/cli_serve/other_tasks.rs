@@ -45,6 +45,11 @@ fn a_chat_an_embedding_and_a_reranking_model_serve_together() {
     assert_eq!(tasks, ["chat", "embedding", "rerank"]);
     let [embeds, judges] = [1, 2].map(|i| list["data"][i]["id"].as_str().unwrap().to_owned());
 
+    // Without a name it is the first model that is made for the task.
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "a"})).json()["model"], json!(embeds));
+    let wrong = json!({"model": "builtin", "query": "a", "documents": ["b"]});
+    assert_eq!(server.post("/v1/rerank", &wrong).error(400)["param"], "model");
+
     let embed = |more: Value| {
         let mut body = json!({"model": embeds, "input": ["one text", "another"]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -108,7 +113,7 @@ fn a_chat_an_embedding_and_a_reranking_model_serve_together() {
     says("/v1/chat/completions", json!({"model": embeds, "messages": messages}), "/v1/embeddings");
     says("/v1/chat/completions", json!({"model": judges, "messages": messages}), "a reranker");
     says("/v1/completions", json!({"model": embeds, "prompt": "a"}), "/v1/embeddings");
-    says("/v1/rerank", json!({"model": embeds, "query": "a", "documents": ["b"]}), "/v1/embeddings");
+    says("/v1/rerank", json!({"model": embeds, "query": "a", "documents": ["b"]}), "needs a reranker");
     assert_eq!(server.metric("models_loaded"), 3.0);
     assert!(server.metric("texts_total") >= 8.0);
 }

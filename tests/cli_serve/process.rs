@@ -119,26 +119,28 @@ fn a_client_that_goes_ends_its_answer() {
     assert!(server.metric("requests_aborted_total") >= 2.0);
 }
 
-/// Ctrl-C.
+/// Ctrl-C is `-INT`, and what supervisors send `-TERM`.
 #[cfg(unix)]
-fn interrupt(server: &Serving) {
-    let sent = std::process::Command::new("kill").args(["-INT", &server.child.id().to_string()]).status();
+fn send(signal: &str, server: &Serving) {
+    let sent = std::process::Command::new("kill").args([signal, &server.child.id().to_string()]).status();
     assert!(sent.expect("kill").success());
 }
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_lets_answers_end_and_exits_well() {
-    let mut server = Serving::builtin(&[]);
-    let body = chat(&json!({"max_tokens": 60, "ignore_eos": true, "stream": true})).to_string();
-    let mut connection = server.connect();
-    connection.write_all(&server.bytes("POST", "/v1/chat/completions", &[], body.as_bytes())).unwrap();
-    let mut text = vec![0; 200];
-    connection.read_exact(&mut text).unwrap();
-    interrupt(&server);
-    connection.read_to_end(&mut text).unwrap();
-    assert!(String::from_utf8_lossy(&text).contains("data: [DONE]"));
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+fn signals_let_answers_end_and_the_server_exits_well() {
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Serving::builtin(&[]);
+        let body = chat(&json!({"max_tokens": 60, "ignore_eos": true, "stream": true})).to_string();
+        let mut connection = server.connect();
+        connection.write_all(&server.bytes("POST", "/v1/chat/completions", &[], body.as_bytes())).unwrap();
+        let mut text = vec![0; 200];
+        connection.read_exact(&mut text).unwrap();
+        send(signal, &server);
+        connection.read_to_end(&mut text).unwrap();
+        assert!(String::from_utf8_lossy(&text).contains("data: [DONE]"), "{signal}");
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
     // One that would never end is broken off.
     let mut server = Serving::builtin(&["-c", "32768"]);
     let body = chat(&json!({"max_tokens": 32000, "ignore_eos": true, "stream": true})).to_string();
@@ -146,7 +148,7 @@ fn ctrl_c_lets_answers_end_and_exits_well() {
     connection.write_all(&server.bytes("POST", "/v1/chat/completions", &[], body.as_bytes())).unwrap();
     connection.read_exact(&mut [0; 200]).unwrap();
     let started = Instant::now();
-    interrupt(&server);
+    send("-INT", &server);
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }

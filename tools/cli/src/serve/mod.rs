@@ -165,6 +165,15 @@ fn http_settings(args: &ServeArgs, address: SocketAddr) -> anyhow::Result<HttpSe
     if args.api_key.iter().any(|key| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(usage("--api-key: a key consists of letters, digits and signs, without spaces"));
     }
+    if let (Some(memory), Some(kv)) = (args.memory, args.kv_memory)
+        && kv >= memory
+    {
+        return Err(usage(format!(
+            "--kv-memory {} leaves nothing of --memory {} for a model",
+            bytes(kv),
+            bytes(memory)
+        )));
+    }
     if args.no_auth && !args.api_key.is_empty() {
         return Err(usage("--no-auth and --api-key (or QWIP_API_KEY) contradict each other"));
     }
@@ -192,7 +201,9 @@ fn settings(args: &ServeArgs, on_demand: bool) -> Settings {
     let memory = machine::memory();
     let available = memory.available.or(memory.total).unwrap_or(UNKNOWN);
     let share = memory.total.filter(|_| on_demand).map(|total| total / 5 * 4);
-    let kv_memory = args.kv_memory.unwrap_or(available / 4);
+    // Of a small limit on everything the models need their part.
+    let quarter = args.memory.map_or(available / 4, |memory| (available / 4).min(memory / 2));
+    let kv_memory = args.kv_memory.unwrap_or(quarter);
     Settings {
         parallel: args.parallel,
         kv_memory,
@@ -306,6 +317,7 @@ mod tests {
         let given = settings(&args(&["--kv-memory", "1GB", "--memory", "3GB", "--parallel", "2"]), true);
         assert_eq!((given.kv_memory, given.memory, given.parallel), (1_000_000_000, Some(3_000_000_000), 2));
         assert_eq!(settings(&args(&[]), false).memory, None);
+        assert_eq!(settings(&args(&["--memory", "1MB"]), false).kv_memory, 500_000);
         let own = settings(&args(&[]), true);
         assert!(own.kv_memory > 0 && own.memory.is_none_or(|memory| memory >= own.kv_memory), "{own:?}");
         let kv = settings(&args(&["--kv-memory", "9000000GB"]), true);

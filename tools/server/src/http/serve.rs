@@ -153,9 +153,13 @@ pub fn run(
         let listener = TcpListener::from_std(listener)?;
         let models = models();
         ready(listener.local_addr()?);
+        let mut terminated = pin!(terminated()?);
         let stop = async {
             while !stopped() {
-                sleep(GLANCE).await;
+                tokio::select! {
+                    () = sleep(GLANCE) => {}
+                    () = &mut terminated => break,
+                }
             }
         };
         serve(listener, models, settings, stop).await
@@ -163,6 +167,21 @@ pub fn run(
     // Whatever reads a file just now is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
+}
+
+/// When the system asks this process to end, as `qwip stop` and supervisors do.
+#[cfg(unix)]
+fn terminated() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signals = signal(SignalKind::terminate())?;
+    Ok(async move {
+        signals.recv().await;
+    })
+}
+
+#[cfg(not(unix))]
+fn terminated() -> io::Result<impl Future<Output = ()>> {
+    Ok(std::future::pending())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use qwip::Model;
 use qwip::chat::Voice;
+use qwip::model::Task;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::chat::KeepAlive;
@@ -248,6 +249,20 @@ impl Models {
         for loaded in loaded {
             end(loaded).await;
         }
+    }
+
+    /// The name that a request for this task means which says none: the default's, or that of the first model that is made
+    /// for the task.
+    ///
+    /// # Errors
+    /// `UnknownModel` if there is no default.
+    pub async fn default_for(&self, task: Task) -> Result<String, Failure> {
+        let name = self.default_name().await?;
+        let entries = self.list().await;
+        let fits = |entry: &&Entry| entry.listed.task == task;
+        let is_for_other = entries.iter().any(|entry| entry.listed.name == name && entry.listed.task != task);
+        let better = entries.iter().find(fits).filter(|_| is_for_other);
+        Ok(better.map_or(name, |entry| entry.listed.name.clone()))
     }
 
     async fn default_name(&self) -> Result<String, Failure> {

@@ -37,7 +37,10 @@ pub(crate) fn routes() -> Router<Arc<State>> {
 
 /// The model called `name`, if it is for that.
 pub(crate) async fn lease_for(models: &Models, name: &str, task: Task) -> Result<Lease, Failure> {
-    let lease = models.get(name).await?;
+    let lease = match name {
+        "" => models.get(&models.default_for(task).await?).await?,
+        name => models.get(name).await?,
+    };
     let model = lease.model();
     let embeds = matches!(model.pooling(), Some(Pooling::Mean | Pooling::Cls | Pooling::Last));
     let other = match task {
@@ -47,7 +50,11 @@ pub(crate) async fn lease_for(models: &Models, name: &str, task: Task) -> Result
         }
         Task::Embed if !embeds => "a model for answers: /v1/embeddings needs an embedding model",
         Task::Generate if model.pooling() == Some(Pooling::Rank) => "a reranker: it is for /v1/rerank",
-        Task::Rerank if embeds => "an embedding model: it is for /v1/embeddings",
+        Task::Rerank if embeds => "an embedding model: /v1/rerank needs a reranker",
+        // What has no rows for it answers with words.
+        Task::Rerank if model.judge().is_none() && !says_yes_and_no(&lease) => {
+            "a model for answers: /v1/rerank needs a reranker"
+        }
         _ => {
             let fits = model.allows(task);
             return match fits {
@@ -57,4 +64,8 @@ pub(crate) async fn lease_for(models: &Models, name: &str, task: Task) -> Result
         }
     };
     Err(Failure::invalid("model", format!("{} is {other}", lease.name())))
+}
+
+fn says_yes_and_no(lease: &Lease) -> bool {
+    ["yes", "no"].into_iter().all(|word| lease.voice().tokenizer().find(word).is_some())
 }
