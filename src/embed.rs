@@ -26,6 +26,9 @@ pub struct Embedder {
     session: Session,
     pooling: Pooling,
     dimensions: usize,
+    text: Vec<u32>,
+    sums: Vec<f64>, // of the states so far
+    all: Vec<f32>,  // with Pooling::None, the vectors so far
 }
 
 impl Embedder {
@@ -50,12 +53,17 @@ impl Embedder {
             let (found, want) = (pooling.name().into(), "none, mean, cls or last".into());
             return Err(Error::BadOption { what: "pooling", found, want });
         }
-        Ok(Embedder { session, pooling, dimensions })
+        Ok(Embedder { session, pooling, dimensions, text: Vec::new(), sums: Vec::new(), all: Vec::new() })
     }
 
-    /// The session; what it holds is of no matter.
+    /// The session; it holds what has been evaluated of a text.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The session, for another use.
+    pub fn into_session(self) -> Session {
+        self.session
     }
 
     /// How states become one vector.
@@ -74,25 +82,77 @@ impl Embedder {
     /// # Errors
     /// As [`Session::extend`].
     pub fn embed(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>> {
-        let _ieee = IeeeDefaults::enter();
-        let width = self.session.model().config().embedding;
-        let rows = if self.pooling == Pooling::Last { LogitRows::Last } else { LogitRows::All };
-        let (pooling, dimensions) = (self.pooling, self.dimensions);
-        let (mut sums, mut seen, mut all) = (vec![0.0f64; width], 0usize, Vec::new());
-        self.session.truncate(0);
-        self.session.extend_with_states(tokens, rows, cancel, &mut |state| {
-            match pooling {
-                Pooling::None => push_normalised(&mut all, state[..dimensions].iter().map(|x| f64::from(*x))),
-                Pooling::Cls if seen > 0 => {}
-                _ => sums.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x)),
+        self.begin(tokens)?;
+        loop {
+            if let Some(vector) = self.step(usize::MAX, cancel)? {
+                return Ok(vector);
             }
-            seen += 1;
-        })?;
-        if pooling != Pooling::None {
-            let count = if pooling == Pooling::Mean { seen as f64 } else { 1.0 };
-            push_normalised(&mut all, sums[..dimensions].iter().map(|sum| sum / count));
         }
-        Ok(all)
+    }
+
+    /// Begins with a text, which [`step`](Embedder::step) evaluates; one that is not done yet is given up.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::PromptTooLong`], [`Error::NotAtOnce`], [`Error::TokenOutOfRange`]; there is no text
+    /// then.
+    pub fn begin(&mut self, tokens: &[u32]) -> Result<()> {
+        self.session.truncate(0);
+        self.text.clear();
+        self.session.fits(0, tokens)?;
+        self.text.extend_from_slice(tokens);
+        self.sums.clear();
+        self.sums.resize(self.session.model().config().embedding, 0.0);
+        self.all.clear();
+        Ok(())
+    }
+
+    /// Evaluates at most `most` tokens more of the text, at least one; all of it where every token sees all others. What
+    /// [`embed`](Embedder::embed) gives, once that is all; to the last bit the same however it is cut.
+    ///
+    /// # Errors
+    /// As [`Session::extend`], [`Error::EmptyPrompt`] if there is no text or no more of it. The step can be taken again.
+    pub fn step(&mut self, most: usize, cancel: &Cancel) -> Result<Option<Vec<f32>>> {
+        let _ieee = IeeeDefaults::enter();
+        let Embedder { session, pooling, dimensions, text, sums, all } = self;
+        let (at, dimensions) = (session.tokens().len(), *dimensions);
+        let end = end_of_step(session, text, most);
+        let rows = match pooling {
+            Pooling::Last if end < text.len() => LogitRows::None,
+            Pooling::Last => LogitRows::Last,
+            _ => LogitRows::All,
+        };
+        let (before, mut seen) = ((sums.clone(), all.len()), at);
+        let result =
+            session.extend_with_states(text.get(at..end).unwrap_or_default(), rows, cancel, &mut |state| {
+                match pooling {
+                    Pooling::None => push_normalised(all, state[..dimensions].iter().map(|x| f64::from(*x))),
+                    Pooling::Cls if seen > 0 => {}
+                    _ => sums.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x)),
+                }
+                seen += 1;
+            });
+        if let Err(error) = result {
+            // Some states may have come.
+            *sums = before.0;
+            all.truncate(before.1);
+            return Err(error);
+        }
+        if end < text.len() {
+            return Ok(None);
+        }
+        if *pooling != Pooling::None {
+            let count = if *pooling == Pooling::Mean { text.len() as f64 } else { 1.0 };
+            push_normalised(all, sums[..dimensions].iter().map(|sum| sum / count));
+        }
+        Ok(Some(std::mem::take(all)))
+    }
+}
+
+/// Where a step of at most `most` tokens ends of a text whose beginning the session holds.
+pub(crate) fn end_of_step(session: &Session, text: &[u32], most: usize) -> usize {
+    match session.model().config().causal {
+        true => text.len().min(session.tokens().len().saturating_add(most.max(1))),
+        false => text.len(),
     }
 }
 

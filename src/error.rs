@@ -203,6 +203,12 @@ pub enum Error {
     /// The caller cancelled; the session is as it was before the call.
     #[error("cancelled")]
     Cancelled,
+    /// A form that answers are to be held to cannot be used, or does not let the answer go on.
+    #[error("constrained output: {message}")]
+    Constraint {
+        /// What is wrong with it, in one line.
+        message: String,
+    },
     /// The model produced NaN or infinity.
     #[error(
         "the model produced a number that is not finite at position {position} (the file may be damaged)"
@@ -218,6 +224,16 @@ pub enum Error {
         what: &'static str,
         /// Bytes asked for.
         bytes: u64,
+    },
+    /// The limit on what all sessions hold together is reached.
+    #[error("keys and values need {needed} more bytes, but {used} of {limit} are taken")]
+    KvMemory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that sessions hold.
+        used: u64,
+        /// Bytes that they may hold.
+        limit: u64,
     },
     /// A session cannot be saved, or a saved one is not of use here.
     #[error(transparent)]
@@ -240,6 +256,28 @@ pub enum Error {
 
 /// Result with the runtime's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// [`Error::Constraint`], in one line of bounded length whatever is in the message.
+    pub(crate) fn constraint(message: &str) -> Error {
+        /// Characters of the message.
+        const MOST: usize = 300;
+        let mut line = String::new();
+        for word in
+            message.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
+        {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        if let Some((end, _)) = line.char_indices().nth(MOST) {
+            line.truncate(end);
+            line.push_str("...");
+        }
+        Error::Constraint { message: line }
+    }
+}
 
 impl From<qwip_cpu::Cancelled> for Error {
     fn from(_: qwip_cpu::Cancelled) -> Self {

@@ -5,9 +5,10 @@
 //! | [`file`](mod@file) | a model file in memory: mapped, read or embedded |
 //! | [`model`] | hyper-parameters, weights, one straight-line forward pass per architecture |
 //! | [`backend`] | the verbs that forward passes are written in, and their CPU implementation |
-//! | [`kv`] | pages of keys and values |
-//! | [`session`] | one sequence on one model: prompt, continue, roll back, cancel, save and restore |
+//! | [`kv`] | pages of keys and values, and a limit on them |
+//! | [`session`] | one sequence on one model: prompt, continue, roll back, fork, cancel, save and restore; several in one pass |
 //! | [`estimate`] | what a session takes of memory, before it is taken |
+//! | [`constrain`] | answers held to a form |
 //! | [`sample`] | choosing the next token |
 //! | [`generate`](mod@generate) | from logits to streamed text |
 //! | [`tokenizer`] | text to token ids and back |
@@ -41,6 +42,7 @@
 
 pub mod backend;
 pub mod chat;
+pub mod constrain;
 pub mod embed;
 mod error;
 pub mod estimate;
@@ -59,15 +61,15 @@ pub use embed::{EmbedOptions, Embedder};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
-pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, generate};
-pub use kv::{CacheTypes, KvType};
+pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, Generation, Next, generate};
+pub use kv::{CacheTypes, KvBudget, KvType};
 pub use model::Model;
 pub use qwip_cpu::ops::Cpu;
 pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};
 pub use qwip_quant as quant;
 pub use rerank::{Reranker, Score};
 pub use sample::{Sampler, SamplingParams};
-pub use session::{Cancel, Session, SessionOptions};
+pub use session::{Cancel, Session, SessionOptions, Together, Turn};
 pub use tokenizer::Tokenizer;
 
 /// The CPU with its best kernels (or those that `QWIP_ISA` names) and a pool of `threads` threads; 0 takes

@@ -6,6 +6,7 @@ use qwip_quant::pooling::{RERANK_LABELS, RERANK_TASK, RERANK_TEMPLATE};
 
 use crate::backend::LogitRows;
 use crate::chat::{Guarded, Message};
+use crate::embed::end_of_step;
 use crate::error::{Error, Result};
 use crate::model::{Linear, Model, Task};
 use crate::session::{Cancel, Session};
@@ -17,6 +18,7 @@ pub struct Reranker {
     tokenizer: Tokenizer,
     template: Template,
     rows: [Row; 2],
+    text: Vec<u32>,
 }
 
 /// How a document was judged.
@@ -54,7 +56,7 @@ impl Reranker {
             }
         };
         let [yes, no] = rows;
-        Ok(Reranker { rows: [yes?, no?], session, tokenizer, template })
+        Ok(Reranker { rows: [yes?, no?], session, tokenizer, template, text: Vec::new() })
     }
 
     /// How well `document` answers `query`. Neither can spell control tokens.
@@ -62,7 +64,22 @@ impl Reranker {
     /// # Errors
     /// As [`Session::extend`]; [`Error::Chat`] if the texts leave no character to keep them apart with.
     pub fn score(&mut self, query: &str, document: &str, cancel: &Cancel) -> Result<Score> {
-        let _ieee = IeeeDefaults::enter();
+        self.begin(query, document)?;
+        loop {
+            if let Some(score) = self.step(usize::MAX, cancel)? {
+                return Ok(score);
+            }
+        }
+    }
+
+    /// Begins with a document, which [`step`](Reranker::step) evaluates; one that is not done yet is given up. The tokens of
+    /// the whole prompt: what they share with the one before is not evaluated again.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`], [`Error::NotAtOnce`], [`Error::Chat`] if the texts leave no character to keep them apart
+    /// with; there is no prompt then.
+    pub fn begin(&mut self, query: &str, document: &str) -> Result<usize> {
+        self.text.clear();
         let task = self.template.task.as_deref();
         let texts: Vec<Message> = task.into_iter().chain([query, document]).map(Message::user).collect();
         let guarded = Guarded::new(&self.tokenizer, &texts, &[])?;
@@ -74,18 +91,41 @@ impl Reranker {
         }
         let tokens = guarded.encode(&self.tokenizer, &prompt);
 
-        let same = self.session.tokens().iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        let keep = same.min(tokens.len().saturating_sub(1));
+        self.session.fits(0, &tokens)?;
+        let keep = self.session.shares(&tokens);
         self.session.truncate(keep);
+        self.text = tokens;
+        Ok(self.text.len())
+    }
+
+    /// Evaluates at most `most` tokens more of the prompt, at least one; all of it where every token sees all others. The
+    /// score, once that is all; the same however it is cut.
+    ///
+    /// # Errors
+    /// As [`Session::extend`], [`Error::EmptyPrompt`] if there is no prompt or no more of it. The step can be taken again.
+    pub fn step(&mut self, most: usize, cancel: &Cancel) -> Result<Option<Score>> {
+        let _ieee = IeeeDefaults::enter();
+        let Reranker { session, text, rows: [yes, no], .. } = self;
+        let (at, end) = (session.tokens().len(), end_of_step(session, text, most));
+        let rows = if end < text.len() { LogitRows::None } else { LogitRows::Last };
         let mut answers = [0.0; 2];
-        self.session.extend_with_states(&tokens[keep..], LogitRows::Last, cancel, &mut |state| {
-            answers = [self.rows[0].of(state), self.rows[1].of(state)];
+        let tokens = text.get(at..end).unwrap_or_default();
+        session.extend_with_states(tokens, rows, cancel, &mut |state| {
+            answers = [yes.of(state), no.of(state)];
         })?;
+        if end < text.len() {
+            return Ok(None);
+        }
         let [yes, no] = answers;
         if !(yes.is_finite() && no.is_finite()) {
-            return Err(Error::NonFiniteLogits { position: tokens.len() - 1 });
+            return Err(Error::NonFiniteLogits { position: end - 1 });
         }
-        Ok(Score { score: 1.0 / (1.0 + libm::exp(no - yes)), tokens: tokens.len() })
+        Ok(Some(Score { score: 1.0 / (1.0 + libm::exp(no - yes)), tokens: end }))
+    }
+
+    /// The session; it holds what has been evaluated of a prompt.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 }
 

@@ -4,7 +4,9 @@
 //! fails or is cancelled leaves the session as it was.
 
 mod device;
+mod fork;
 mod saved;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +19,11 @@ use qwip_quant::limits;
 use crate::backend::gpu::DevicePart;
 use crate::backend::{Batch, Buffers, CpuBackend, Importance, LogitRows, Observed, Output, Timed, VerbTimes};
 use crate::error::{Error, Result};
-use crate::kv::{CacheTypes, KvType, Sequence};
+use crate::kv::{CacheTypes, KvBudget, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
 use device::Left;
 pub use saved::SavedError;
+pub use together::{Together, Turn};
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +105,7 @@ pub struct Session {
     context: usize,
     batch: usize,
     sequence: Sequence,
+    budget: Option<Arc<KvBudget>>,
     device: Option<DevicePart>,
     left: Option<Left>,
     tokens: Vec<u32>,
@@ -148,7 +152,9 @@ impl Session {
                 CacheTypes::for_model(&model, options.k_type, options.v_type),
                 options.snapshots,
                 device.as_ref().map(|part| &**part.model()),
+                None,
             )?,
+            budget: None,
             options: *options,
             device,
             left: None,
@@ -256,11 +262,8 @@ impl Session {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<usize> {
-        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         self.fits(0, prompt)?;
-        // At least one token is evaluated, so that there are logits.
-        let same = if self.model.config().causal { same.min(prompt.len().saturating_sub(1)) } else { 0 };
-        let keep = self.sequence.reachable(same);
+        let keep = self.shares(prompt);
         let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
             .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
         self.buffers.clear_logits();
@@ -281,7 +284,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::PromptTooLong`], [`Error::TokenOutOfRange`], [`Error::Cancelled`],
-    /// [`Error::NonFiniteLogits`], [`Error::Memory`]; the session is then as it was before the call, without
+    /// [`Error::NonFiniteLogits`], [`Error::Memory`], [`Error::KvMemory`]; the session is then as it was before the call, without
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
         self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
@@ -315,7 +318,7 @@ impl Session {
         self.run(tokens, cancel, (rows, Output::States), sink, &mut |_| {})
     }
 
-    fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -354,11 +357,11 @@ impl Session {
         let last = tokens.len().div_ceil(size) - 1;
         for (i, part) in tokens.chunks(size).enumerate() {
             let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
+            let batch = (Batch { tokens: part, output }, logits);
             // A next prompt often differs in the last few tokens, those that ask for an answer.
             let copy =
                 (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
-            let batch = Batch { tokens: part, logits, output };
-            let result = self.slice(&batch, copy, cancel, sink).and_then(|()| match i < last {
+            let result = self.slice(batch, copy, cancel, sink).and_then(|()| match i < last {
                 true => self.surviving(cancel, &mut |session| session.snapshot()),
                 false => Ok(()),
             });
@@ -387,8 +390,8 @@ impl Session {
         let behind = self.tokens.split_off(from);
         let mut parts = behind.chunks(self.batch);
         let result = parts.try_for_each(|part| {
-            let batch = Batch { tokens: part, logits: LogitRows::None, output: Output::Logits };
-            self.slice(&batch, None, cancel, &mut |_| {})
+            let batch = Batch { tokens: part, output: Output::Logits };
+            self.slice((batch, LogitRows::None), None, cancel, &mut |_| {})
         });
         (self.verb_times, self.importance) = (times, importance);
         if result.is_err() {
@@ -407,7 +410,7 @@ impl Session {
     /// Evaluates one slice, on the CPU if the device fails and may be left.
     fn slice(
         &mut self,
-        batch: &Batch<'_>,
+        batch: (Batch<'_>, LogitRows),
         copy: Option<usize>,
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
@@ -429,7 +432,7 @@ impl Session {
     /// Evaluates one slice; a hybrid's memory is copied as it is at position `copy`, if the slice comes by and it helps.
     fn try_slice(
         &mut self,
-        batch: &Batch<'_>,
+        (batch, logits): (Batch<'_>, LogitRows),
         copy: Option<usize>,
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
@@ -440,10 +443,10 @@ impl Session {
             Output::Logits => self.model.config().vocab,
             Output::States => self.model.config().embedding,
         };
-        let mut position = if batch.logits == LogitRows::All { start } else { start + n - 1 };
+        let mut position = if logits == LogitRows::All { start } else { start + n - 1 };
         let mut check_and_hand_out = |rows: &[f32]| {
             for row in rows.chunks_exact(width) {
-                if !row.iter().all(|l| l.is_finite()) {
+                if !all_finite(row) {
                     return Err(Error::NonFiniteLogits { position });
                 }
                 sink(row);
@@ -451,64 +454,53 @@ impl Session {
             }
             Ok(())
         };
-        let Sequence { kv, memory, snapshots, spoilt } = &mut self.sequence;
-        kv.reserve(n)?;
-        let copy = copy.filter(|&at| at > start && snapshots.want(at));
-        let mut room = match (copy, &memory) {
-            (Some(at), Some(memory)) => Some((at - start, snapshots.room(memory, start + n)?)),
-            _ => None,
-        };
+        let mut room = self.sequence.prepare(n, copy)?;
         let mut cancel = cancel.flag();
-        if memory.is_some() {
-            // A single token is not broken off: its answer would take the way back to the last copy with it.
-            if n == 1 {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(Error::Cancelled);
-                }
-                cancel = &NEVER;
+        // A single token is not broken off: its answer would take the way back to the last copy with it.
+        if self.sequence.memory.is_some() && n == 1 {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
             }
-            *spoilt = true;
+            cancel = &NEVER;
         }
+        let mut parts = [self.sequence.part(&mut room, n, logits)];
         let mut backend = CpuBackend::new(
             &self.cpu,
             self.model.file(),
             self.model.config(),
             &self.rope,
-            kv,
-            memory.as_mut(),
-            room.as_mut().map(|(tokens, copy)| (*tokens, copy)),
+            &mut parts,
             &mut self.buffers,
-            start,
-            n,
             cancel,
             &mut check_and_hand_out,
         );
         match (&mut self.device, &mut self.verb_times, &mut self.importance) {
             (Some(device), _, importance) => {
                 let mut seen = importance.as_ref().map(|_| Importance::default());
-                device.forward(&self.model, backend, batch, seen.as_mut())?;
+                device.forward(&self.model, backend, &batch, seen.as_mut())?;
                 if let (Some(importance), Some(seen)) = (importance, seen) {
                     importance.add(seen);
                 }
             }
-            (None, None, None) => self.model.forward(&mut backend, batch)?,
+            (None, None, None) => self.model.forward(&mut backend, &batch)?,
             (None, Some(times), _) => {
-                self.model.forward(&mut Timed { backend: &mut backend, times }, batch)?
+                self.model.forward(&mut Timed { backend: &mut backend, times }, &batch)?
             }
             (None, None, Some(importance)) => {
                 let mut seen = Importance::default();
-                self.model.forward(&mut Observed { backend: &mut backend, seen: &mut seen }, batch)?;
+                self.model.forward(&mut Observed { backend: &mut backend, seen: &mut seen }, &batch)?;
                 importance.add(seen);
             }
         }
-        *spoilt = false;
-        if let Some((tokens, copy)) = room {
-            snapshots.keep(start + tokens, copy);
-        }
-        kv.advance(n);
+        self.sequence.finish(n, room);
         self.tokens.extend_from_slice(batch.tokens);
         Ok(())
     }
+}
+
+/// Whether none of the numbers is infinite or none at all; blocks are looked at whole, which vectors can do.
+fn all_finite(row: &[f32]) -> bool {
+    row.chunks(1024).all(|block| block.iter().fold(true, |all, x| all & x.is_finite()))
 }
 
 /// Most positions of a session.

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{load, options};
-use qwip::{Cancel, KvType, Session, SessionOptions};
+use qwip::{Cancel, KvType, Session, SessionOptions, Together, Turn};
 
 struct Counting;
 
@@ -65,6 +65,26 @@ fn steady_decoding_allocates_nothing() {
             });
             let fewest = allocations.min();
             assert_eq!(fewest, Some(0), "{name} {}", kernels.isa);
+
+            // Several in a pass: two short lists of who takes part.
+            let mut other = session.fork(8 * 64 - 64).expect("a fork");
+            session.truncate(other.tokens().len());
+            let mut together = Together::new();
+            let mut pass = |session: &mut Session, other: &mut Session, token: u32| {
+                let tokens = [token];
+                let mut turns = [Turn::new(session, &tokens, true), Turn::new(other, &tokens, true)];
+                together.extend(&mut turns, &cancel).expect("a pass");
+                assert!(turns.iter().all(|turn| turn.result.is_ok()));
+            };
+            // The first brings pages and buffers, and threads may need theirs later.
+            let allocations = (0..8).map(|part| {
+                let passes = if part == 0 { 0..1 } else { 1..8 };
+                let before = ALLOCATIONS.load(Ordering::Relaxed);
+                passes.for_each(|token| pass(&mut session, &mut other, token));
+                ALLOCATIONS.load(Ordering::Relaxed) - before
+            });
+            let fewest = allocations.skip(1).min();
+            assert_eq!(fewest, Some(2 * 7), "{name} {}", kernels.isa);
         }
     }
 }

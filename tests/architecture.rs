@@ -17,6 +17,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("qwip-convert", "qwip-quant"),
     ("qwip-cli", "qwip"),
     ("qwip-cli", "qwip-convert"),
+    ("qwip-cli", "qwip-server"),
+    ("qwip-server", "qwip"),
 ];
 
 fn root() -> &'static Path {
@@ -106,6 +108,7 @@ fn files_stay_readable() {
         "kernels/gpu/src",
         "tools/cli/src",
         "tools/convert/src",
+        "tools/server/src",
         "tests",
         "benches",
     ] {

@@ -147,6 +147,53 @@ fn poolings_and_dimensions() {
     assert!(found.iter().zip(&mean).all(|(x, sum)| (f64::from(*x) - sum / norm).abs() < 1e-6));
 }
 
+/// A text in steps, of which some are broken off.
+#[test]
+fn the_same_in_steps() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (cpu, cancel) = (qwip::cpu(2).expect("a CPU"), Cancel::new());
+    for name in MODELS {
+        let model = load(dir.path(), name, "q8_0");
+        let tokens: Vec<u32> = (0..50).collect();
+        for pooling in [Pooling::None, Pooling::Mean, Pooling::Cls, Pooling::Last] {
+            let options = EmbedOptions { pooling: Some(pooling), dimensions: Some(20) };
+            let mut embedder = Embedder::new(session(&model, &cpu, 16), &options).expect("an embedder");
+            let want = embedder.embed(&tokens, &cancel).expect("a vector");
+            let ended = embedder.step(7, &cancel).expect_err("there is no more");
+            assert_eq!(ended.to_string(), "the prompt is empty");
+            // One that is given up is of no matter.
+            embedder.begin(&tokens[20..]).expect("a text");
+            embedder.step(7, &cancel).expect("a step");
+            embedder.begin(&tokens).expect("a text");
+            let (mut found, mut steps) = (None, 0);
+            while found.is_none() {
+                cancel.cancel();
+                embedder.step(7, &cancel).expect_err("cancelled");
+                cancel.reset();
+                found = embedder.step(7, &cancel).expect("a step");
+                steps += 1;
+            }
+            assert!(found.as_ref() == Some(&want), "{name} {pooling:?}");
+            assert_eq!(steps, if model.config().causal { 8 } else { 1 }, "{name}");
+            embedder.begin(&[1; 1025]).expect_err("too many");
+            embedder.step(7, &cancel).expect_err("nothing was begun");
+        }
+    }
+    let model = load(dir.path(), RERANKER, "f32");
+    let mut reranker = reranker(&model, &cpu, 512);
+    let want = reranker.score("What is white?", "The stones in it.", &cancel).expect("a score");
+    reranker.score("What is it?", "A stone.", &cancel).expect("a score");
+    assert_eq!(reranker.begin("What is white?", "The stones in it.").expect("a prompt"), want.tokens);
+    let mut found = None;
+    while found.is_none() {
+        found = reranker.step(3, &cancel).expect("a step");
+    }
+    assert_eq!(found, Some(want));
+    let long = reranker.begin("What?", &"white ".repeat(1100)).expect_err("too long").to_string();
+    assert!(long.contains("the context holds 1024"), "{long}");
+    reranker.step(3, &cancel).expect_err("nothing was begun");
+}
+
 #[test]
 fn options_that_make_no_vector() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::{FIXTURES, error, fixture_tokens, load, options};
 use qwip::backend::gpu::{Gpu, GpuModel, GpuOptions};
 use qwip::{
-    Cancel, Cpu, GenerateOptions, KvType, Model, ModelFile, Sampler, SamplingParams, Session, SessionOptions,
-    Tokenizer, generate,
+    Cancel, Cpu, GenerateOptions, KvBudget, KvType, Model, ModelFile, Sampler, SamplingParams, Session,
+    SessionOptions, Together, Tokenizer, Turn, generate,
 };
 
 fn gpu() -> Option<Arc<Gpu>> {
@@ -307,5 +307,77 @@ fn importance_is_what_the_cpu_sees() {
             let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(worst <= 1e-4 * largest, "{name} {weight}: {worst} of {largest}");
         }
+    }
+}
+
+/// Those on the device one after the other, the one on the CPU in the pass; forks share pages there, too.
+#[test]
+fn sessions_with_layers_on_a_gpu_take_turns_with_others() {
+    let Some(gpu) = gpu() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (cpu, cancel) = (qwip::cpu(2).expect("a CPU"), Cancel::new());
+    for name in ["qwen2-gqa", "qwen35-tiled"] {
+        let model = load(dir.path(), name, "q8_0");
+        let device = on_gpu(&gpu, &model, 2);
+        let tokens = fixture_tokens(name);
+        let budget = KvBudget::new(1 << 30);
+        let new = |there: bool| match there {
+            true => session(&device, &cpu, KvType::F16),
+            false => {
+                let options = options(KvType::F16, 512);
+                Session::new(model.clone(), cpu.clone(), &options).expect("a session")
+            }
+        };
+        let mut sessions = [true, false, true].map(new);
+        let mut lonely = [true, false, true].map(new);
+        for session in &mut sessions {
+            session.set_budget(budget.clone()).expect("an empty session");
+        }
+        let mut together = Together::new();
+        // A prompt, and an answer to it.
+        for range in [0..20, 20..21, 21..22] {
+            let mut turns: Vec<_> = sessions
+                .iter_mut()
+                .enumerate()
+                .map(|(i, session)| Turn::new(session, &tokens[range.start + i..range.end + i], true))
+                .collect();
+            together.extend(&mut turns, &cancel).expect("a pass");
+            assert!(turns.iter().all(|turn| turn.result.is_ok()), "{name}");
+            for (i, session) in lonely.iter_mut().enumerate() {
+                let part = &tokens[range.start + i..range.end + i];
+                session.extend(part, &cancel, &mut |_| {}).expect("logits");
+                assert!(session.logits() == sessions[i].logits(), "{name}: session {i} at {range:?}");
+            }
+        }
+        let used = budget.used();
+        assert!(used >= sessions.iter().map(Session::kv_bytes).sum(), "{name}");
+
+        // A fork goes its own way, and the session does not hear of it.
+        let mut fork = sessions[0].fork(22).expect("a fork");
+        assert_eq!(fork.tokens(), sessions[0].tokens(), "{name}");
+        for session in [&mut fork, &mut sessions[0], &mut lonely[0]] {
+            session.extend(&tokens[30..33], &cancel, &mut |_| {}).expect("logits");
+        }
+        assert!(fork.logits() == sessions[0].logits() && fork.logits() == lonely[0].logits(), "{name}");
+        fork.extend(&[7], &cancel, &mut |_| {}).expect("a token");
+        for session in [&mut sessions[0], &mut lonely[0]] {
+            session.extend(&[9], &cancel, &mut |_| {}).expect("a token");
+        }
+        assert!(sessions[0].logits() == lonely[0].logits(), "{name}");
+
+        // One that cannot, and then a pass that is cancelled.
+        let outside = [model.config().vocab as u32];
+        let before = sessions.each_ref().map(|session| session.tokens().to_vec());
+        let mut turns: Vec<_> =
+            sessions.iter_mut().map(|session| Turn::new(session, &outside, true)).collect();
+        together.extend(&mut turns, &cancel).expect("a pass");
+        assert!(turns.iter().all(|turn| turn.result.is_err()), "{name}");
+        cancel.cancel();
+        let mut turns: Vec<_> = sessions.iter_mut().map(|session| Turn::new(session, &[3], true)).collect();
+        assert!(together.extend(&mut turns, &cancel).is_err(), "{name}");
+        cancel.reset();
+        assert_eq!(sessions.each_ref().map(|session| session.tokens().to_vec()), before, "{name}");
+        drop((sessions, fork));
+        assert_eq!(budget.used(), 0, "{name}");
     }
 }

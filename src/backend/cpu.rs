@@ -2,46 +2,48 @@
 
 use std::sync::atomic::AtomicBool;
 
-use qwip_cpu::ops::attend::Heads;
+use qwip_cpu::ops::attend::{Heads, Runs};
 use qwip_cpu::ops::delta::{self, Rates};
 use qwip_cpu::ops::linear::LinearJob;
 use qwip_cpu::ops::moe::{self, Routed};
 use qwip_cpu::ops::{self, Activations, Cpu};
 
-use super::{Backend, Batch, HeadNorms, LogitRows, Output};
+use super::part::{Part, take, take_mut};
+use super::{Backend, Batch, HeadNorms, Output};
 use crate::error::{Error, Result};
 use crate::file::ModelFile;
-use crate::kv::{KvCache, Recurrent};
 use crate::model::{Config, DeltaNet, Experts, Linear, RateInputs, RopeFrequencies, Weight, logn};
 
 /// Intermediate results, kept between batches so that steady-state decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    pub(super) x: Vec<f32>,      // [n, embedding], the residual stream
-    input: Activations,          // [n, cols] of the projection at hand, quantized
-    q: Vec<f32>,                 // [n, heads * head_dim]
-    k: Vec<f32>,                 // [n, kv_heads * head_dim]
-    v: Vec<f32>,                 // [n, kv_heads * head_dim]
-    parts: Vec<f32>,             // attention of single tiles, where they are shared out to threads
+    pub(super) x: Vec<f32>,     // [n, embedding], the residual stream
+    input: Activations,         // [n, cols] of the projection at hand, quantized
+    q: Vec<f32>,                // [n, heads * head_dim]
+    k: Vec<f32>,                // [n, kv_heads * head_dim]
+    v: Vec<f32>,                // [n, kv_heads * head_dim]
+    spans: Vec<(usize, usize)>, // position and tokens of each part
+    parts: Vec<f32>,            // attention of single tiles, where they are shared out to threads
     gate: Vec<f32>, // [n, ffn]; before, [n, heads, 2, head_dim] or the [n, channels] of a delta net
-    up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates
-    beta: Vec<f32>, // [n, values] or, with what belongs to forgetting, [n, 2 * values]
-    alpha: Vec<f32>, // [n, values]
-    router: Vec<f32>, // [n, experts]
-    routed: Routed, // the experts of each token, and what they compute
-    shared: Activations, // [n, ffn], what goes into the shared expert's down projection
-    share: Vec<f32>, // [n, 1], how much the shared expert counts
+    up: Vec<f32>, // [n, ffn]; before, [n, heads * head_dim], the output of the attention, or a delta net's gates; at last
+    // [n, embedding], what logits are wanted of
+    beta: Vec<f32>,           // [n, values] or, with what belongs to forgetting, [n, 2 * values]
+    alpha: Vec<f32>,          // [n, values]
+    router: Vec<f32>,         // [n, experts]
+    routed: Routed,           // the experts of each token, and what they compute
+    shared: Activations,      // [n, ffn], what goes into the shared expert's down projection
+    share: Vec<f32>,          // [n, 1], how much the shared expert counts
     pub(super) cos: Vec<f32>, // [n, rotated / 2]
     pub(super) sin: Vec<f32>, // [n, rotated / 2]
     pub(super) growth: Vec<f32>, // [n], by what queries are multiplied; empty where none grows
-    logits: Vec<f32>, // [rows, vocab], at most LOGIT_ROWS of them
+    logits: Vec<f32>,         // [rows, vocab], at most LOGIT_ROWS of them
 }
 
 impl Buffers {
     /// Bytes that a token takes.
     pub fn bytes_per_token(config: &Config) -> usize {
         let (heads, kv_heads) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let (mut gate, mut up, mut rates) = (config.ffn, config.ffn.max(heads), 0);
+        let (mut gate, mut up, mut rates) = (config.ffn, config.ffn.max(heads).max(config.embedding), 0);
         if let Some(hybrid) = &config.hybrid {
             gate = gate.max(2 * heads).max(hybrid.heads.channels());
             up = up.max(hybrid.heads.value_width());
@@ -51,7 +53,7 @@ impl Buffers {
         let experts = config.experts.map_or(0, |e| {
             Routed::bytes(e.count, e.routing.used, config.embedding, e.ffn) + Activations::bytes(config.ffn)
         });
-        floats * size_of::<f32>() + Activations::bytes(up.max(config.embedding)) + experts
+        floats * size_of::<f32>() + Activations::bytes(up) + experts
     }
 
     /// Bytes of a session with slices of `batch` tokens and up to `context` positions, when it wants the logits of single
@@ -73,11 +75,16 @@ impl Buffers {
     }
 
     /// Takes logits that were computed elsewhere.
-    #[cfg(feature = "gpu")]
-    pub(super) fn set_logits(&mut self, logits: &[f32]) -> Result<()> {
+    pub(crate) fn set_logits(&mut self, logits: &[f32]) -> Result<()> {
         resize(&mut self.logits, logits.len())?;
         self.logits.copy_from_slice(logits);
         Ok(())
+    }
+
+    /// Changes places with `other`; the logits stay where they are.
+    pub(crate) fn lend(&mut self, other: &mut Buffers) {
+        std::mem::swap(self, other);
+        std::mem::swap(&mut self.logits, &mut other.logits);
     }
 
     /// Forgets the logits.
@@ -119,45 +126,51 @@ const LOGIT_ROWS: usize = 32;
 /// Takes rows of logits, [rows, vocab], or of states, [rows, embedding], in the order of their tokens.
 pub type LogitSink<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
-/// One batch of tokens on the CPU.
+/// One batch of tokens on the CPU: those of its parts, one part after the other. All rows go through the matrices
+/// together; what depends on a token's sequence is done part by part. A single sequence is the case of one part.
 pub struct CpuBackend<'a> {
     cpu: &'a Cpu,
     file: &'a ModelFile,
     pub(super) config: &'a Config,
-    pub(super) kv: &'a mut KvCache,
-    pub(super) memory: Option<&'a mut Recurrent>,
-    pub(super) snapshot: Option<(usize, &'a mut Recurrent)>,
+    pub(super) parts: &'a mut [Part<'a>],
     pub(super) b: &'a mut Buffers,
-    pub(super) start: usize,
-    pub(super) n: usize,
+    pub(super) n: usize, // of all parts
     pub(super) cancel: &'a AtomicBool,
     pub(super) sink: &'a mut LogitSink<'a>,
 }
 
 impl<'a> CpuBackend<'a> {
-    /// A batch of `n` tokens at positions `start..start + n`, for which `kv` has reserved room. A hybrid has a `memory`
-    /// of the tokens before, and leaves in `snapshot` what it is after so many of the batch. Logits, or states, go to
-    /// `sink`; the last rows of logits that it got stay in `buffers`.
+    /// A batch of the tokens of `parts`, at least one of each, whose positions are rotated by `rope`. Logits, or states,
+    /// go to `sink`; the last rows of logits that it got stay in `buffers`.
     pub fn new(
         cpu: &'a Cpu,
         file: &'a ModelFile,
         config: &'a Config,
         rope: &RopeFrequencies,
-        kv: &'a mut KvCache,
-        memory: Option<&'a mut Recurrent>,
-        snapshot: Option<(usize, &'a mut Recurrent)>,
+        parts: &'a mut [Part<'a>],
         buffers: &'a mut Buffers,
-        start: usize,
-        n: usize,
         cancel: &'a AtomicBool,
         sink: &'a mut LogitSink<'a>,
     ) -> CpuBackend<'a> {
-        rope.tables(start, n, &mut buffers.cos, &mut buffers.sin);
-        buffers.growth.clear();
-        if let Some(trained) = config.logn.filter(|&trained| start + n > trained) {
-            buffers.growth.extend((start..start + n).map(|position| logn(position, trained)));
+        let Buffers { cos, sin, growth, spans, .. } = &mut *buffers;
+        [&mut *cos, &mut *sin, &mut *growth].into_iter().for_each(Vec::clear);
+        parts.iter().for_each(|part| rope.tables(part.start, part.n, cos, sin));
+        spans.clear();
+        spans.extend(parts.iter().map(|part| (part.start, part.n)));
+        if let Some(trained) = config.logn
+            && parts.iter().any(|part| part.start + part.n > trained)
+        {
+            let positions = parts.iter().flat_map(|part| part.start..part.start + part.n);
+            growth.extend(positions.map(|position| logn(position, trained)));
         }
-        CpuBackend { cpu, file, config, kv, memory, snapshot, b: buffers, start, n, cancel, sink }
+        let n = parts.iter().map(|part| part.n).sum();
+        CpuBackend { cpu, file, config, parts, b: buffers, n, cancel, sink }
+    }
+
+    /// The only part of a batch that goes on elsewhere.
+    #[cfg(feature = "gpu")]
+    pub(super) fn part(&self) -> &Part<'a> {
+        &self.parts[0]
     }
 
     /// What the last projection was given, `[n, cols]`.
@@ -230,9 +243,12 @@ impl Backend for CpuBackend<'_> {
             q.iter_mut().for_each(|q| *q *= growth);
         }
         let width = c.kv_heads * c.head_dim;
-        for (i, (k, v)) in b.k.chunks_exact(width).zip(b.v.chunks_exact(width)).enumerate() {
-            for (head, (k, v)) in k.chunks_exact(c.head_dim).zip(v.chunks_exact(c.head_dim)).enumerate() {
-                self.kv.store(layer, head, self.start + i, k, v);
+        let mut rows = b.k.chunks_exact(width).zip(b.v.chunks_exact(width));
+        for part in &mut *self.parts {
+            for (position, (k, v)) in (part.start..part.start + part.n).zip(&mut rows) {
+                for (head, (k, v)) in k.chunks_exact(c.head_dim).zip(v.chunks_exact(c.head_dim)).enumerate() {
+                    part.kv.store(layer, head, position, k, v);
+                }
             }
         }
         Ok(())
@@ -240,14 +256,13 @@ impl Backend for CpuBackend<'_> {
 
     fn attend(&mut self, layer: usize) -> Result<()> {
         let (b, c) = (&mut *self.b, self.config);
-        let len = self.n * c.heads * c.head_dim;
-        let out = at_least(&mut b.up, len)?;
-        let heads = heads_of(c);
+        let out = at_least(&mut b.up, self.n * c.heads * c.head_dim)?;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
-        let kv = &*self.kv;
-        let tiles = |head, tile| kv.tile(layer, head, tile);
+        let parts = &*self.parts;
+        let tiles = |part: usize, head, tile| parts[part].kv.tile(layer, head, tile);
+        let runs = Runs { spans: &b.spans, tiles: &tiles };
         let cancel = Some(self.cancel);
-        ops::attend::attend(self.cpu, &b.q, heads, scale, self.start, &tiles, &mut b.parts, out, cancel)?;
+        ops::attend::attend_runs(self.cpu, &b.q, heads_of(c), scale, &runs, &mut b.parts, out, cancel)?;
         Ok(())
     }
 
@@ -288,12 +303,9 @@ impl Backend for CpuBackend<'_> {
     fn delta_net(&mut self, index: usize, norm: &[f32], eps: f32, net: &DeltaNet) -> Result<()> {
         let (cpu, file, n, cancel) = (self.cpu, self.file, self.n, Some(self.cancel));
         let b = &mut *self.b;
-        let Some(memory) = &mut self.memory else {
-            return Err(Error::BadOption { what: "memory", found: "none".into(), want: "a hybrid's".into() });
-        };
-        let heads = *memory.heads();
-        let (mut memory, mut snapshot) =
-            (memory.layer(index), self.snapshot.as_mut().map(|(tokens, copy)| (*tokens, copy.layer(index))));
+        let no_memory =
+            || Error::BadOption { what: "memory", found: "none".into(), want: "a hybrid's".into() };
+        let heads = self.config.hybrid.as_ref().ok_or_else(no_memory)?.heads;
         ops::norm::rms_norm_rows(cpu, &b.x, norm, eps, &mut b.input, cancel)?;
         let u = at_least(&mut b.gate, n * net.qkv.weight.rows)?;
         let z = at_least(&mut b.up, n * net.gate.weight.rows)?;
@@ -316,9 +328,17 @@ impl Backend for CpuBackend<'_> {
                 (&b.beta[..], &b.beta[group..], 2 * values, 2 * group)
             }
         };
-        let rates = Rates { beta, alpha, stride, span, rate: &net.decay, bias: &net.bias };
         let (u, z) = (&mut b.gate[..n * net.qkv.weight.rows], &b.up[..n * net.gate.weight.rows]);
-        delta::remember(cpu, &heads, u, &net.taps, &rates, &mut memory, &mut snapshot, cancel)?;
+        let (mut rest, mut first) = (&mut *u, 0);
+        for part in &mut *self.parts {
+            let (beta, alpha) = (&beta[first * stride..], &alpha[first * stride..]);
+            let rates = Rates { beta, alpha, stride, span, rate: &net.decay, bias: &net.bias };
+            let u = take_mut(&mut rest, part.n, net.qkv.weight.rows);
+            let mut memory = part.memory.as_mut().ok_or_else(no_memory)?.layer(index);
+            let mut snapshot = part.snapshot.as_mut().map(|(tokens, copy)| (*tokens, copy.layer(index)));
+            delta::remember(cpu, &heads, u, &net.taps, &rates, &mut memory, &mut snapshot, cancel)?;
+            first += part.n;
+        }
         delta::gated_norm_load(cpu, &heads, u, z, &net.norm, eps, &mut b.input, cancel)?;
         let mut jobs = [job(file, &net.output, true, &mut b.x)];
         ops::linear::linear(cpu, &b.input, &mut jobs, cancel)?;
@@ -378,12 +398,16 @@ impl Backend for CpuBackend<'_> {
         let b = &mut *self.b;
         b.logits.clear();
         let width = w.weight.cols;
-        let wanted = match batch.logits {
-            LogitRows::None => &[],
-            LogitRows::Last => &b.x[(self.n - 1) * width..],
-            LogitRows::All => &b.x[..],
-        };
-        for x in wanted.chunks(LOGIT_ROWS * width) {
+        // The rows that are wanted, beside each other.
+        let wanted: usize = self.parts.iter().map(|part| part.wanted().len()).sum();
+        let rows = at_least(&mut b.up, wanted * width)?;
+        let (mut from, mut to) = (&b.x[..], &mut *rows);
+        for part in &*self.parts {
+            let (rows, wanted) = (take(&mut from, part.n, width), part.wanted());
+            let rows = &rows[wanted.start * width..wanted.end * width];
+            take_mut(&mut to, wanted.len(), width).copy_from_slice(rows);
+        }
+        for x in rows.chunks(LOGIT_ROWS * width) {
             ops::norm::rms_norm_rows(self.cpu, x, norm, eps, &mut b.input, Some(self.cancel))?;
             if batch.output == Output::States {
                 (self.sink)(b.input.x())?;

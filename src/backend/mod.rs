@@ -10,11 +10,13 @@ pub mod gpu;
 #[path = "no_gpu.rs"]
 pub mod gpu;
 mod observed;
+mod part;
 mod timed;
 
 pub use cpu::{Buffers, CpuBackend, LogitSink};
 pub use observed::Importance;
 pub(crate) use observed::Observed;
+pub use part::Part;
 pub(crate) use timed::Timed;
 pub use timed::VerbTimes;
 
@@ -24,11 +26,9 @@ use crate::model::{DeltaNet, Experts, Linear, Weight};
 /// Tokens to evaluate in one go.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Token ids at consecutive positions.
+    /// Token ids: those of each [`Part`], one part after the other.
     pub tokens: &'a [u32],
-    /// Which of them want logits.
-    pub logits: LogitRows,
-    /// What those get in fact.
+    /// What those get that want logits.
     pub output: Output,
 }
 
@@ -41,7 +41,7 @@ pub enum Output {
     States,
 }
 
-/// Which rows of a batch go through the output projection.
+/// Which rows of a part go through the output projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitRows {
     /// None: more of the prompt follows.

@@ -86,6 +86,10 @@ impl DeltaMemories {
 }
 
 impl DevicePart {
+    pub(crate) fn another(&self) -> DevicePart {
+        match self.0 {}
+    }
+
     pub(crate) fn model(&self) -> &Arc<GpuModel> {
         match self.0 {}
     }

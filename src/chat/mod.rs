@@ -17,11 +17,15 @@ mod guard;
 mod jinja;
 mod message;
 mod thinking;
+mod tools;
+mod voice;
 
 pub use guard::Guarded;
 use jinja::Fail;
 pub use message::{Message, json_kind, messages_from_openai};
 pub use thinking::{Part, ThinkingSplitter, prompt_opens_thinking};
+pub use tools::{ToolFormat, ToolPart, ToolSplitter};
+pub use voice::{Prompt, Voice};
 
 /// What was wrong with a template, a render or a message list. Every error shows as one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +49,9 @@ pub enum ChatError {
     /// A message list that is none.
     #[error("{0}")]
     Messages(String),
+    /// A model that was not made for conversations.
+    #[error("the model has no chat template, it only continues text")]
+    NoTemplate,
 }
 
 /// A model's chat template, parsed once. Threads may render the same template at the same time.

@@ -131,7 +131,7 @@ impl ThinkingSplitter {
 }
 
 /// Length of the longest end of `text` that is a beginning of `tag`.
-fn partial_tag(text: &str, tag: &str) -> usize {
+pub(super) fn partial_tag(text: &str, tag: &str) -> usize {
     (1..tag.len()).rev().find(|&len| text.ends_with(&tag[..len])).unwrap_or(0)
 }
 

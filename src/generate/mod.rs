@@ -1,21 +1,18 @@
 //! From logits to text: the loop that samples, detokenizes, watches for the end and can be stopped.
 
 mod budget;
+mod generation;
 pub mod repetition;
 mod stop;
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
-use crate::model::Task;
-use crate::sample::Sampler;
+use crate::sample::{Sampler, TokenLogprob};
 use crate::session::{Cancel, Session};
-use crate::tokenizer::{Detokenizer, Special, Tokenizer};
-use budget::Budget;
+use crate::tokenizer::Tokenizer;
 pub use budget::CLOSING_WORDS;
-use repetition::Guard;
-use stop::StopStrings;
+pub use generation::{Generation, Next};
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +61,9 @@ pub struct GenerateOptions {
     /// End an answer that repeats itself without end, by the rule of [`repetition`]. With `ignore_eos` it does not count:
     /// that asks for all tokens there are.
     pub loop_guard: bool,
+    /// Hand out the log probability of each token and those of so many most probable ones, up to
+    /// [`MOST_LOGPROBS`](crate::sample::MOST_LOGPROBS): the model's own, before temperature and penalties.
+    pub logprobs: Option<usize>,
 }
 
 /// No limits but the context and the loop guard.
@@ -76,6 +76,7 @@ impl Default for GenerateOptions {
             ignore_eos: false,
             thinking_budget: None,
             loop_guard: true,
+            logprobs: None,
         }
     }
 }
@@ -89,13 +90,27 @@ pub struct Generated {
     pub tokens: Vec<u32>,
 }
 
+/// What is handed out of an answer at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// The next text; never half a character, never the beginning of a stop string. It may be empty where there is a token.
+    pub text: &'a str,
+    /// How probable the token was, one for each token of the answer if [log probabilities](GenerateOptions::logprobs) are
+    /// asked for. Its text may come with a later piece. The tokens that end thinking which has used up its budget are
+    /// certain: 0, with no others beside them.
+    pub token: Option<&'a TokenLogprob>,
+}
+
+/// Receives an answer piece by piece, and may break it off.
+pub type Sink<'s> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 's;
+
 /// Continues a session that has logits. The last tokens of the answer are not evaluated; the next call to
 /// [`Session::prompt`] does that. `sink` receives text as it becomes certain (never half a character,
-/// never the beginning of a stop string) and may break off.
+/// never the beginning of a stop string) and may break off. [`Generation`] does the same step by step, and more.
 ///
 /// # Errors
-/// [`Error::OtherTask`] if the model is not for answers. What [`Session::extend`] reports, except that cancelling is a way to
-/// finish, not an error.
+/// What [`Generation::new`] and [`Generation::next`] report. What [`Session::extend`] reports, except that cancelling is a
+/// way to finish, not an error.
 pub fn generate(
     session: &mut Session,
     tokenizer: &Tokenizer,
@@ -104,87 +119,37 @@ pub fn generate(
     cancel: &Cancel,
     sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Generated> {
-    session.model().allows(Task::Generate)?;
-    let mut tokens = Vec::new();
-    let mut detokenizer = Detokenizer::after(tokenizer, session.tokens(), options.show_control);
-    let mut stops = StopStrings::new(&options.stop);
-    let mut text = String::new();
-    if options.max_tokens == Some(0) {
-        return Ok(Generated { reason: FinishReason::Length, tokens });
+    let mut generation = Generation::new(session, tokenizer, sampler.clone(), options.clone())?;
+    let reason = generation.run(session, tokenizer, cancel, &mut |piece| match piece.text {
+        "" => ControlFlow::Continue(()),
+        text => sink(text),
+    });
+    let (tokens, as_it_is_now) = generation.into_parts();
+    *sampler = as_it_is_now;
+    Ok(Generated { reason: reason?, tokens })
+}
+
+impl Generation {
+    /// Drives the answer to its end. Cancelling is a way to finish.
+    ///
+    /// # Errors
+    /// What [`Generation::next`] and [`Generation::evaluate`] report.
+    pub fn run(
+        &mut self,
+        session: &mut Session,
+        tokenizer: &Tokenizer,
+        cancel: &Cancel,
+        sink: &mut Sink<'_>,
+    ) -> Result<FinishReason> {
+        while !cancel.is_cancelled() {
+            if let Next::Done(reason) = self.next(session, tokenizer, sink)? {
+                return Ok(reason);
+            }
+            match self.evaluate(session, cancel) {
+                Err(Error::Cancelled) => break,
+                result => result?,
+            }
+        }
+        Ok(self.finish(FinishReason::Cancelled, sink))
     }
-    // On a device few numbers are enough to go on with, and all logits would take long to get here.
-    let allowed = session.chooses().then(|| tokenizer.sampleable(session.model().config().vocab));
-    let (mut candidates, mut recent) = (None, Vec::new());
-    let mut guard = (options.loop_guard && !options.ignore_eos).then(Guard::new);
-    let mut budget = options.thinking_budget.map(|tokens| Budget::new(tokens, session, tokenizer));
-    // Tokens that come in place of the model's, and those that are to be evaluated.
-    let (mut given, mut waiting) = (VecDeque::new(), Vec::new());
-    let tokens_of = |words| tokenizer.encode_part(words, Special::Parse, false);
-    given.extend(budget.as_mut().and_then(Budget::closing).into_iter().flat_map(tokens_of));
-    let reason = loop {
-        if cancel.is_cancelled() {
-            break FinishReason::Cancelled;
-        }
-        let chosen = given.is_empty();
-        let token = match given.pop_front() {
-            Some(token) => token,
-            None => {
-                let position = session.tokens().len();
-                let picked = match candidates.take() {
-                    Some(candidates) => sampler.pick_among(&candidates),
-                    None => {
-                        sampler.pick(session.logits(), session.tokens(), |id| tokenizer.is_sampleable(id))
-                    }
-                };
-                let token = picked.ok_or(Error::NonFiniteLogits { position })?;
-                if tokenizer.is_end_of_generation(token) && !options.ignore_eos {
-                    break FinishReason::Stop;
-                }
-                token
-            }
-        };
-        tokens.push(token);
-        text.clear();
-        detokenizer.push(tokenizer, token, &mut text);
-        let flow = if chosen { stops.push(&text, sink) } else { stops.pass(&text, sink) };
-        if let Some(flow) = flow {
-            break flow;
-        }
-        if guard.as_mut().is_some_and(|guard| guard.is_loop(&tokens, |round| tokenizer.decode(round, true))) {
-            break FinishReason::Repetition;
-        }
-        if let Some(budget) = &mut budget {
-            budget.take(&text);
-            given.extend(budget.closing().into_iter().flat_map(tokens_of));
-        }
-        if options.max_tokens.is_some_and(|max| tokens.len() >= max) {
-            break FinishReason::Length;
-        }
-        waiting.push(token);
-        if session.room() < waiting.len() {
-            break FinishReason::ContextFull;
-        }
-        if !given.is_empty() {
-            continue;
-        }
-        let result = match (&waiting[..], &allowed) {
-            (&[token], Some(allowed)) => {
-                recent.clear();
-                recent.extend_from_slice(session.tokens());
-                recent.push(token);
-                let wanted = sampler.wanted(&recent, allowed);
-                session.extend_choosing(token, wanted, cancel)
-            }
-            (tokens, _) => session.extend(tokens, cancel, &mut |_| {}).map(|()| None),
-        };
-        match result {
-            Err(Error::Cancelled) => break FinishReason::Cancelled,
-            other => candidates = other?,
-        }
-        waiting.clear();
-    };
-    text.clear();
-    detokenizer.flush(&mut text);
-    let reason = stops.finish(&text, reason, sink);
-    Ok(Generated { reason, tokens })
 }

@@ -4,18 +4,21 @@
 //! them and shared by reference between sessions with the same beginning; whoever writes into a shared page
 //! gets a copy of its own first.
 
+mod budget;
 mod recurrent;
 mod sequence;
 
 use std::sync::Arc;
 
+pub(crate) use budget::Charge;
+pub use budget::KvBudget;
 use bytemuck::{cast_slice, cast_slice_mut};
 use half::f16;
 pub use qwip_cpu::KvType;
 use qwip_cpu::kv::{store_key, store_value};
 use qwip_cpu::{KvMut, KvRef, TILE};
 pub use recurrent::{Recurrent, Snapshots};
-pub(crate) use sequence::Sequence;
+pub(crate) use sequence::{Room, Sequence};
 
 use crate::backend::gpu;
 use crate::error::{Error, Result};
@@ -102,6 +105,7 @@ struct LayerPage {
 struct Page {
     layers: Vec<LayerPage>,    // those that the CPU has
     device: Option<gpu::Page>, // the others
+    charge: Option<Charge>,    // what it takes of a budget, for as long as any session has it
 }
 
 /// The cache of one sequence.
@@ -111,6 +115,7 @@ pub struct KvCache {
     head_dim: usize,
     types: CacheTypes,
     device: Option<Arc<gpu::PagePool>>,
+    budget: Option<Arc<KvBudget>>,
     pages: Vec<Arc<Page>>,
     len: usize,
 }
@@ -166,7 +171,7 @@ impl KvCache {
                 want: format!("f16 or f32, because the heads have {head_dim} elements"),
             });
         }
-        Ok(KvCache { kv_heads, head_dim, types, device, pages: Vec::new(), len: 0 })
+        Ok(KvCache { kv_heads, head_dim, types, device, budget: None, pages: Vec::new(), len: 0 })
     }
 
     /// Positions held.
@@ -181,8 +186,22 @@ impl KvCache {
 
     /// Bytes of the pages held (shared ones count in every cache that holds them).
     pub fn bytes(&self) -> u64 {
+        self.pages.len() as u64 * self.page_bytes()
+    }
+
+    /// Bytes of a budget that the pages held have taken (as with [`bytes`](KvCache::bytes)).
+    pub(crate) fn charged(&self) -> u64 {
+        self.pages.iter().filter_map(|page| page.charge.as_ref()).map(Charge::bytes).sum()
+    }
+
+    fn page_bytes(&self) -> u64 {
         let device = self.device.as_ref().map_or(0, |pool| pool.page_bytes());
-        self.pages.len() as u64 * (self.types.page_bytes(self.kv_heads, self.head_dim) + device)
+        self.types.page_bytes(self.kv_heads, self.head_dim) + device
+    }
+
+    /// From now on new pages are taken of a budget.
+    pub(crate) fn set_budget(&mut self, budget: Arc<KvBudget>) {
+        self.budget = Some(budget);
     }
 
     /// Forgets everything from position `len` on and gives pages that are no longer reached back.
@@ -192,27 +211,40 @@ impl KvCache {
     }
 
     /// Makes room for `n` more positions: allocates missing pages, copies a shared one that will be written.
+    ///
+    /// # Errors
+    /// [`Error::KvMemory`], [`Error::Memory`], [`Error::Gpu`]; what has been reserved goes with [`KvCache::truncate`].
     pub fn reserve(&mut self, n: usize) -> Result<()> {
         if n == 0 {
             return Ok(());
         }
-        if !self.len.is_multiple_of(TILE)
-            && let Some(last) = self.pages.last_mut()
-            && Arc::get_mut(last).is_none()
-        {
+        // The page that is written first, if another sequence has it, too.
+        let shared = (!self.len.is_multiple_of(TILE))
+            .then_some(self.len / TILE)
+            .filter(|&page| self.pages.get_mut(page).is_some_and(|page| Arc::get_mut(page).is_none()));
+        let missing = (self.len + n).div_ceil(TILE).saturating_sub(self.pages.len());
+        let new = missing as u64 + u64::from(shared.is_some());
+        let page_bytes = self.page_bytes();
+        let mut charge = match &self.budget {
+            Some(budget) if new > 0 => Some(budget.charge(new.saturating_mul(page_bytes))?),
+            _ => None,
+        };
+        let mut take = || charge.as_mut().map(|charge| charge.split(page_bytes));
+        if let Some(page) = shared {
+            let page = &mut self.pages[page];
             let copy =
-                |pool: &Arc<gpu::PagePool>| last.device.as_ref().map(|page| pool.copy(page)).transpose();
+                |pool: &Arc<gpu::PagePool>| page.device.as_ref().map(|page| pool.copy(page)).transpose();
             let device = self.device.as_ref().map(copy).transpose()?.flatten();
-            *last = Arc::new(Page { layers: last.layers.clone(), device });
+            *page = Arc::new(Page { layers: page.layers.clone(), device, charge: take() });
         }
-        while self.pages.len() * TILE < self.len + n {
+        for _ in 0..missing {
             let elements = self.kv_heads * self.tile_elements();
             let layer = |&k: &KvType| {
                 Ok(LayerPage { k: Store::new(k, elements)?, v: Store::new(self.types.v, elements)? })
             };
             let layers = self.types.k.iter().map(layer).collect::<Result<_>>()?;
             let device = self.device.as_ref().map(|pool| pool.allocate()).transpose()?;
-            self.pages.push(Arc::new(Page { layers, device }));
+            self.pages.push(Arc::new(Page { layers, device, charge: take() }));
         }
         Ok(())
     }

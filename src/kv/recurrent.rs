@@ -1,13 +1,15 @@
 //! What the delta nets of a hybrid remember of a sequence. It cannot be rewound, so copies of earlier states are kept:
 //! to go back to a position, the latest copy before it is taken and the tokens in between are evaluated again.
 
+use std::sync::Arc;
+
 use bytemuck::{cast_slice, cast_slice_mut};
 use qwip_cpu::ops::delta::{DeltaHeads, Memory};
 use qwip_cpu::table::DELTA_COLUMNS;
 
-use super::zeros;
+use super::{Charge, KvBudget, zeros};
 use crate::backend::gpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Config;
 
 /// The memories of all layers after some tokens.
@@ -17,6 +19,7 @@ pub struct Recurrent {
     rows: Vec<f32>,                      // [layers, taps - 1, channels]
     matrices: Vec<[f32; DELTA_COLUMNS]>, // [layers, values, value_dim / 32, key_dim] of 32 columns
     device: Option<gpu::DeltaMemories>,  // of the layers that are not the CPU's
+    charge: Option<Charge>,              // what it takes of a budget
 }
 
 impl Recurrent {
@@ -36,7 +39,23 @@ impl Recurrent {
             rows: zeros(layers * heads.kept(), what)?,
             matrices: zeros(layers * heads.memory_rows(), what)?,
             device,
+            charge: None,
         }))
+    }
+
+    /// Takes what all its layers need, wherever they are, of a budget.
+    pub(crate) fn set_budget(&mut self, config: &Config, budget: &Arc<KvBudget>) -> Result<()> {
+        self.charge = Some(budget.charge(Self::bytes(config))?);
+        Ok(())
+    }
+
+    /// Another of the same sizes and the same budget. What it holds means nothing.
+    pub(crate) fn another(&self) -> Result<Recurrent> {
+        let what = "a copy of the memory of the delta nets";
+        let charge = self.charge.as_ref().map(Charge::again).transpose()?;
+        let (rows, matrices) = (zeros(self.rows.len(), what)?, zeros(self.matrices.len(), what)?);
+        let device = self.device.as_ref().map(gpu::DeltaMemories::another).transpose()?;
+        Ok(Recurrent { heads: self.heads, rows, matrices, device, charge })
     }
 
     /// Bytes that the state of a model of these sizes takes, however long the sequence is.
@@ -46,6 +65,11 @@ impl Recurrent {
             let floats = hybrid.heads.kept() + hybrid.heads.memory_rows() * DELTA_COLUMNS;
             (layers * floats * size_of::<f32>()) as u64
         })
+    }
+
+    /// Bytes that it has taken of a budget.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charge.as_ref().map_or(0, Charge::bytes)
     }
 
     /// The heads of every layer.
@@ -79,7 +103,7 @@ impl Recurrent {
     }
 
     /// Becomes what `other`, a state of the same model, is.
-    fn copy_from(&mut self, other: &Recurrent) {
+    pub(super) fn copy_from(&mut self, other: &Recurrent) {
         self.rows.copy_from_slice(&other.rows);
         self.matrices.copy_from_slice(&other.matrices);
         if let (Some(device), Some(other)) = (&mut self.device, &other.device) {
@@ -113,6 +137,11 @@ impl Snapshots {
         Snapshots { most, kept: Vec::new() }
     }
 
+    /// None yet of another sequence, of which as many are kept.
+    pub(crate) fn fresh(&self) -> Snapshots {
+        Snapshots::new(self.most)
+    }
+
     /// The positions.
     pub fn positions(&self) -> impl Iterator<Item = usize> {
         self.kept.iter().map(|(position, _)| *position)
@@ -128,15 +157,35 @@ impl Snapshots {
         self.most > 0 && position > NEAR && !self.positions().any(|p| p <= position && position - p < NEAR)
     }
 
-    /// Room for a copy of `state`: of a copy that is given up, or new. What it holds means nothing.
-    pub fn room(&mut self, state: &Recurrent, end: usize) -> Result<Recurrent> {
+    /// Room for a copy of `state`: of a copy that is given up, or new. What it holds means nothing. A budget that is used up
+    /// lets a copy that is there be given up; without one there is no room, and no harm done.
+    pub fn room(&mut self, state: &Recurrent, end: usize) -> Result<Option<Recurrent>> {
         if self.kept.len() < self.most {
-            let what = "a copy of the memory of the delta nets";
-            let (rows, matrices) = (zeros(state.rows.len(), what)?, zeros(state.matrices.len(), what)?);
-            let device = state.device.as_ref().map(gpu::DeltaMemories::another).transpose()?;
-            return Ok(Recurrent { heads: state.heads, rows, matrices, device });
+            match state.another() {
+                Ok(room) => return Ok(Some(room)),
+                Err(Error::KvMemory { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(self.kept.remove(self.least(end)).1)
+        Ok((!self.kept.is_empty()).then(|| self.kept.remove(self.least(end)).1))
+    }
+
+    /// Gives copies up until `bytes` of a budget are free again, if they hold so many; those first that are missed least by
+    /// a sequence of `end` tokens.
+    pub(crate) fn give_up(&mut self, bytes: u64, end: usize) -> bool {
+        if self.charged() < bytes {
+            return false;
+        }
+        let mut freed = 0;
+        while freed < bytes {
+            freed += self.kept.remove(self.least(end)).1.charged();
+        }
+        true
+    }
+
+    /// Bytes that the copies have taken of a budget.
+    pub(crate) fn charged(&self) -> u64 {
+        self.kept.iter().map(|(_, copy)| copy.charged()).sum()
     }
 
     /// The one that is missed least: few tokens would have to be evaluated again, or it is far from the end, where
@@ -158,8 +207,9 @@ impl Snapshots {
 
     /// Keeps the state as it is after `position` tokens, if that helps.
     pub fn copy(&mut self, position: usize, state: &Recurrent) -> Result<()> {
-        if self.want(position) {
-            let mut copy = self.room(state, position)?;
+        if self.want(position)
+            && let Some(mut copy) = self.room(state, position)?
+        {
             copy.copy_from(state);
             self.keep(position, copy);
         }

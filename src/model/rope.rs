@@ -238,8 +238,6 @@ impl RopeFrequencies {
 
     /// Appends the cosines and sines of positions `start..start + n`: each [n, rotated / 2].
     pub fn tables(&self, start: usize, n: usize, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
-        cos.clear();
-        sin.clear();
         for position in start..start + n {
             for &inverse in &self.inverse {
                 let (s, c) = libm::sincos(f64::from(position as f32 * inverse));

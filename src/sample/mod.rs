@@ -6,6 +6,7 @@
 //! kernels' own, so that the same logits and seed give the same token on every machine.
 
 mod defaults;
+mod logprobs;
 mod rng;
 
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_cpu::reference::math::exp;
 
 pub use defaults::SamplingChoice;
+pub use logprobs::{MOST_LOGPROBS, TokenLogprob, logprobs_of};
 pub use rng::Rng;
 
 /// What settings may be.
@@ -147,15 +149,36 @@ impl Sampler {
     /// may come out at all. Logits that are NaN or negative infinity are never picked. `None` if there is no other
     /// among the allowed ones, or, where the token is drawn, the largest of them is infinite.
     pub fn pick(&mut self, logits: &[f32], recent: &[u32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
+        self.pick_masked(logits, recent, None, allowed)
+    }
+
+    /// As [`pick`](Sampler::pick) among the tokens whose bit is set in `mask`, `[vocab / 32]` rounded up, if there is one.
+    pub fn pick_masked(
+        &mut self,
+        logits: &[f32],
+        recent: &[u32],
+        mask: Option<&[u32]>,
+        allowed: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
         let _ieee = IeeeDefaults::enter();
-        self.adjusted.clear();
-        self.adjusted.extend_from_slice(logits);
-        self.penalise(recent);
-        if self.params.temperature == 0.0 || self.params.top_k == 1 {
-            return greedy(&self.adjusted, allowed);
-        }
-        self.keep_top_k(allowed)?;
-        self.draw()
+        self.count(recent);
+        let mut adjusted = std::mem::take(&mut self.adjusted);
+        // Logits that nothing is done to are not copied.
+        let logits = match self.counts.is_empty() {
+            true => logits,
+            false => {
+                adjusted.clear();
+                adjusted.extend_from_slice(logits);
+                self.penalise(&mut adjusted);
+                &adjusted
+            }
+        };
+        let picked = match self.params.temperature == 0.0 || self.params.top_k == 1 {
+            true => best(logits, mask, allowed),
+            false => self.keep_top_k(logits, mask, allowed).and_then(|()| self.draw()),
+        };
+        self.adjusted = adjusted;
+        picked
     }
 
     /// What suffices to pick the token after `recent`, where that is less than all logits.
@@ -207,11 +230,11 @@ impl Sampler {
         self.kept.last().map(|&(_, id)| id)
     }
 
-    fn penalise(&mut self, recent: &[u32]) {
-        self.count(recent);
+    /// Penalises the tokens that were counted.
+    fn penalise(&self, logits: &mut [f32]) {
         let p = &self.params;
         for &(id, count) in &self.counts {
-            let Some(logit) = self.adjusted.get_mut(id as usize) else { continue };
+            let Some(logit) = logits.get_mut(id as usize) else { continue };
             *logit = if *logit > 0.0 { *logit / p.repeat_penalty } else { *logit * p.repeat_penalty };
             *logit -= p.presence_penalty + p.frequency_penalty * count as f32;
         }
@@ -235,12 +258,31 @@ impl Sampler {
     }
 
     /// Fills `kept` with the candidates, best first. `None` if there is none.
-    fn keep_top_k(&mut self, allowed: impl Fn(u32) -> bool) -> Option<()> {
+    fn keep_top_k(
+        &mut self,
+        logits: &[f32],
+        mask: Option<&[u32]>,
+        allowed: impl Fn(u32) -> bool,
+    ) -> Option<()> {
         let best_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        let finite = self.adjusted.iter().enumerate().filter(|(_, l)| **l > f32::NEG_INFINITY);
-        self.kept.clear();
-        self.kept.extend(finite.map(|(id, &l)| (l, id as u32)).filter(|&(_, id)| allowed(id)));
         let k = self.params.top_k;
+        // More than k are gathered before those that are left behind are dropped.
+        let room = if k == 0 { usize::MAX } else { k.saturating_mul(2).max(1024) };
+        let mut least = f32::NEG_INFINITY;
+        self.kept.clear();
+        for (first, part) in parts(logits, mask) {
+            if !any_from(part, least) {
+                continue;
+            }
+            let hopeful = part.iter().enumerate().filter(|(_, l)| **l > f32::NEG_INFINITY && **l >= least);
+            let ids = hopeful.map(|(i, &l)| (l, (first + i) as u32));
+            self.kept.extend(ids.filter(|&(_, id)| is_set(mask, id) && allowed(id)));
+            if self.kept.len() >= room {
+                self.kept.select_nth_unstable_by(k, best_first);
+                self.kept.truncate(k);
+                least = self.kept.iter().fold(f32::INFINITY, |least, kept| least.min(kept.0));
+            }
+        }
         if k > 0 && k < self.kept.len() {
             self.kept.select_nth_unstable_by(k, best_first);
             self.kept.truncate(k);
@@ -265,13 +307,54 @@ impl Sampler {
 
 /// The most probable allowed token, the lowest id on ties.
 pub fn greedy(logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
-    let mut best: Option<(f32, u32)> = None;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > best.map_or(f32::NEG_INFINITY, |b| b.0) && allowed(id as u32) {
-            best = Some((logit, id as u32));
+    best(logits, None, allowed)
+}
+
+/// The most probable token that `mask`, if there is one, and `allowed` let come, the lowest id on ties.
+fn best(logits: &[f32], mask: Option<&[u32]>, allowed: impl Fn(u32) -> bool) -> Option<u32> {
+    let (mut top, mut found) = (f32::NEG_INFINITY, None);
+    for (first, part) in parts(logits, mask) {
+        // Nearly all parts have nothing better in them, which is seen faster for all of a part at a time.
+        if !any_above(part, top) {
+            continue;
+        }
+        for (i, &logit) in part.iter().enumerate() {
+            let id = (first + i) as u32;
+            if logit > top && is_set(mask, id) && allowed(id) {
+                (top, found) = (logit, Some(id));
+            }
         }
     }
-    best.map(|(_, id)| id)
+    found
+}
+
+/// Logits that are looked at together: those of a word of a mask.
+const PART: usize = 32;
+
+/// The logits by words of the mask, with the id of the first; those that it leaves nothing of are left out.
+fn parts<'a>(
+    logits: &'a [f32],
+    mask: Option<&'a [u32]>,
+) -> impl Iterator<Item = (usize, &'a [f32])> + use<'a> {
+    let parts = logits.chunks(PART).enumerate();
+    let any = move |word: usize| mask.is_none_or(|mask| mask.get(word).is_some_and(|&bits| bits != 0));
+    parts.filter(move |&(word, _)| any(word)).map(|(word, part)| (word * PART, part))
+}
+
+/// Whether the mask, if there is one, lets a token come.
+fn is_set(mask: Option<&[u32]>, id: u32) -> bool {
+    let Some(mask) = mask else { return true };
+    mask.get(id as usize / 32).is_some_and(|bits| bits >> (id % 32) & 1 == 1)
+}
+
+/// Whether one of them is above `top`.
+fn any_above(part: &[f32], top: f32) -> bool {
+    part.iter().fold(false, |any, &logit| any | (logit > top))
+}
+
+/// Whether one of them is `least` or above.
+fn any_from(part: &[f32], least: f32) -> bool {
+    part.iter().fold(false, |any, &logit| any | (logit >= least))
 }
 
 #[cfg(test)]
@@ -320,6 +403,56 @@ mod tests {
         assert_eq!(seen(SamplingParams { top_p: 0.65, ..base.clone() }), [0, 1]);
         assert_eq!(seen(SamplingParams { min_p: 0.45, ..base.clone() }), [0, 1, 2]);
         assert_eq!(seen(SamplingParams { temperature: 0.01, ..base }), [0]);
+    }
+
+    /// Many equal logits, infinities, both zeros and what is no number, of more than one word of the mask.
+    fn mixed(seed: u64, n: usize) -> Vec<f32> {
+        let mut rng = Rng::new(seed);
+        let odd = [f32::NEG_INFINITY, f32::NAN, 0.0, -0.0, 3.0];
+        let mut next = || match rng.next_u64() % 8 {
+            i @ 0..5 => odd[i as usize],
+            _ => (rng.next_u64() % 64) as f32 / 8.0 - 5.0,
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_is_skipped_changes_nothing() {
+        for seed in 0..60 {
+            let logits = mixed(seed, [5, 64, 700, 9000][seed as usize % 4]);
+            let mut rng = Rng::new(seed + 1000);
+            let dense = seed % 3 == 0;
+            let mask: Vec<u32> = (0..logits.len().div_ceil(32))
+                .map(|_| {
+                    rng.next_u64() as u32 & if dense { u32::MAX } else { rng.next_u64() as u32 & 0x1001 }
+                })
+                .collect();
+            let odd = |id: u32| id % 7 != 3;
+            for mask in [None, Some(&mask[..])] {
+                let mut all: Vec<(f32, u32)> = logits.iter().zip(0..).map(|(&l, id)| (l, id)).collect();
+                all.retain(|&(l, id)| l > f32::NEG_INFINITY && odd(id) && is_set(mask, id));
+                // For greedy choices the zeros are equal.
+                let first = |best: Option<(f32, u32)>, &(l, id): &(f32, u32)| match best {
+                    Some((top, _)) if l <= top => best,
+                    _ => Some((l, id)),
+                };
+                assert_eq!(
+                    best(&logits, mask, odd),
+                    all.iter().fold(None, first).map(|(_, id)| id),
+                    "{seed}"
+                );
+                all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                for top_k in [0, 1, 2, 20, 600, 3000] {
+                    let mut sampler = Sampler::new(SamplingParams { top_k, ..SamplingParams::default() });
+                    assert_eq!(sampler.keep_top_k(&logits, mask, odd).is_some(), !all.is_empty(), "{seed}");
+                    let want = &all[..if top_k == 0 { all.len() } else { top_k.min(all.len()) }];
+                    let bits = |kept: &[(f32, u32)]| {
+                        kept.iter().map(|&(l, id)| (l.to_bits(), id)).collect::<Vec<_>>()
+                    };
+                    assert_eq!(bits(&sampler.kept), bits(want), "{seed} {top_k}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -85,14 +85,15 @@ impl Session {
     /// Leaves the device, if there is one, to the CPU alone. The tokens stay; the next call evaluates them again.
     ///
     /// # Errors
-    /// [`Error::Memory`]; the session is then as it was.
+    /// [`Error::Memory`], [`Error::KvMemory`]; the session is then as it was.
     pub fn leave_device(&mut self) -> Result<()> {
         if self.device.is_none() {
             return Ok(());
         }
         let SessionOptions { k_type, v_type, snapshots, .. } = self.options;
         let types = CacheTypes::for_model(&self.model, k_type, v_type);
-        self.sequence = Sequence::new(self.model.config(), types, snapshots, None)?;
+        let budget = self.budget.as_ref();
+        self.sequence = Sequence::new(self.model.config(), types, snapshots, None, budget)?;
         self.device = None;
         self.buffers.clear_logits();
         Ok(())

@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{Cancel, Session};
 use crate::error::{Error, Result};
-use crate::kv::{CacheTypes, Recurrent, Sequence};
+use crate::kv::{CacheTypes, Sequence};
 
 const MAGIC: [u8; 8] = *b"qwip-kv1";
 const ORDER: u32 = 0x0102_0304;
@@ -124,7 +124,7 @@ impl Session {
     /// next call.
     ///
     /// # Errors
-    /// [`Error::Saved`], [`Error::Memory`], [`Error::Cancelled`]; the session is then as it was.
+    /// [`Error::Saved`], [`Error::Memory`], [`Error::KvMemory`], [`Error::Cancelled`]; the session is then as it was.
     pub fn restore(&mut self, from: &mut dyn Read, cancel: &Cancel) -> Result<()> {
         if self.device.is_some() {
             return Err(SavedError::OnDevice.into());
@@ -184,7 +184,7 @@ impl Session {
         copies: &[usize],
     ) -> Result<Sequence> {
         let config = self.model.config();
-        let mut sequence = Sequence::new(config, types, self.options.snapshots, None)?;
+        let mut sequence = Sequence::new(config, types, self.options.snapshots, None, self.budget.as_ref())?;
         // Page by page, so that a header that lies does not cost memory that the bytes behind it do not fill.
         while sequence.kv.len() < evaluated {
             let more = (evaluated - sequence.kv.len()).min(qwip_cpu::TILE);
@@ -198,7 +198,7 @@ impl Session {
         memory.contents_mut().into_iter().try_for_each(|bytes| from.fill(bytes))?;
         let mut taken = Vec::new();
         for &position in copies {
-            let Some(mut copy) = Recurrent::new(config, config.layers, None)? else { break };
+            let mut copy = memory.another()?;
             copy.contents_mut().into_iter().try_for_each(|bytes| from.fill(bytes))?;
             taken.push((position, copy));
         }

@@ -32,7 +32,7 @@ pub(crate) struct ActStep<const T: usize> {
 
 /// The width of the tile that comes first among `rest` tokens.
 fn width(rest: usize, widest: usize) -> usize {
-    [widest, 8, 4, 2].into_iter().find(|&w| w <= widest && w <= rest).unwrap_or(1)
+    [widest, 8, 4, 3, 2].into_iter().find(|&w| w <= widest && w <= rest).unwrap_or(1)
 }
 
 /// The tiles of `n` tokens: first token and width.

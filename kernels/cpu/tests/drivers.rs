@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use half::f16;
-use qwip_cpu::ops::attend::{Heads, attend};
+use qwip_cpu::ops::attend::{Heads, Runs, attend, attend_runs};
 use qwip_cpu::ops::linear::{LinearJob, linear};
 use qwip_cpu::ops::moe::{Part, Routed, Routing, Shared, Stack, sigmoid};
 use qwip_cpu::ops::{Activations, Cpu, norm, rope, silu};
@@ -361,6 +361,15 @@ fn check_attention(rng: &mut Rng, first: usize, causal: bool) {
                 t += run;
             }
             assert_same(&out, &expected, &format!("{cpu:?} {split:?}"));
+
+            // The same as runs that are given together, as those of several sequences are.
+            let mut out = vec![f32::NAN; n * row];
+            let span = |run: usize| (first + split[..run].iter().sum::<usize>(), split[run]);
+            let spans: Vec<_> = (0..split.len()).map(span).collect();
+            let tiles = |_, head, tile| lookup(head, tile);
+            let runs = Runs { spans: &spans, tiles: &tiles };
+            attend_runs(&cpu, &q, shape, scale, &runs, &mut Vec::new(), &mut out, None).unwrap();
+            assert_same(&out, &expected, &format!("{cpu:?} {split:?} together"));
         }
     }
 }

@@ -26,11 +26,11 @@ impl GpuBackend<'_, '_> {
             self.project(w, input, (&out, 0, w.matrix.rows), false, n);
             rates.push(out);
         }
-        let Some(memory) = self.cpu.memory.as_ref().and_then(|memory| memory.device()) else {
+        let Some(memory) = self.cpu.part().memory.as_ref().and_then(|memory| memory.device()) else {
             return Err(Error::BadOption { what: "memory", found: "none".into(), want: "a device's".into() });
         };
         let heads = *memory.heads();
-        let snapshot = self.cpu.snapshot.as_ref();
+        let snapshot = self.cpu.part().snapshot.as_ref();
         let snapshot =
             snapshot.and_then(|(tokens, copy)| Some((*tokens, copy.device()?.layer(index - nets_before))));
         let memory = memory.layer(index - nets_before);

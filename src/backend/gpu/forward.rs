@@ -15,7 +15,7 @@ use super::load::{GateUp, Projection, Verb};
 use super::observe::Squares;
 use super::room::Room;
 use super::{GpuModel, Work};
-use crate::backend::{Backend, Batch, CpuBackend, HeadNorms, LogitRows, Output};
+use crate::backend::{Backend, Batch, CpuBackend, HeadNorms, Output};
 use crate::error::{Error, Result};
 use crate::model::{DeltaNet, Experts, Linear, Weight};
 use crate::sample::{Candidates, Wanted};
@@ -117,7 +117,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         let tables = [&b.cos[..], &b.sin, &b.growth].concat();
         let x = self.room.floats(self.gpu, "x", b.x.len())?;
         self.rec.write(&x, bytes_of(&b.x));
-        let slots: Vec<u32> = self.cpu.kv.device().map_or(vec![], |(_, slots)| slots.collect());
+        let slots: Vec<u32> = self.cpu.part().kv.device().map_or(vec![], |(_, slots)| slots.collect());
         let span = self.room.floats(self.gpu, "tables", tables.len())?;
         self.rec.write(&span, bytes_of(&tables));
         let pages = self.room.floats(self.gpu, "pages", slots.len())?;
@@ -293,7 +293,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     /// The heads and the cache of attention layer number `layer`.
     fn attention(&self, layer: usize, pages: &Span, run: impl FnOnce(Heads, Cache<'_>)) -> Result<()> {
         let c = self.cpu.config;
-        let Some((pool, _)) = self.cpu.kv.device() else {
+        let Some((pool, _)) = self.cpu.part().kv.device() else {
             return Err(Error::BadOption { what: "cache", found: "none".into(), want: "a device's".into() });
         };
         let here = layer - c.attention_layers_before(self.device.first_layer);
@@ -318,12 +318,8 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
     /// Logits, or states, of the rows that are wanted, in as many goes as their memory demands.
     fn outputs(&mut self, (norm, eps): (&Span, f32), w: &Projection, batch: &Batch<'_>) -> Result<()> {
         let (n, stream, width) = (self.cpu.n, self.stream()?, self.cpu.config.embedding);
-        let (first, count) = match batch.logits {
-            LogitRows::None => (n, 0),
-            LogitRows::Last => (n - 1, 1),
-            LogitRows::All => (0, n),
-        };
-        if count == 0 {
+        let first = self.cpu.part().wanted().start;
+        if first == n {
             return self.run(None).map(drop);
         }
         let vocab = w.matrix.rows;
@@ -378,7 +374,7 @@ impl<'a, 'c> GpuBackend<'a, 'c> {
         top_k::top_k(&mut self.rec, &top, logits, allowed.as_ref(), seen, [&parts, &out]);
         let found = Found::read(&self.run(Some(&out))?);
         if found.not_finite > 0 {
-            return Err(Error::NonFiniteLogits { position: self.cpu.start + self.cpu.n - 1 });
+            return Err(Error::NonFiniteLogits { position: self.cpu.part().start + self.cpu.n - 1 });
         }
         *self.found = Some(Candidates(found.best));
         Ok(())
@@ -445,7 +441,7 @@ impl Backend for GpuBackend<'_, '_> {
                 &RopeStore {
                     heads,
                     n,
-                    start: self.cpu.start,
+                    start: self.cpu.part().start,
                     qkv: &qkv,
                     width,
                     gated: self.gates(),
@@ -476,7 +472,7 @@ impl Backend for GpuBackend<'_, '_> {
         let mut rec = std::mem::replace(&mut self.rec, self.gpu.recording());
         let done = self.attention(layer, &stream.pages, |heads, cache| {
             let gates = self.gates().then_some((&qkv, width));
-            let (start, causal) = (self.cpu.start, c.causal);
+            let (start, causal) = (self.cpu.part().start, c.causal);
             attend::attend(
                 &mut rec,
                 &Attend { heads, n, start, causal, q: &q, cache, gates, parts: &parts, out: &out },
@@ -533,7 +529,7 @@ impl Backend for GpuBackend<'_, '_> {
         match self.next() {
             Verb::Logits { norm, output } => self.outputs((norm, eps), output, batch),
             _ => {
-                if batch.logits == LogitRows::None {
+                if self.cpu.part().wanted().is_empty() {
                     return self.run(None).map(drop);
                 }
                 self.return_state()?;

@@ -4,7 +4,7 @@ use qwip_cpu::ops::moe::Part;
 use qwip_gpu::layout::Layout;
 use qwip_gpu::{Gpu, GpuMatrix, Span, Uploader};
 
-use crate::backend::{Backend, Batch, HeadNorms, LogitRows, Output};
+use crate::backend::{Backend, Batch, HeadNorms, Output};
 use crate::error::{Error, Result};
 use crate::model::{DeltaNet, ExpertLinear, Experts, Linear, Model, RateInputs, Weight};
 
@@ -118,7 +118,7 @@ pub(super) fn upload(
     let uploader = Uploader::new(gpu);
     let mut load =
         Load { gpu, model, uploader, first_layer, layer: 0, output, verbs: Vec::new(), done: 0, progress };
-    let batch = Batch { tokens: &[0], logits: LogitRows::Last, output: Output::Logits };
+    let batch = Batch { tokens: &[0], output: Output::Logits };
     model.forward(&mut load, &batch)?;
     load.uploader.finish()?;
     Ok(load.verbs)

@@ -213,6 +213,11 @@ impl DevicePart {
         }
     }
 
+    /// For another session.
+    pub(crate) fn another(&self) -> DevicePart {
+        DevicePart::new(self.model.clone())
+    }
+
     /// The layers on the device.
     pub(crate) fn model(&self) -> &Arc<GpuModel> {
         &self.model
@@ -248,7 +253,7 @@ impl DevicePart {
             self.squares = None;
         }
         self.work = Work::default();
-        let pool = cpu.kv.pool();
+        let pool = cpu.part().kv.pool();
         let part = Part {
             device: &self.model,
             pool: pool.as_deref(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use qwip::sample::SamplingChoice;
 use qwip::{KvType, Session};
 
 use crate::chat::ChatArgs;
@@ -22,6 +23,7 @@ use crate::rerank::RerankArgs;
 use crate::rm::RmArgs;
 use crate::rope::RopeArgs;
 use crate::screen::LookArgs;
+use crate::serve::ServeArgs;
 use crate::split::SplitArgs;
 use crate::stop::StopArgs;
 
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Embed(EmbedArgs),
     /// Judge how well documents answer a query
     Rerank(RerankArgs),
+    /// Serve models to other programs and to a page in the browser: the APIs of OpenAI, Anthropic and Ollama
+    Serve(ServeArgs),
     /// Make a GGUF file of a Hugging Face checkpoint
     Convert(ConvertArgs),
     /// Make a smaller GGUF file of a GGUF file
@@ -183,6 +187,22 @@ pub(crate) struct SamplingArgs {
     pub(crate) repeat_last_n: Option<usize>,
 }
 
+impl SamplingArgs {
+    /// What they leave to the model is none.
+    pub(crate) fn choice(&self) -> SamplingChoice {
+        SamplingChoice {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_last_n: self.repeat_last_n,
+        }
+    }
+}
+
 /// What an answer may be.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct AnswerArgs {
@@ -248,6 +268,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON object: text, thinking, tokens, finish_reason, context_full, timings, seed, model, device, ...
     #[arg(long, env = "QWIP_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// Hold the answer, after any thinking, to this JSON schema: a file (`-`: standard input), or the schema itself
+    #[arg(short = 'j', long, env = "QWIP_JSON_SCHEMA", value_name = "FILE|JSON")]
+    pub(crate) json_schema: Option<String>,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
     #[command(flatten)]

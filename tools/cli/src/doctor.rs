@@ -200,9 +200,9 @@ fn check_voice(file: &ModelFile) -> anyhow::Result<Option<anyhow::Error>> {
         }
     };
     line(format_args!("tokenizer    {} tokens", tokenizer.len()))?;
-    let template = crate::voice::Voice::new(file, tokenizer);
+    let template = qwip::chat::Voice::new(file, tokenizer);
     line(if template.is_ok() { "template     usable" } else { "template     NOT USABLE" })?;
-    Ok(template.err())
+    Ok(template.err().map(Into::into))
 }
 
 /// Scans every row of every tensor that we could compute with. Returns the bytes seen.

@@ -34,6 +34,7 @@ mod rope;
 mod run;
 mod running;
 mod screen;
+mod serve;
 mod show;
 mod split;
 mod stop;
@@ -73,6 +74,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Run(args)) => run::run(args)?,
         Some(Command::Embed(args)) => embed::run(&args)?,
         Some(Command::Rerank(args)) => rerank::run(&args)?,
+        Some(Command::Serve(args)) => serve::run(args)?,
         Some(Command::Convert(args)) => convert::run(&args)?,
         Some(Command::Quantize(args)) => quantize::run(&args)?,
         Some(Command::Imatrix(args)) => imatrix::run(&args)?,

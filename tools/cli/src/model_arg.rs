@@ -99,6 +99,11 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens `name` as the flags say.
     pub(crate) fn new(name: &Path, args: &ComputeArgs) -> anyhow::Result<Opened> {
+        Opened::with_cpu(name, args, None)
+    }
+
+    /// As [`Opened::new`], on threads that are there already.
+    pub(crate) fn with_cpu(name: &Path, args: &ComputeArgs, cpu: Option<Cpu>) -> anyhow::Result<Opened> {
         let options = OpenOptions { mmap: !args.no_mmap, mlock: args.mlock };
         let memory = machine::memory();
         // Where files cannot be mapped, nothing is known before.
@@ -114,7 +119,8 @@ impl Opened {
         for text in model.notes() {
             output::note(format_args!("qwip: note: {text}"));
         }
-        let (cpu, wish) = (qwip::cpu(args.threads)?, Wish::of(args));
+        let cpu = cpu.map_or_else(|| qwip::cpu(args.threads), Ok)?;
+        let wish = Wish::of(args);
         let fit = Fit::of(&model, args, memory, cpu.pool.threads())?;
         Ok(Opened { name: shown, model, cpu, fit, wish, placed: OnceCell::new() })
     }
@@ -126,6 +132,12 @@ impl Opened {
             let _ = self.placed.set(device::place(self, &self.wish)?);
         }
         Ok(self.placed.get().and_then(Option::as_ref))
+    }
+
+    /// As [`Opened::placed`], to keep.
+    pub(crate) fn into_placed(self) -> anyhow::Result<Option<Placed>> {
+        self.placed()?;
+        Ok(self.placed.into_inner().flatten())
     }
 
     /// What its sessions compute with, in words.

@@ -1,7 +1,10 @@
 //! `qwip run`: one prompt, one answer.
 
+use std::path::Path;
+
 use anyhow::Context;
 use qwip::chat::Message;
+use qwip::constrain::{Grammar, Thinking, Vocabulary};
 use qwip::{FinishReason, Sampler, Session};
 use serde_json::json;
 
@@ -10,12 +13,16 @@ use crate::chat::ChatArgs;
 use crate::model_arg::{self, Opened};
 use crate::output::{Ending, line, note, usage};
 use crate::screen::{Look, Screen};
-use crate::voice::{self, Answer, Voice};
+use crate::voice::{self, Answer};
 use crate::{builtin, chat, device, input, interrupt, running};
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     let name = model_arg::choose(&args.model)?;
+    let schema = args.json_schema.as_deref().map(schema).transpose()?;
     let Some(text) = prompt_text(&args)? else {
+        if schema.is_some() {
+            return Err(usage("--json-schema is for one answer: give a prompt with -p TEXT or -f FILE"));
+        }
         let RunArgs { model, answer, look, compute, sampling, .. } = args;
         return chat::run(ChatArgs {
             model,
@@ -34,23 +41,33 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     opened.check_answers()?;
     let file = opened.model.file();
-    let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
+    let voice = voice::of(&opened)?;
     let prompt = if args.raw {
         voice.raw_prompt(text)
     } else {
         let system = args.answer.system.iter().map(|text| Message::system(text));
         let messages: Vec<Message> = system.chain([Message::user(&text)]).collect();
-        voice.prompt(&messages, &[], args.answer.think).with_context(|| opened.name.clone())?
+        voice::prompt(&voice, &messages, &[], args.answer.think).with_context(|| opened.name.clone())?
     };
-    let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+    let constraint = schema.map(|grammar| {
+        let thinking = match args.raw {
+            true => Thinking::None,
+            false => voice.thinking_before(&prompt, voice::wish(args.answer.think)),
+        };
+        let vocabulary = Vocabulary::new(voice.tokenizer(), opened.model.config().vocab)?;
+        vocabulary.constraint(&grammar, thinking)
+    });
+    let constraint = constraint.transpose()?;
+    let is_constrained = constraint.is_some();
+    let params = voice::sampling(&voice, file, args.answer.think, &args.sampling)?;
     let (seed, in_effect) = (params.seed, voice::in_effect(&params));
     let mut session = opened.session_with_notes()?;
     let load_time = started.elapsed();
     model_arg::remember(&args.model, &opened);
     let _running = running::register("run", &opened);
 
-    // Without a template it is no Markdown that the model writes.
-    let look = Look { markdown: !args.look.no_markdown && !args.raw, fold: false };
+    // Without a template it is no Markdown that the model writes, nor is JSON.
+    let look = Look { markdown: !args.look.no_markdown && !args.raw && !is_constrained, fold: false };
     let mut screen = Screen::new(look);
     let mut sampler = Sampler::new(params);
     let answer = voice::answer(
@@ -59,6 +76,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
         &mut sampler,
         &prompt,
         &voice::generate_options(&args.answer),
+        constraint,
         interrupt::flag(),
         &mut |part| if args.json { Ok(()) } else { screen.show(part) },
     )?;
@@ -75,6 +93,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
             "qwip: note: the context of {} tokens is full (raise it with -c)",
             opened.context()
         ));
+    }
+    if is_constrained && answer.reason == FinishReason::Length && !args.json {
+        note("qwip: note: the answer is cut off at -n: it is not all of the JSON");
     }
     if args.answer.verbose {
         note(format_args!(
@@ -96,6 +117,16 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
+/// The schema that an argument is, or that is in the file of that name.
+fn schema(argument: &str) -> anyhow::Result<Grammar> {
+    let (text, name) = match argument.trim_start().starts_with('{') {
+        true => (argument.to_string(), "--json-schema"),
+        false => (input::read(Path::new(argument))?, argument),
+    };
+    let schema = serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
+    Ok(Grammar::json_schema(&schema))
+}
+
 /// The prompt, or `None` where a person at a terminal should be asked.
 fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
     let text = match (&args.prompt, &args.file) {
@@ -104,6 +135,11 @@ fn prompt_text(args: &RunArgs) -> anyhow::Result<Option<String>> {
         (Some(text), Some(path)) => format!("{}\n\n{text}", input::read_prompt(path)?.trim_end()),
         (None, Some(path)) => input::read_prompt(path)?,
         (None, None) if input::from_terminal() => return Ok(None),
+        (None, None) if args.json_schema.as_deref() == Some("-") => {
+            return Err(usage(
+                "the schema comes from standard input: give the prompt with -p TEXT or -f FILE",
+            ));
+        }
         (None, None) => input::read_stdin()?,
     };
     if text.trim().is_empty() {

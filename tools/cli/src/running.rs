@@ -38,9 +38,33 @@ impl Drop for Registered {
     }
 }
 
+/// What others are told of this process.
+pub(crate) struct Facts<'a> {
+    pub(crate) command: &'a str,
+    pub(crate) model: &'a str,
+    /// The model's first file.
+    pub(crate) file: Option<&'a Path>,
+    pub(crate) weights: u64,
+    pub(crate) context: usize,
+    pub(crate) device: &'a str,
+}
+
 /// Puts this process, which answers with `opened`, in the list. `None` where no file can be written: nothing but
 /// `ps`, `stop` and the caution of `rm` depends on it.
 pub(crate) fn register(command: &str, opened: &Opened) -> Option<Registered> {
+    let file = opened.model.file();
+    register_as(&Facts {
+        command,
+        model: &opened.name,
+        file: Some(file.path()),
+        weights: file.len(),
+        context: opened.context(),
+        device: &opened.device(),
+    })
+}
+
+/// As [`register`]. A process with several models has a line for each.
+pub(crate) fn register_as(facts: &Facts<'_>) -> Option<Registered> {
     let folder = folder()?;
     std::fs::create_dir_all(&folder).ok()?;
     let pid = std::process::id();
@@ -52,16 +76,15 @@ pub(crate) fn register(command: &str, opened: &Opened) -> Option<Registered> {
     let held = OpenOptions::new().write(true).create_new(true).open(&lock).ok()?;
     held.try_lock().ok()?;
     let registered = Registered { json, lock, held: Some(held) };
-    let file = opened.model.file();
-    let path = std::fs::canonicalize(file.path()).ok();
+    let path = facts.file.and_then(|file| std::fs::canonicalize(file).ok());
     let facts = json!({
         "pid": pid,
-        "command": command,
-        "model": opened.name,
+        "command": facts.command,
+        "model": facts.model,
         "path": path.as_deref().map(Path::to_string_lossy),
-        "weights": file.len(),
-        "context": opened.context(),
-        "device": opened.device(),
+        "weights": facts.weights,
+        "context": facts.context,
+        "device": facts.device,
         "since": since.as_secs(),
     });
     places::write_private(&registered.json, facts.to_string().as_bytes()).ok()?;
@@ -97,6 +120,9 @@ pub(crate) fn processes() -> Vec<Process> {
             _ => {}
         }
     }
+    // A server has a line for each model, and one of its own that counts while there is none.
+    let busy: Vec<u32> = processes.iter().filter(|p: &&Process| p.weights > 0).map(|p| p.pid).collect();
+    processes.retain(|process| process.weights > 0 || !busy.contains(&process.pid));
     processes.sort_by_key(|process| (process.since, process.pid));
     processes
 }

@@ -1,5 +1,6 @@
 //! `qwip stop`: ends processes of qwip that have a model loaded.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,15 @@ pub(crate) fn run(args: &StopArgs) -> anyhow::Result<()> {
             }
         }
         None if processes.is_empty() => return line("No qwip has a model loaded."),
-        None if !args.all && processes.len() > 1 => {
+        None if !args.all && processes.iter().any(|other| other.pid != processes[0].pid) => {
             let all: Vec<String> = processes.iter().map(title).collect();
             return Err(usage(format!("several are running, {}: say which, or --all", all.join(", "))));
         }
         None => {}
     }
+    // A server has a line for each of its models.
+    let mut seen = HashSet::new();
+    processes.retain(|process| seen.insert(process.pid));
     for process in &processes {
         process.end()?;
     }

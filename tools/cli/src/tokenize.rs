@@ -10,7 +10,7 @@ use qwip::{OpenOptions, Tokenizer};
 
 use crate::args::TokenizeArgs;
 use crate::output::{line, print, usage};
-use crate::voice::Voice;
+use crate::voice;
 use crate::{input, model_arg};
 
 pub(crate) fn run(args: &TokenizeArgs) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &TokenizeArgs) -> anyhow::Result<()> {
     let file = model_arg::open_file(&name, OpenOptions::default())?;
     let tokenizer = model_arg::tokenizer(&file).with_context(|| shown.clone())?;
     if let Some(path) = &args.chat {
-        let voice = Voice::new(&file, tokenizer).with_context(|| shown)?;
+        let voice = qwip::chat::Voice::new(&file, tokenizer).with_context(|| shown)?;
         return chat(args, &voice, &text, path);
     }
     let special = if args.special { Special::Parse } else { Special::Text };
@@ -53,7 +53,7 @@ fn words(args: &TokenizeArgs) -> anyhow::Result<(Option<PathBuf>, Option<String>
     }
 }
 
-fn chat(args: &TokenizeArgs, voice: &Voice, text: &str, path: &Path) -> anyhow::Result<()> {
+fn chat(args: &TokenizeArgs, voice: &qwip::chat::Voice, text: &str, path: &Path) -> anyhow::Result<()> {
     let shown = || path.display().to_string();
     let json: serde_json::Value = serde_json::from_str(text).with_context(shown)?;
     // A whole request may be given: then its messages and tools count.
@@ -63,9 +63,9 @@ fn chat(args: &TokenizeArgs, voice: &Voice, text: &str, path: &Path) -> anyhow::
     };
     let messages = messages_from_openai(messages).with_context(shown)?;
     let tools = tools.as_array().map(Vec::as_slice).unwrap_or_default();
-    let prompt = voice.prompt(&messages, tools, args.think)?;
+    let prompt = voice::prompt(voice, &messages, tools, args.think)?;
     match args.ids {
-        true => print_tokens(&voice.tokenizer, &prompt.tokens, true),
+        true => print_tokens(voice.tokenizer(), &prompt.tokens, true),
         false => print(prompt.text),
     }
 }

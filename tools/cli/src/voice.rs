@@ -1,131 +1,67 @@
-//! How a model is talked with: its template and tokenizer, and one answer from prompt to end.
+//! One answer from prompt to end, as the flags say.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use qwip::chat::{
-    ChatTemplate, Guarded, Message, Part, RenderOptions, ThinkingSplitter, prompt_opens_thinking,
-};
-use qwip::sample::SamplingChoice;
-use qwip::tokenizer::Special;
-use qwip::{
-    Cancel, FinishReason, GenerateOptions, Generated, ModelFile, Sampler, SamplingParams, Session, Tokenizer,
-    generate,
-};
+use anyhow::{Context, anyhow, bail};
+use qwip::chat::{ChatError, Message, Part, Prompt, RenderOptions, ThinkingSplitter, Voice};
+use qwip::constrain::Constraint;
+use qwip::{Cancel, FinishReason, GenerateOptions, Generation, ModelFile, Sampler, SamplingParams, Session};
 
 use crate::args::{AnswerArgs, SamplingArgs, Think};
+use crate::model_arg::Opened;
 use crate::output;
 
 /// The template and the tokenizer of a file.
-pub(crate) struct Voice {
-    pub(crate) tokenizer: Tokenizer,
-    /// None for a base model, which only continues text.
-    template: Option<ChatTemplate>,
-    /// Whether the template knows of thinking.
-    pub(crate) thinks: bool,
-    bos: Option<String>,
-    eos: Option<String>,
+pub(crate) fn of(opened: &Opened) -> anyhow::Result<Voice> {
+    Voice::new(opened.model.file(), opened.tokenizer()?).with_context(|| opened.name.clone())
 }
 
-/// What a model is asked: the tokens, and whether the answer begins inside the thinking.
-pub(crate) struct Prompt {
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<u32>,
-    inside_thinking: bool,
+/// The prompt of a conversation.
+pub(crate) fn prompt(
+    voice: &Voice,
+    messages: &[Message],
+    tools: &[serde_json::Value],
+    think: Think,
+) -> anyhow::Result<Prompt> {
+    let options = RenderOptions { thinking: wish(think), ..RenderOptions::default() };
+    voice.prompt(messages, tools, &options).map_err(explained)
 }
 
-impl Voice {
-    /// Reads both from a file. A file without a template of its own but with ChatML's tokens gets plain ChatML.
-    pub(crate) fn new(file: &ModelFile, tokenizer: Tokenizer) -> anyhow::Result<Voice> {
-        let source = file.header().str("tokenizer.chat_template")?;
-        let template = match source {
-            Some(source) => Some(ChatTemplate::parse(source)?),
-            None if tokenizer.find("<|im_start|>").is_some() => Some(ChatTemplate::chatml()),
-            None => None,
-        };
-        let text = |id: Option<u32>| Some(tokenizer.decode(&[id?], true));
-        let (bos, eos) = (text(tokenizer.bos()), text(tokenizer.eos()));
-        let thinks = source.is_some_and(|source| source.contains("<think>"));
-        Ok(Voice { template, thinks, bos, eos, tokenizer })
-    }
+/// Fails for a base model.
+pub(crate) fn check_chat(voice: &Voice) -> anyhow::Result<()> {
+    voice.template().map(|_| ()).map_err(explained)
+}
 
-    /// The template, which a base model does not have.
-    pub(crate) fn check_chat(&self) -> anyhow::Result<&ChatTemplate> {
-        self.template
-            .as_ref()
-            .context("the model has no chat template, it only continues text: use `qwip run --raw`")
+fn explained(error: ChatError) -> anyhow::Error {
+    match error {
+        ChatError::NoTemplate => anyhow!("{error}: use `qwip run --raw`"),
+        other => other.into(),
     }
+}
 
-    /// The prompt of a conversation.
-    pub(crate) fn prompt(
-        &self,
-        messages: &[Message],
-        tools: &[serde_json::Value],
-        think: Think,
-    ) -> anyhow::Result<Prompt> {
-        let template = self.check_chat()?;
-        let options = RenderOptions {
-            add_generation_prompt: true,
-            thinking: match think {
-                Think::On => Some(true),
-                Think::Off => Some(false),
-                Think::Auto => None,
-            },
-            bos_token: self.bos.clone(),
-            eos_token: self.eos.clone(),
-            ..RenderOptions::default()
-        };
-        let guarded = Guarded::new(&self.tokenizer, messages, tools)?;
-        let text = template.render(guarded.messages(), guarded.tools(), &options)?;
-        let tokens = guarded.encode(&self.tokenizer, &text);
-        let inside_thinking = prompt_opens_thinking(&text);
-        Ok(Prompt { text: guarded.text(&text), tokens, inside_thinking })
+/// What the template is told.
+pub(crate) fn wish(think: Think) -> Option<bool> {
+    match think {
+        Think::On => Some(true),
+        Think::Off => Some(false),
+        Think::Auto => None,
     }
+}
 
-    /// The prompt that is exactly this text, control tokens included.
-    pub(crate) fn raw_prompt(&self, text: String) -> Prompt {
-        let tokens = self.tokenizer.encode_with_bos(&text, Special::Parse);
-        Prompt { text, tokens, inside_thinking: false }
-    }
-
-    /// Whether the model thinks if it is asked to like this: the prompt says, since some do not by themselves, and some
-    /// always do.
-    fn is_thinking(&self, think: Think) -> bool {
-        let prompt = || self.prompt(&[Message::user("Hi")], &[], think).map(|prompt| prompt.text);
-        self.thinks
-            && match (think, prompt()) {
-                (Think::Off, Ok(prompt)) => prompt_opens_thinking(&prompt),
-                (_, Ok(prompt)) => !prompt.trim_end().ends_with("</think>"),
-                (_, Err(_)) => think != Think::Off,
-            }
-    }
-
-    /// The settings of the draw: flags over the file's over the family's.
-    pub(crate) fn sampling(
-        &self,
-        file: &ModelFile,
-        think: Think,
-        flags: &SamplingArgs,
-    ) -> anyhow::Result<SamplingParams> {
-        let thinking = self.is_thinking(think);
-        let choice = SamplingChoice {
-            temperature: flags.temp,
-            top_k: flags.top_k,
-            top_p: flags.top_p,
-            min_p: flags.min_p,
-            repeat_penalty: flags.repeat_penalty,
-            presence_penalty: flags.presence_penalty,
-            frequency_penalty: flags.frequency_penalty,
-            penalty_last_n: flags.repeat_last_n,
-        };
-        let params = match SamplingParams::for_model(file.header(), thinking, &choice) {
-            Err(error @ qwip::Error::BadOption { .. }) => return Err(output::usage(error.to_string())),
-            other => other.with_context(|| file.path().display().to_string())?,
-        };
-        let seed = flags.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_else(new_seed);
-        Ok(SamplingParams { seed, ..params })
-    }
+/// The settings of the draw: flags over the file's over the family's.
+pub(crate) fn sampling(
+    voice: &Voice,
+    file: &ModelFile,
+    think: Think,
+    flags: &SamplingArgs,
+) -> anyhow::Result<SamplingParams> {
+    let params = match voice.sampling(file, wish(think), &flags.choice()) {
+        Err(error @ qwip::Error::BadOption { .. }) => return Err(output::usage(error.to_string())),
+        other => other.with_context(|| file.path().display().to_string())?,
+    };
+    let seed = flags.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_else(new_seed);
+    Ok(SamplingParams { seed, ..params })
 }
 
 /// The settings of the draw, in words.
@@ -183,7 +119,7 @@ pub(crate) struct Answer {
     pub(crate) answer_time: Duration,
 }
 
-/// Evaluates the prompt and answers it; `show` gets the parts as they come.
+/// Evaluates the prompt and answers it, held to `constraint` if there is one; `show` gets the parts as they come.
 ///
 /// Interrupted inside the prompt it is an error, later an answer with that reason.
 pub(crate) fn answer(
@@ -192,6 +128,7 @@ pub(crate) fn answer(
     sampler: &mut Sampler,
     prompt: &Prompt,
     options: &GenerateOptions,
+    constraint: Option<Box<dyn Constraint>>,
     cancel: &Cancel,
     show: &mut dyn FnMut(Part<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Answer> {
@@ -226,11 +163,16 @@ pub(crate) fn answer(
         shown.is_ok()
     };
     let mut go_on = true;
-    let Generated { reason, tokens } =
-        generate(session, &voice.tokenizer, sampler, options, cancel, &mut |more| {
-            splitter.push(more, &mut |part| go_on &= take(part));
-            if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+    let mut generation = Generation::new(session, voice.tokenizer(), sampler.clone(), options.clone())?;
+    if let Some(constraint) = constraint {
+        generation.constrain(constraint);
+    }
+    let reason = generation.run(session, voice.tokenizer(), cancel, &mut |piece| {
+        splitter.push(piece.text, &mut |part| go_on &= take(part));
+        if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let (tokens, as_it_is_now) = generation.into_parts();
+    *sampler = as_it_is_now;
     splitter.finish(&mut |part| {
         take(part);
     });

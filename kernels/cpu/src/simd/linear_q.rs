@@ -7,7 +7,9 @@
 //! Few tokens: the blocks are unpacked into registers and multiplied at once, at memory speed. Many tokens: a
 //! panel of rows is unpacked that stays in the second-level cache while tiles of tokens pass by, so every weight
 //! is unpacked once. Long rows are cut, so that the panel has enough of them: the activations come from further
-//! away for every panel. The chains of an earlier part of the columns are then kept, and go on in the next.
+//! away for every panel. The chains of an earlier part of the columns are then kept, and go on in the next. In between, as
+//! when several sequences answer together, unpacking takes most of the time: the panel then is R rows, which stay in the
+//! first-level cache, and the rows that follow are asked for meanwhile.
 
 use super::Simd;
 use crate::acts::{ActStep, ActTile, Acts, STEP};
@@ -19,6 +21,8 @@ const PANEL_BYTES: usize = 384 << 10;
 /// Columns of a panel are at most this many steps: a tile of ten tokens then takes 19 KiB, which stay in the
 /// first-level cache while the panel passes.
 const PANEL_STEPS: usize = 32;
+/// Up to so many tokens, which stay in the first-level cache, a panel is R rows.
+const SMALL: usize = 16;
 
 /// 32 columns of R rows, ready to multiply: G groups (1 or 2) per step, M of them (G or 0) with minimums.
 #[derive(Clone, Copy)]
@@ -105,7 +109,7 @@ pub(crate) trait Blocks<S: Simd, const R: usize, const G: usize, const M: usize,
     const BYTES: usize;
     /// Parts of a block.
     const PARTS: usize;
-    /// So many tokens (1 or 4) are multiplied with blocks as they are unpacked, more with a panel.
+    /// Up to so many tokens (1 or 4) are multiplied with blocks as they are unpacked, more with a panel.
     const IN_PLACE: usize = 4;
     /// What all parts need.
     type Head;
@@ -177,6 +181,7 @@ pub(crate) fn linear_q<S, B, const R: usize, const G: usize, const M: usize, con
     if const { B::IN_PLACE >= 4 } {
         match only {
             Some(tile) if tile.width == 2 => return job.few(rows, tile.steps::<2>(), sink),
+            Some(tile) if tile.width == 3 => return job.few(rows, tile.steps::<3>(), sink),
             Some(tile) if tile.width == 4 => return job.few(rows, tile.steps::<4>(), sink),
             _ => {}
         }
@@ -203,6 +208,11 @@ where
         Rows { first: bytes.as_ptr(), stride: self.row_bytes }
     }
 
+    /// Where rows from `first` on are, if there are some: nothing is read there.
+    fn first_columns(&self, first: usize) -> Rows {
+        Rows { first: self.w.bytes.as_ptr().wrapping_add(first * self.row_bytes), stride: self.row_bytes }
+    }
+
     /// All rows times T tokens, in place.
     fn few<const T: usize>(&self, rows: Range<usize>, acts: &[ActStep<T>], sink: &mut Sink) {
         let mut windows = windows::<R>(rows, self.w.rows).peekable();
@@ -225,7 +235,9 @@ where
         let (steps, step_bytes) = (self.w.cols / STEP, size_of::<Step<R, G, M>>());
         let parts = steps.div_ceil(PANEL_STEPS);
         let part_steps = (steps / (L * B::PARTS)).div_ceil(parts) * L * B::PARTS;
-        let groups = (PANEL_BYTES / (part_steps * step_bytes)).clamp(1, rows.len().div_ceil(R).max(1));
+        let small = x.n() <= SMALL;
+        let most = if small { 1 } else { PANEL_BYTES / (part_steps * step_bytes) };
+        let groups = most.clamp(1, rows.len().div_ceil(R).max(1));
         let sums = if parts > 1 { groups * x.n() * R } else { 0 };
         let (panel, sums) = scratch.panel_and_sums(groups * part_steps * step_bytes, sums);
         for first in rows.clone().step_by(groups * R) {
@@ -237,11 +249,18 @@ where
                     windows::<R>(some_rows.clone(), self.w.rows).zip(panel.chunks_exact_mut(columns.len()))
                 {
                     let rows = self.rows(window.first).skip(columns.start / (L * B::PARTS) * B::BYTES);
+                    // What follows: further columns of these rows or, behind the last, the next rows.
+                    let further = columns.len() / (L * B::PARTS) * B::BYTES;
+                    let next = match (small, columns.end < steps) {
+                        (false, _) => None,
+                        (true, true) => Some(rows.skip(further)),
+                        (true, false) => Some(self.first_columns(window.first + R)),
+                    };
                     self.s.run(
                         #[inline(always)]
                         || {
                             // SAFETY: the rows are at least as long as the columns of the panel.
-                            unsafe { unpack::<S, B, R, G, M, L>(self.s, rows, panel) }
+                            unsafe { unpack::<S, B, R, G, M, L>(self.s, rows, panel, next) }
                         },
                     );
                 }
@@ -292,6 +311,7 @@ fn multiply_tile<S: Simd, C: Codes<S>, const R: usize, const G: usize, const M: 
     match factors.tile.width {
         1 => multiply_tokens::<S, C, R, G, M, 1>(s, window, factors, chain, sink),
         2 => multiply_tokens::<S, C, R, G, M, 2>(s, window, factors, chain, sink),
+        3 => multiply_tokens::<S, C, R, G, M, 3>(s, window, factors, chain, sink),
         4 => multiply_tokens::<S, C, R, G, M, 4>(s, window, factors, chain, sink),
         _ => {
             if const { S::TOKENS >= 8 } {
@@ -376,7 +396,7 @@ where
     results(s, &acc)
 }
 
-/// Unpacks R rows of `panel.len()` steps, whole blocks.
+/// Unpacks R rows of `panel.len()` steps, whole blocks, and prefetches as much of `next`.
 ///
 /// # Safety
 /// That many steps of each row are readable.
@@ -385,11 +405,19 @@ unsafe fn unpack<S, B, const R: usize, const G: usize, const M: usize, const L: 
     s: S,
     rows: Rows,
     panel: &mut [Step<R, G, M>],
+    next: Option<Rows>,
 ) where
     S: Simd,
     B: Blocks<S, R, G, M, L>,
 {
     for (b, block) in panel.chunks_exact_mut(B::PARTS * L).enumerate() {
+        if let Some(next) = next {
+            let (from, to) = (b * B::BYTES, (b + 1) * B::BYTES);
+            // Lines that begin in this block, seen from the row's beginning.
+            for line in (from.next_multiple_of(64)..to).step_by(64) {
+                (0..R).for_each(|r| s.prefetch(next.first.wrapping_add(r * next.stride + line)));
+            }
+        }
         let rows = rows.skip(b * B::BYTES);
         // SAFETY: the caller's promise: as many blocks as the panel has.
         let head = unsafe { B::head(s, rows) };

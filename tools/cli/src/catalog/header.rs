@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use qwip::model::ARCHITECTURES;
+use qwip::model::{ARCHITECTURES, Task};
 use qwip::quant::gguf::MAGIC;
 use qwip::quant::pooling::Pooling;
 use qwip::quant::types::FileType;
@@ -23,6 +23,8 @@ pub(crate) struct Header {
     pub(crate) file_type: Option<&'static str>,
     /// `general.type` where it is not `model`: an adapter, a vision encoder.
     pub(crate) other_kind: Option<String>,
+    /// `ARCHITECTURE.context_length`: positions it was trained for.
+    pub(crate) context: Option<usize>,
     /// `ARCHITECTURE.pooling_type`.
     pooling: Option<Pooling>,
 }
@@ -34,9 +36,18 @@ impl Header {
         self.other_kind.is_none() && self.architecture.as_ref().is_some_and(known)
     }
 
+    /// What it was made for, as far as its pooling says.
+    pub(crate) fn task(&self) -> Task {
+        match self.pooling {
+            None | Some(Pooling::None) => Task::Generate,
+            Some(Pooling::Rank) => Task::Rerank,
+            Some(_) => Task::Embed,
+        }
+    }
+
     /// Whether it is a model for answers: it runs, and was not made to turn a text into one vector or number.
     pub(crate) fn answers(&self) -> bool {
-        self.runs() && matches!(self.pooling, None | Some(Pooling::None))
+        self.runs() && self.task() == Task::Generate
     }
 }
 
@@ -99,6 +110,9 @@ impl<'a> Cursor<'a> {
             (b"general.architecture", 8) => header.architecture = short(self.text()?),
             (b"general.type", 8) => header.other_kind = short(self.text()?).filter(|kind| kind != "model"),
             (b"general.file_type", 4) => header.file_type = FileType::from_id(self.u32()?).map(|ty| ty.name),
+            (key, 4) if key.ends_with(b".context_length") => {
+                header.context = usize::try_from(self.u32()?).ok().filter(|&context| context > 0);
+            }
             (key, 4) if key.ends_with(b".pooling_type") => {
                 header.pooling = Pooling::from_id(u64::from(self.u32()?));
             }

@@ -11,7 +11,7 @@ use crate::args::{ModelArgs, Think};
 use crate::model_arg::{self, Opened};
 use crate::output::{bytes, line, one_line, to_terminal, visible};
 use crate::screen::{Screen, harmless};
-use crate::voice::{self, Voice};
+use crate::voice;
 use crate::{input, running};
 
 /// Commands and what they do.
@@ -210,7 +210,7 @@ impl Talk {
         }
         let text = input::read_prompt(&path)?;
         let block = file_block(&path, &text);
-        let tokens = self.voice.tokenizer.encode(&block, qwip::tokenizer::Special::Text).len();
+        let tokens = self.voice.tokenizer().encode(&block, qwip::tokenizer::Special::Text).len();
         let free = self.opened.context().saturating_sub(self.count(self.forgotten).unwrap_or(0));
         if tokens >= free {
             anyhow::bail!(
@@ -270,10 +270,9 @@ impl Talk {
         let wanted = ModelArgs { positional: Some(transcript::expand(name)), ..ModelArgs::default() };
         let opened = Opened::new(&model_arg::choose(&wanted)?, &self.compute)?;
         opened.check_answers()?;
-        let voice =
-            Voice::new(opened.model.file(), opened.tokenizer()?).with_context(|| opened.name.clone())?;
-        voice.check_chat().with_context(|| opened.name.clone())?;
-        let params = voice.sampling(opened.model.file(), self.think, &self.sampling)?;
+        let voice = voice::of(&opened)?;
+        voice::check_chat(&voice).with_context(|| opened.name.clone())?;
+        let params = voice::sampling(&voice, opened.model.file(), self.think, &self.sampling)?;
         let session = opened.session_with_notes()?;
         self.running = running::register("chat", &opened);
         (self.session, self.opened, self.voice) = (session, opened, voice);

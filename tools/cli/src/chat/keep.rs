@@ -13,7 +13,7 @@ use super::{Talk, note};
 use crate::args::Think;
 use crate::kept::Found;
 use crate::output::{bytes, one_line};
-use crate::{interrupt, places};
+use crate::{interrupt, places, voice};
 
 /// Where a conversation is kept.
 #[derive(Debug, Default)]
@@ -233,7 +233,7 @@ impl Talk {
         self.system = self.answer.system.clone().or(found.system);
         self.think = if self.answer.think == Think::Auto { found.think } else { self.answer.think };
         let sampling = merged(&self.flags, &found.sampling);
-        match self.voice.sampling(self.opened.model.file(), self.think, &sampling) {
+        match voice::sampling(&self.voice, self.opened.model.file(), self.think, &sampling) {
             Ok(params) => {
                 self.sampling = sampling;
                 self.sampler = qwip::Sampler::new(params);

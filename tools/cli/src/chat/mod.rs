@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser};
-use qwip::chat::Message;
+use qwip::chat::{Message, Prompt, Voice};
 use qwip::{Error, FinishReason, Sampler, Session};
 
 use crate::args::{AnswerArgs, Cli, Command, ComputeArgs, ModelArgs, SamplingArgs, Think, explained};
@@ -24,7 +24,7 @@ use crate::output::{self, to_terminal, usage, visible};
 use crate::running::{self, Registered};
 use crate::screen::{Look, LookArgs, Screen, wrapped};
 use crate::split::parse_size;
-use crate::voice::{self, Prompt, Voice, parse_tools};
+use crate::voice::{self, parse_tools};
 use crate::{builtin, device, input, interrupt};
 use keep::Record;
 use lines::{Lines, Typed};
@@ -207,9 +207,9 @@ impl Talk {
         let opened = Opened::new(&model_arg::choose(&args.model)?, &args.compute)?;
         opened.check_answers()?;
         let file = opened.model.file();
-        let voice = Voice::new(file, opened.tokenizer()?).with_context(|| opened.name.clone())?;
-        voice.check_chat().with_context(|| opened.name.clone())?;
-        let params = voice.sampling(file, args.answer.think, &args.sampling)?;
+        let voice = voice::of(&opened)?;
+        voice::check_chat(&voice).with_context(|| opened.name.clone())?;
+        let params = voice::sampling(&voice, file, args.answer.think, &args.sampling)?;
         if args.answer.verbose {
             note(format_args!("[{}]", voice::in_effect(&params)));
         }
@@ -275,7 +275,12 @@ impl Talk {
     /// Whether to think changes how tokens are chosen, too: the makers publish settings for each.
     fn set_think(&mut self, think: Think) -> anyhow::Result<()> {
         self.think = think;
-        self.sampler.set_params(self.voice.sampling(self.opened.model.file(), think, &self.sampling)?);
+        self.sampler.set_params(voice::sampling(
+            &self.voice,
+            self.opened.model.file(),
+            think,
+            &self.sampling,
+        )?);
         self.changed();
         Ok(())
     }
@@ -285,7 +290,7 @@ impl Talk {
         let system = self.system.iter().map(|text| Message::system(text));
         let turns = self.history[first.min(self.history.len())..].iter().map(Turn::message);
         let messages: Vec<Message> = system.chain(turns).collect();
-        self.voice.prompt(&messages, &self.tools, self.think).map_err(unwrap_chat)
+        voice::prompt(&self.voice, &messages, &self.tools, self.think).map_err(unwrap_chat)
     }
 
     /// Answers the history, and what tools the model calls say to it, until there is nothing more to answer. What
@@ -349,6 +354,7 @@ impl Talk {
             &mut self.sampler,
             &prompt,
             &voice::generate_options(&self.answer),
+            None,
             interrupt::flag(),
             &mut |part| screen.show(part),
         );
@@ -417,15 +423,16 @@ mod tests {
         let checkpoint = dir.path().join("checkpoint");
         std::fs::create_dir(&checkpoint).unwrap();
         // Without generation_config.json, so that the family's settings count.
-        for name in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"] {
+        for name in ["config.json", "model.safetensors", "tokenizer.json"] {
             std::fs::copy(fixture.join(name), checkpoint.join(name)).unwrap();
         }
+        let thinking = "{%- for m in messages %}{{ m.role + m.content }}{%- endfor %}\
+            {%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}";
+        std::fs::write(checkpoint.join("chat_template.jinja"), thinking).unwrap();
         let ty = qwip_convert::file_type("f16").unwrap();
         let options = qwip_convert::Options { threads: Some(1), ..qwip_convert::Options::new(ty) };
         qwip_convert::convert(&checkpoint, &path, &options, &mut ()).unwrap();
         let mut talk = talk(path.to_str().unwrap(), &["--top-k", "9", "-s", "5"]);
-        // As if this were a model that thinks.
-        talk.voice.thinks = true;
         for (command, temperature) in [("think on", 0.6), ("think off", 0.7), ("think auto", 0.6)] {
             talk.command(command, &mut Lines::Script).unwrap();
             let params = talk.sampler.params();

@@ -8,6 +8,7 @@ use qwip::Sampler;
 
 use super::Talk;
 use crate::output::one_line;
+use crate::voice;
 
 /// What can be set. The first ones are about how tokens are chosen.
 pub(crate) const NAMES: [&str; 14] = [
@@ -89,7 +90,7 @@ impl Talk {
             "verbose" => self.answer.verbose = switch(value)?,
             _ => anyhow::bail!("there is no setting '{name}'; /set lists them"),
         }
-        let params = self.voice.sampling(self.opened.model.file(), self.think, &sampling);
+        let params = voice::sampling(&self.voice, self.opened.model.file(), self.think, &sampling);
         let params = params.map_err(|error| anyhow::anyhow!(one_line(&error)))?;
         self.sampling = sampling;
         match name.as_str() {

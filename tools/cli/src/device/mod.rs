@@ -74,6 +74,11 @@ impl Placed {
 
     /// An empty session, on the CPU if the GPU has failed and nobody insists on it.
     pub(crate) fn session(&self, cpu: &Cpu, options: &SessionOptions) -> anyhow::Result<Session> {
+        self.try_session(cpu, options).map_err(|error| anyhow!(named(&error, self.layers.gpu().name())))
+    }
+
+    /// The same for who wants the error as it is.
+    pub(crate) fn try_session(&self, cpu: &Cpu, options: &SessionOptions) -> qwip::Result<Session> {
         match Session::on_gpu(self.layers.clone(), cpu.clone(), options) {
             Ok(mut session) => {
                 if let Some((key, name)) = self.chosen.clone() {
@@ -90,9 +95,9 @@ impl Placed {
             }
             Err(error) if self.chosen.is_some() => {
                 on_the_cpu(&named(&error, self.layers.gpu().name()));
-                Ok(Session::new(self.layers.model().clone(), cpu.clone(), options)?)
+                Session::new(self.layers.model().clone(), cpu.clone(), options)
             }
-            Err(error) => Err(anyhow!(named(&error, self.layers.gpu().name()))),
+            Err(error) => Err(error),
         }
     }
 }
