@@ -79,6 +79,12 @@ fn client(server: &Serving, rng: &mut Rng) -> std::io::Result<()> {
         }
         // Before or in the middle of the answer.
         1..=3 => {
+            // Most of them ask for what is still being computed then.
+            let long = chat(&json!({"max_tokens": 400, "ignore_eos": true, "stream": rng.below(2) == 0}));
+            let (path, body) = match rng.below(4) {
+                0 => (path, body),
+                _ => ("/v1/chat/completions", long.to_string().into_bytes()),
+            };
             stream.write_all(&server.bytes("POST", path, &[], &body))?;
             std::thread::sleep(Duration::from_millis(rng.below(60)));
             stream.set_nonblocking(true)?;
