@@ -148,7 +148,12 @@ def special(report, browser):
     other.close()
     server = report.check("server gone", lambda: checks_fake.gone(page, FakeServer, server), page) or server
     report.check("delete all", lambda: checks_fake.delete_all(page), page)
-    refusals = ("status of 400", "net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_EMPTY_RESPONSE", "net::ERR_INCOMPLETE_CHUNKED_ENCODING")
+    # The words of a server that has gone differ with the moment.
+    refusals = (
+        "status of 400", "net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_EMPTY_RESPONSE",
+        "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_SOCKET_NOT_CONNECTED", "net::ERR_CONNECTION_CLOSED",
+        "net::ERR_CONNECTION_ABORTED",
+    )
     report.check("origin and console of the fake", lambda: quiet(page, url, refusals))
     page.close()
     server.close()
