@@ -115,7 +115,8 @@ def phone(page, shot):
     true(not wide, f"wider than the screen: {wide}")
     true(page.js("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways")
     shot("phone")
-    true(page.js("document.getElementById('sidebar').inert"), "the hidden list can be reached by Tab")
+    # The page hears of its new width with the next frame.
+    page.until("document.getElementById('sidebar').inert", "the hidden list to be out of the reach of Tab")
     page.click("#list-open")
     page.until("!document.getElementById('sidebar').inert && document.getElementById('main').inert", "the list")
     page.until("document.getElementById('sidebar').getBoundingClientRect().left > -2", "the list to be in sight")
