@@ -74,7 +74,13 @@ pub(super) fn prepare(
         .sampling(model.model().file(), wish(request), &request.sampling)
         .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
     let seed = request.seed.unwrap_or_else(crate::id::seed);
-    let form = grammar(model, request)?.map(|grammar| model.form(&grammar)).transpose()?;
+    let form = match grammar(model, request)? {
+        None => None,
+        Some(grammar) => Some(model.form(&grammar).map_err(|failure| {
+            let param = if declared(request).is_empty() { "response_format" } else { "tools" };
+            Failure { param: Some(param.to_owned()), ..failure }
+        })?),
+    };
     let free = model.voice().thinking_before(&prompt, wish(request));
     let mut stop = request.stop.clone();
     if matches!(request.tool_choice, ToolChoice::Auto)

@@ -84,7 +84,12 @@ impl Record {
 
     /// The answer begins; the record ends with its body.
     pub(super) fn answered(self, response: Response) -> Response {
-        self.0.facts().status = Some(response.status().as_u16());
+        let unread = self.0.method == "HEAD" || response.body().is_end_stream();
+        let mut facts = self.0.facts();
+        facts.status = Some(response.status().as_u16());
+        // Nobody reads a body then, to its end or otherwise.
+        facts.whole = unread;
+        drop(facts);
         response.map(|inner| Body::new(Recorded { inner, record: self }))
     }
 }
