@@ -15,7 +15,7 @@
 //! | [`embed`](mod@embed) | texts to vectors |
 //! | [`rerank`] | how well documents answer a query |
 //! | [`eval`] | perplexity, and how far a model is from a base model |
-//! | [`chat`] | prompts from a model's own template; thinking told from answers |
+//! | [`chat`] | prompts from a model's own template; thinking, text and calls of tools told apart |
 //!
 //! The library never prints, never opens a socket, never exits the process.
 //!
