@@ -6,6 +6,7 @@
 mod device;
 mod fork;
 mod prompt;
+mod release;
 mod saved;
 mod together;
 
@@ -365,11 +366,15 @@ impl Session {
         // It is not what the caller measures.
         let (times, importance) = (self.verb_times.take(), self.importance.take());
         let behind = self.tokens.split_off(from);
-        let mut parts = behind.chunks(self.batch);
-        let result = parts.try_for_each(|part| {
+        let mut parts = behind.chunks(self.batch).peekable();
+        let mut result = Ok(());
+        while let (Ok(()), Some(part)) = (&result, parts.next()) {
             let batch = Batch { tokens: part, output: Output::Logits };
-            self.slice((batch, LogitRows::None), None, cancel, &mut |_| {})
-        });
+            result = self.slice((batch, LogitRows::None), None, cancel, &mut |_| {});
+            if result.is_ok() && parts.peek().is_some() {
+                result = self.surviving(cancel, &mut |session| session.snapshot());
+            }
+        }
         (self.verb_times, self.importance) = (times, importance);
         if result.is_err() {
             self.truncate(from);

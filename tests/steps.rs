@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{fixture_tokens, load, options};
-use qwip::{Cancel, Error, KvType, Model, Session, SessionOptions};
+use qwip::{Cancel, Error, Kernels, KvBudget, KvType, Model, Session, SessionOptions};
 
 const DENSE: &str = "qwen3-wide-heads";
 const HYBRIDS: [&str; 2] = ["qwen35-tiled", "qwen3next-grouped"];
@@ -150,5 +150,93 @@ fn a_hybrid_is_copied_where_one_call_would_copy_it() {
             assert_eq!(prompt(&mut stepped, &edited), 5 + 8, "{name}, {most}");
             assert_eq!(stepped.logits(), fresh(&model, &edited), "{name}, {most}");
         }
+    }
+}
+
+#[test]
+fn other_threads_change_no_bit() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for name in [DENSE, HYBRIDS[1]] {
+        let model = load(dir.path(), name, "q8_0");
+        let all = tokens(name);
+        let mut session = session(&model);
+        for (threads, part) in [3, 1, 2].into_iter().zip(all.chunks(all.len().div_ceil(3))) {
+            session.set_cpu(qwip::cpu(threads).expect("a CPU")).expect("the same kernels");
+            assert_eq!(session.cpu().pool.threads(), threads);
+            session.extend(part, &Cancel::new(), &mut |_| {}).expect("tokens");
+        }
+        assert_eq!(session.logits(), fresh(&model, &all), "{name}");
+        let ours = session.cpu().kernels.isa;
+        for isa in Kernels::available() {
+            let result = session.set_cpu(qwip::cpu_with(isa, 1).expect("a CPU"));
+            assert_eq!(result.is_ok(), isa.isa == ours, "{:?}", isa.isa);
+        }
+    }
+}
+
+#[test]
+fn memory_that_is_given_back_costs_time_and_no_bit() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cancel = Cancel::new();
+    for name in [DENSE, HYBRIDS[0], HYBRIDS[1]] {
+        let model = load(dir.path(), name, "q8_0");
+        let (all, more) = (tokens(name), [5, 6, 7]);
+        let longer = [&all[..], &more].concat();
+        let budget = KvBudget::new(1 << 30);
+        let mut session = session(&model);
+        session.set_budget(budget.clone()).expect("room");
+        prompt(&mut session, &all);
+        let (logits, bytes, kv) = (session.logits().to_vec(), session.budget_bytes(), session.kv_bytes());
+        assert!(kv > 0 && bytes >= kv);
+
+        session.release_buffers();
+        assert!(session.logits().is_empty() && session.budget_bytes() == bytes);
+        session.extend(&more, &cancel, &mut |_| {}).expect("tokens");
+        assert_eq!(session.logits(), fresh(&model, &longer), "{name}");
+        session.truncate(all.len());
+
+        for round in 0..2 {
+            session.release_pages();
+            assert_eq!((session.budget_bytes(), session.kv_bytes(), budget.used()), (0, 0, 0), "{name}");
+            assert_eq!(session.tokens(), all);
+            // A fork of what was given back has nothing; what is saved then is the text.
+            assert!(session.fork(all.len()).expect("a fork").tokens().is_empty());
+            if round == 0 {
+                session.extend(&more, &cancel, &mut |_| {}).expect("tokens");
+                assert_eq!(session.logits(), fresh(&model, &longer), "{name}");
+                // Of a hybrid some copies were made on the way.
+                assert!(session.shares(&[&all[..all.len() - 5], &[9; 10]].concat()) >= 32, "{name}");
+                session.truncate(all.len());
+            } else {
+                assert_eq!(prompt(&mut session, &all), all.len());
+                assert_eq!(session.logits(), logits, "{name}");
+                assert_eq!(session.kv_bytes(), kv, "{name}");
+            }
+        }
+        // The logits stay, and a call that does not come about has changed nothing.
+        session.release_pages();
+        assert_eq!(session.logits(), logits);
+        cancel.cancel();
+        assert!(matches!(session.extend(&more, &cancel, &mut |_| {}), Err(Error::Cancelled)));
+        cancel.reset();
+        assert_eq!(session.tokens(), all, "{name}");
+        // Nor one that has no room.
+        session.release_pages();
+        let rest = budget.charge(budget.limit()).expect("all there is");
+        assert_eq!(rest.bytes(), 1 << 30);
+        assert!(matches!(session.extend(&more, &cancel, &mut |_| {}), Err(Error::KvMemory { .. })));
+        drop(rest);
+        session.extend(&more, &cancel, &mut |_| {}).expect("tokens");
+        assert_eq!(session.logits(), fresh(&model, &longer), "{name}");
+
+        // Saved and restored with nothing evaluated.
+        session.release_pages();
+        let mut saved = Vec::new();
+        session.save(&mut saved, &cancel).expect("a saved session");
+        let mut restored = self::session(&model);
+        restored.restore(&mut &saved[..], &cancel).expect("a restored session");
+        assert_eq!((restored.tokens(), restored.kv_bytes()), (&longer[..], 0));
+        restored.extend(&[8], &cancel, &mut |_| {}).expect("a token");
+        assert_eq!(restored.logits(), fresh(&model, &[&longer[..], &[8]].concat()), "{name}");
     }
 }
