@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`file`](mod@file) | a model file in memory: mapped, read or embedded |
+//! | [`file`](mod@file) | a model file in memory: mapped, read, embedded or lent by the host |
 //! | [`model`] | hyper-parameters, weights, one straight-line forward pass per architecture |
 //! | [`backend`] | the verbs that forward passes are written in, and their CPU implementation |
 //! | [`kv`] | pages of keys and values, and a limit on them |
