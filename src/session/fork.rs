@@ -41,6 +41,7 @@ impl Session {
             budget: self.budget.clone(),
             device: self.device.as_ref().map(|part| part.another()),
             left: self.left.clone(),
+            stepped: None,
             buffers: Buffers::default(),
             verb_times: None,
             importance: None,
