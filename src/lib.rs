@@ -66,7 +66,7 @@ pub use kv::{CacheTypes, Charge, KvBudget, KvType};
 pub use model::Model;
 pub use qwip_cpu::fpenv::IeeeDefaults;
 pub use qwip_cpu::ops::Cpu;
-pub use qwip_cpu::pool::pin_this_thread;
+pub use qwip_cpu::pool::{pin_this_thread, usable_cores};
 pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};
 pub use qwip_quant as quant;
 pub use rerank::{Reranker, Score};

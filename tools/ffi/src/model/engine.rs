@@ -1,0 +1,225 @@
+//! A model that is loaded: what its sessions share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+#[cfg(feature = "gpu")]
+use runtime::backend::gpu::{Gpu, GpuModel, GpuOptions};
+use runtime::chat::Voice;
+#[cfg(feature = "constrain")]
+use runtime::constrain::{Form, Grammar, Vocabulary};
+use runtime::file::Bytes;
+use runtime::kv::Charge;
+use runtime::{Cancel, Estimate, KvBudget, Model, Result, Session, SessionOptions, Tokenizer};
+
+use super::gate::{Activity, Gate};
+use super::settings::Settings;
+use super::threads::{Heat, Threads};
+use crate::log;
+use crate::session::SessionThing;
+use crate::status::{Fault, Outcome, QWIP_STATUS_BACKGROUND, QWIP_STATUS_OUT_OF_MEMORY};
+
+/// A loaded model.
+pub(crate) struct Engine {
+    model: Arc<Model>,
+    voice: Voice,
+    threads: Threads,
+    mmap: bool,
+    gpu_layers: usize,
+    gate: Gate,
+    /// Memory of our own, of all sessions and of the model itself.
+    budget: Arc<KvBudget>,
+    /// What the model itself takes of it.
+    _taken: Charge,
+    sessions: Mutex<Vec<Weak<SessionThing>>>,
+    #[cfg(feature = "constrain")]
+    vocabulary: Mutex<Option<Arc<Vocabulary>>>,
+    #[cfg(feature = "gpu")]
+    device: Option<Arc<GpuModel>>,
+}
+
+impl Engine {
+    /// Gets everything ready for sessions on `model`.
+    pub(super) fn start(model: Arc<Model>, settings: &Settings) -> Outcome<Engine> {
+        let file = model.file();
+        let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())
+            .map_err(runtime::Error::from)?;
+        let voice = Voice::new(file, tokenizer)?;
+        let threads = Threads::start(settings.threads, settings.cores.clone())?;
+        let budget = KvBudget::new(match settings.memory_limit {
+            0 => u64::MAX,
+            limit => limit,
+        });
+        let estimate = Estimate::of_session(&model, &SessionOptions::default(), threads.all())?;
+        let copied = file.parts().iter().map(|part| match &*part.bytes {
+            Bytes::Owned(bytes) => bytes.len() as u64,
+            _ => 0,
+        });
+        let own = estimate.vectors + copied.sum::<u64>() + voice.tokenizer().table_bytes() as u64;
+        let taken = budget.charge(own).map_err(|_| {
+            let message = format!("the model needs {own} bytes, but the memory limit is {}", budget.limit());
+            Fault::new(QWIP_STATUS_OUT_OF_MEMORY, message)
+        })?;
+        #[cfg(feature = "gpu")]
+        let device = device(&model, settings)?;
+        for note in model.notes() {
+            log::warn(format_args!("{note}"));
+        }
+        log::info(format_args!(
+            "{}: {}, {} threads, {own} bytes of our own",
+            file.path().display(),
+            model.architecture(),
+            threads.all(),
+        ));
+        Ok(Engine {
+            voice,
+            threads,
+            mmap: settings.mmap,
+            gpu_layers: settings.gpu_layers,
+            gate: Gate::default(),
+            budget,
+            _taken: taken,
+            sessions: Mutex::default(),
+            #[cfg(feature = "constrain")]
+            vocabulary: Mutex::default(),
+            #[cfg(feature = "gpu")]
+            device,
+            model,
+        })
+    }
+
+    pub(crate) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    pub(crate) fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<KvBudget> {
+        &self.budget
+    }
+
+    /// Whether the file is mapped, not copied.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.mmap
+    }
+
+    /// Which part of the layers, as a fraction, is on a GPU.
+    pub(crate) fn share_on_gpu(&self) -> (u64, u64) {
+        super::share_on_gpu(self.gpu_layers, self.model.config().layers)
+    }
+
+    /// An empty session of the runtime.
+    pub(crate) fn session(&self, options: &SessionOptions) -> Result<Session> {
+        let cpu = self.threads.cpu();
+        #[cfg(feature = "gpu")]
+        if let Some(device) = &self.device {
+            return Session::on_gpu(device.clone(), cpu, options);
+        }
+        Session::new(self.model.clone(), cpu, options)
+    }
+
+    /// Tells the host's signals of a session.
+    pub(crate) fn join(&self, session: &Arc<SessionThing>) {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(session));
+    }
+
+    /// Runs one step of something that computes, with a rest behind it if the device is hot.
+    pub(crate) fn step<T>(
+        &self,
+        activity: &Arc<Activity>,
+        step: impl FnMut(&Cancel) -> Result<T>,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let result = self.gate.step(activity, step);
+        let rest = self.threads.rest(started.elapsed());
+        if !rest.is_zero() && result.is_ok() {
+            self.gate.rest(activity, rest);
+        }
+        result
+    }
+
+    /// Ends what computes.
+    pub(crate) fn stop(&self, activity: &Activity) {
+        self.gate.stop(activity);
+    }
+
+    /// Refuses work of the caller's own thread in the background, where it would wait for nobody knows how long.
+    pub(crate) fn is_in_front(&self) -> Outcome {
+        match self.gate.is_closed() {
+            false => Ok(()),
+            true => {
+                Err(Fault::new(QWIP_STATUS_BACKGROUND, "the model is in the background: bring it back first"))
+            }
+        }
+    }
+
+    pub(super) fn set_background(&self, background: bool) {
+        match background {
+            true => self.gate.close(),
+            false => self.gate.open(),
+        }
+        log::info(format_args!("{}", if background { "in the background" } else { "in front again" }));
+    }
+
+    pub(super) fn set_heat(&self, heat: Heat) -> Outcome {
+        self.threads.set_heat(heat)?;
+        log::info(format_args!("thermal state {heat:?}: {} threads", self.threads.cpu().pool.threads()));
+        Ok(())
+    }
+
+    /// Gives back memory that can be had again: buffers of sessions that nobody uses at this moment, what grammars need; if
+    /// it is `critical`, also keys and values, which are computed again, and pages of the file, which are read again.
+    pub(super) fn relieve(&self, critical: bool) {
+        let before = self.budget.used();
+        #[cfg(feature = "constrain")]
+        drop(self.vocabulary.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let sessions: Vec<_> = self.sessions().iter().filter_map(Weak::upgrade).collect();
+        for session in sessions {
+            session.relieve(critical);
+        }
+        if critical {
+            self.model.file().drop_resident();
+        }
+        let given_back = before.saturating_sub(self.budget.used());
+        log::info(format_args!("memory pressure: {given_back} bytes given back"));
+    }
+
+    /// Reads a grammar. The first one takes half a second more.
+    #[cfg(feature = "constrain")]
+    pub(crate) fn form(&self, grammar: &Grammar) -> Result<Form> {
+        let mut vocabulary = self.vocabulary.lock().unwrap_or_else(PoisonError::into_inner);
+        let vocabulary = match &mut *vocabulary {
+            Some(vocabulary) => vocabulary.clone(),
+            none => {
+                let built = Vocabulary::new(self.voice.tokenizer(), self.model.config().vocab)?;
+                none.insert(built).clone()
+            }
+        };
+        vocabulary.form(grammar)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Weak<SessionThing>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts layers on the best GPU, if the settings ask for it.
+#[cfg(feature = "gpu")]
+fn device(model: &Arc<Model>, settings: &Settings) -> Outcome<Option<Arc<GpuModel>>> {
+    if settings.gpu_layers == 0 {
+        return Ok(None);
+    }
+    let gpu = Arc::new(Gpu::open(&GpuOptions::default()).map_err(runtime::Error::from)?);
+    let total = model.file().len();
+    let mut hear = |done: u64| settings.hear(done, total).is_continue();
+    let device = GpuModel::load(gpu, model.clone(), settings.gpu_layers, &mut hear)?;
+    Ok(Some(Arc::new(device)))
+}

@@ -1,0 +1,219 @@
+//! A session: one sequence of tokens, which one call or request at a time may use.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `api.rs` | the calls that make it, ask it and put it away |
+//! | `compute.rs` | the calls that compute: tokens, embeddings, judgements |
+
+mod api;
+mod compute;
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use runtime::kv::Charge;
+use runtime::{Cancel, Estimate, Result, Session, SessionOptions};
+
+pub(crate) use api::{PATIENCE, thing_of};
+
+use crate::handle::{Handle, LastError, Remembers};
+use crate::model::{Activity, Engine};
+use crate::status::{Fault, Outcome};
+
+/// A sequence of tokens on a model. One call at a time may use it, on any thread; a second one gets `QWIP_STATUS_BUSY`.
+#[expect(non_camel_case_types, reason = "the name that it has in C")]
+pub struct qwip_session {
+    _number: (),
+}
+
+impl Handle for qwip_session {
+    type Thing = SessionThing;
+    const NAME: &'static str = "session";
+}
+
+/// What is behind the handle of a session.
+pub(crate) struct SessionThing {
+    error: LastError,
+    engine: Arc<Engine>,
+    slot: Mutex<Slot>,
+    /// It is back in its slot.
+    back: Condvar,
+}
+
+#[derive(Default)]
+struct Slot {
+    options: SessionOptions,
+    /// None while somebody uses it.
+    work: Option<Work>,
+    /// What uses it.
+    activity: Option<Arc<Activity>>,
+}
+
+/// A session with its memory, once it is used.
+#[derive(Default)]
+pub(crate) struct Work {
+    session: Option<Session>,
+    /// What its buffers take of the limit.
+    buffers: Option<Charge>,
+}
+
+impl Remembers for SessionThing {
+    fn last_error(&self) -> &LastError {
+        &self.error
+    }
+}
+
+impl SessionThing {
+    fn new(engine: Arc<Engine>, options: SessionOptions, work: Work) -> Arc<SessionThing> {
+        let slot = Mutex::new(Slot { options, work: Some(work), activity: None });
+        let session =
+            Arc::new(SessionThing { error: LastError::default(), engine, slot, back: Condvar::new() });
+        session.engine.join(&session);
+        session
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Takes the session for the length of a call or of a request.
+    ///
+    /// # Errors
+    /// `QWIP_STATUS_BUSY` if somebody has it.
+    pub(crate) fn take(self: &Arc<Self>) -> Outcome<Lent> {
+        let mut slot = self.slot();
+        let work = slot.work.take().ok_or_else(|| {
+            Fault::busy("another call or request uses the session: one at a time, or one session for each")
+        })?;
+        let activity = Arc::new(Activity::default());
+        slot.activity = Some(activity.clone());
+        Ok(Lent { options: slot.options, thing: self.clone(), work: Some(work), activity })
+    }
+
+    /// Changes a setting; only before the first use.
+    fn set(self: &Arc<Self>, change: impl FnOnce(&mut SessionOptions)) -> Outcome {
+        let lent = self.take()?;
+        if lent.session.is_some() {
+            return Err(Fault::state("the session has been used: its settings can no longer change"));
+        }
+        let mut options = lent.options;
+        change(&mut options);
+        // Out of range is said here, not at the first use.
+        Estimate::of_session(self.engine.model(), &options, self.engine.threads().all())?;
+        self.slot().options = options;
+        Ok(())
+    }
+
+    /// Stops what uses the session.
+    pub(crate) fn stop(&self) {
+        let activity = self.slot().activity.clone();
+        if let Some(activity) = activity {
+            self.engine.stop(&activity);
+        }
+    }
+
+    /// Stops what uses the session, and waits until it has it back. False if that took longer than `most`.
+    fn stop_and_wait(&self, most: Duration) -> bool {
+        let until = Instant::now() + most;
+        self.stop();
+        let mut slot = self.slot();
+        while slot.work.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            (slot, _) = self.back.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+
+    /// Gives back memory, if nobody uses it at this moment.
+    pub(crate) fn relieve(self: &Arc<Self>, critical: bool) {
+        let Ok(mut lent) = self.take() else { return };
+        let Work { session, buffers } = &mut *lent;
+        if let Some(session) = session {
+            session.release_buffers();
+            if critical {
+                session.release_pages();
+            }
+        }
+        *buffers = None;
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that is in use; it goes back when this is dropped.
+pub(crate) struct Lent {
+    thing: Arc<SessionThing>,
+    options: SessionOptions,
+    /// There until it is dropped.
+    work: Option<Work>,
+    activity: Arc<Activity>,
+}
+
+impl Lent {
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// The session, if it has been used.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// The session, with all that it needs to compute. Its memory is taken now, if that has not been.
+    pub(crate) fn ready(&mut self) -> Outcome<&mut Session> {
+        let (engine, options) = (self.thing.engine.clone(), self.options);
+        let Work { session, buffers } = &mut **self;
+        if buffers.is_none() {
+            let estimate = Estimate::of_session(engine.model(), &options, engine.threads().all())?;
+            *buffers = Some(engine.budget().charge(estimate.buffers)?);
+        }
+        let session = match session {
+            Some(session) => session,
+            none => {
+                let mut new = engine.session(&options)?;
+                new.set_budget(engine.budget().clone())?;
+                none.insert(new)
+            }
+        };
+        engine.threads().lend(session)?;
+        Ok(session)
+    }
+
+    /// Runs one step on the session, with the threads that there are now.
+    pub(crate) fn step<T>(&mut self, mut step: impl FnMut(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
+        let (engine, activity) = (self.thing.engine.clone(), self.activity.clone());
+        self.ready()?;
+        let Some(session) = &mut self.session else { return Err(Fault::cancelled()) };
+        Ok(engine.step(&activity, |cancel| step(session, cancel))?)
+    }
+}
+
+impl Deref for Lent {
+    type Target = Work;
+
+    fn deref(&self) -> &Work {
+        self.work.as_ref().expect("it is there until this is dropped")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Work {
+        self.work.as_mut().expect("it is there until this is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut slot = self.thing.slot();
+        slot.work = self.work.take();
+        slot.activity = None;
+        drop(slot);
+        self.thing.back.notify_all();
+    }
+}
