@@ -83,7 +83,9 @@ fn models_have_no_unsafe_code_no_threads_and_no_instruction_sets() {
 
 #[test]
 fn the_library_does_not_print_exit_or_listen() {
-    for folder in ["src", "quant/src", "kernels/cpu/src", "kernels/gpu/src", "tools/convert/src", "tools/ffi/src"] {
+    for folder in
+        ["src", "quant/src", "kernels/cpu/src", "kernels/gpu/src", "tools/convert/src", "tools/ffi/src"]
+    {
         for (path, text) in sources(folder) {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for word in ["println!", "print!(", "eprint", "process::exit", "TcpListener", "tokio"] {

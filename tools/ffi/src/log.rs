@@ -1,8 +1,10 @@
 //! What happens, for whoever wants to know.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 use std::fmt::Arguments;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::call;
 use crate::status::{Fault, qwip_status};
@@ -17,7 +19,7 @@ pub const QWIP_LOG_INFO: i32 = 3;
 pub const QWIP_LOG_DEBUG: i32 = 4;
 
 /// Hears what happens: `level` is one of the `QWIP_LOG_` constants, `message` one line that is valid for the length of the
-/// call. It comes on any thread, and on several at the same time, and must not call back into the library.
+/// call. It comes on any thread, and on several at the same time. What it causes itself is not logged.
 #[expect(non_camel_case_types, reason = "the name that it has in C")]
 pub type qwip_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
@@ -34,10 +36,19 @@ unsafe impl Send for Listener {}
 // SAFETY: as above.
 unsafe impl Sync for Listener {}
 
-static LISTENER: RwLock<Option<Listener>> = RwLock::new(None);
+static LISTENER: RwLock<Option<Arc<Listener>>> = RwLock::new(None);
 
-/// Has `callback` hear messages up to the level `most_verbose`; NULL: nobody, as in the beginning. When this returns, the
-/// former callback is no longer running. Any thread, but not out of the callback.
+/// So long a change of the callback waits for the former one to return.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// This thread is in the callback.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has `callback` hear messages up to the level `most_verbose`; NULL: nobody, as in the beginning. Afterwards the former
+/// callback is no longer running; `QWIP_STATUS_BUSY` if it has not returned within a second, though it will not be called
+/// again. Any thread, but not out of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_set_log(
     callback: qwip_log_callback,
@@ -50,8 +61,21 @@ pub unsafe extern "C" fn qwip_set_log(
                 "the log level is {most_verbose}, expected {QWIP_LOG_ERROR} to {QWIP_LOG_DEBUG}"
             )));
         }
-        let listener = callback.map(|callback| Listener { callback, user, most: most_verbose });
-        *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = listener;
+        if INSIDE.get() {
+            return Err(Fault::busy("the log callback cannot be changed out of itself: return first"));
+        }
+        let listener = callback.map(|callback| Arc::new(Listener { callback, user, most: most_verbose }));
+        let former =
+            std::mem::replace(&mut *LISTENER.write().unwrap_or_else(PoisonError::into_inner), listener);
+        let started = Instant::now();
+        while former.as_ref().is_some_and(|former| Arc::strong_count(former) > 1) {
+            if started.elapsed() > PATIENCE {
+                return Err(Fault::busy(
+                    "there is a new log callback, but the former one has not returned yet",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     })
 }
@@ -73,11 +97,12 @@ pub(crate) fn debug(message: Arguments<'_>) {
 }
 
 fn say(level: i32, message: Arguments<'_>) {
-    let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Listener { callback, user, .. }) = listener.as_ref().filter(|listener| level <= listener.most)
-        && let Ok(text) = CString::new(message.to_string().replace('\0', "\u{fffd}"))
-    {
+    let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(listener) = listener.filter(|listener| level <= listener.most && !INSIDE.get()) else { return };
+    if let Ok(text) = CString::new(message.to_string().replace('\0', "\u{fffd}")) {
+        INSIDE.set(true);
         // SAFETY: the host has given the function for this; the text lives until it returns.
-        unsafe { callback(level, text.as_ptr(), *user) };
+        unsafe { (listener.callback)(level, text.as_ptr(), listener.user) };
+        INSIDE.set(false);
     }
 }

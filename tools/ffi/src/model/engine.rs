@@ -1,7 +1,7 @@
 //! A model that is loaded: what its sessions share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "gpu")]
 use runtime::backend::gpu::{Gpu, GpuModel, GpuOptions};
@@ -56,10 +56,7 @@ impl Engine {
             _ => 0,
         });
         let own = estimate.vectors + copied.sum::<u64>() + voice.tokenizer().table_bytes() as u64;
-        let taken = budget.charge(own).map_err(|_| {
-            let message = format!("the model needs {own} bytes, but the memory limit is {}", budget.limit());
-            Fault::new(QWIP_STATUS_OUT_OF_MEMORY, message)
-        })?;
+        let taken = charge(&budget, "the model", own)?;
         #[cfg(feature = "gpu")]
         let device = device(&model, settings)?;
         for note in model.notes() {
@@ -104,6 +101,11 @@ impl Engine {
         &self.budget
     }
 
+    /// Takes bytes of the memory limit, until what comes back is dropped.
+    pub(crate) fn charge(&self, what: &str, bytes: u64) -> Outcome<Charge> {
+        charge(&self.budget, what, bytes)
+    }
+
     /// Whether the file is mapped, not copied.
     pub(crate) fn is_mapped(&self) -> bool {
         self.mmap
@@ -135,11 +137,16 @@ impl Engine {
     pub(crate) fn step<T>(
         &self,
         activity: &Arc<Activity>,
-        step: impl FnMut(&Cancel) -> Result<T>,
+        mut step: impl FnMut(&Cancel) -> Result<T>,
     ) -> Result<T> {
-        let started = Instant::now();
-        let result = self.gate.step(activity, step);
-        let rest = self.threads.rest(started.elapsed());
+        let mut computed = Duration::ZERO;
+        let result = self.gate.step(activity, |cancel| {
+            let started = Instant::now();
+            let result = step(cancel);
+            computed = started.elapsed();
+            result
+        });
+        let rest = self.threads.rest(computed);
         if !rest.is_zero() && result.is_ok() {
             self.gate.rest(activity, rest);
         }
@@ -209,6 +216,15 @@ impl Engine {
     fn sessions(&self) -> MutexGuard<'_, Vec<Weak<SessionThing>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn charge(budget: &Arc<KvBudget>, what: &str, bytes: u64) -> Outcome<Charge> {
+    budget.charge(bytes).map_err(|_| {
+        let (used, limit) = (budget.used(), budget.limit());
+        let message =
+            format!("{what}: {bytes} bytes are needed, but {used} of the memory limit of {limit} are taken");
+        Fault::new(QWIP_STATUS_OUT_OF_MEMORY, message)
+    })
 }
 
 /// Puts layers on the best GPU, if the settings ask for it.

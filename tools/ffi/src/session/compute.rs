@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use runtime::embed::{EmbedOptions, Embedder};
+use runtime::quant::pooling::Pooling;
 use runtime::rerank::Reranker;
 use runtime::tokenizer::Special;
 
@@ -49,7 +50,7 @@ pub unsafe extern "C" fn qwip_session_logits(
 }
 
 /// The vector of a text of `length` bytes, of length 1, cut to its first `dimensions` elements (0: all). Array and count as in
-/// `qwip_model_tokenize`, except that counting computes as well. A model for embeddings.
+/// `qwip_model_tokenize`; nothing is computed if there is no room. A model for embeddings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_embed(
     session: *mut qwip_session,
@@ -70,7 +71,12 @@ pub unsafe extern "C" fn qwip_session_embed(
         let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
         let dimensions = (dimensions > 0).then_some(dimensions as usize);
         let mut embedder = Embedder::new(session, &EmbedOptions { pooling: None, dimensions })?;
-        let result = thing.engine().step(lent.activity(), |cancel| embedder.embed(&tokens, cancel));
+        let vectors = if embedder.pooling() == Pooling::None { tokens.len() } else { 1 };
+        let needed = embedder.dimensions() * vectors;
+        let result = match capacity < needed {
+            true => Ok(vec![0.0; needed]),
+            false => thing.engine().step(lent.activity(), |cancel| embedder.embed(&tokens, cancel)),
+        };
         lent.session = Some(embedder.into_session());
         // SAFETY: the header asks for so much room, and for a place of the count.
         unsafe { hand_out(&result?, vector, capacity, count, "the array of the vector") }

@@ -48,6 +48,8 @@ struct Slot {
     work: Option<Work>,
     /// What uses it.
     activity: Option<Arc<Activity>>,
+    /// It gives memory back at this moment: no call of the host's, and soon done.
+    relieved: bool,
 }
 
 /// A session with its memory, once it is used.
@@ -66,7 +68,7 @@ impl Remembers for SessionThing {
 
 impl SessionThing {
     fn new(engine: Arc<Engine>, options: SessionOptions, work: Work) -> Arc<SessionThing> {
-        let slot = Mutex::new(Slot { options, work: Some(work), activity: None });
+        let slot = Mutex::new(Slot { options, work: Some(work), activity: None, relieved: false });
         let session =
             Arc::new(SessionThing { error: LastError::default(), engine, slot, back: Condvar::new() });
         session.engine.join(&session);
@@ -83,12 +85,19 @@ impl SessionThing {
     /// `QWIP_STATUS_BUSY` if somebody has it.
     pub(crate) fn take(self: &Arc<Self>) -> Outcome<Lent> {
         let mut slot = self.slot();
-        let work = slot.work.take().ok_or_else(|| {
+        while slot.relieved {
+            slot = self.back.wait(slot).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.lend(slot).ok_or_else(|| {
             Fault::busy("another call or request uses the session: one at a time, or one session for each")
-        })?;
+        })
+    }
+
+    fn lend(self: &Arc<Self>, mut slot: MutexGuard<'_, Slot>) -> Option<Lent> {
+        let work = slot.work.take()?;
         let activity = Arc::new(Activity::default());
         slot.activity = Some(activity.clone());
-        Ok(Lent { options: slot.options, thing: self.clone(), work: Some(work), activity })
+        Some(Lent { options: slot.options, thing: self.clone(), work: Some(work), activity })
     }
 
     /// Changes a setting; only before the first use.
@@ -130,7 +139,9 @@ impl SessionThing {
 
     /// Gives back memory, if nobody uses it at this moment.
     pub(crate) fn relieve(self: &Arc<Self>, critical: bool) {
-        let Ok(mut lent) = self.take() else { return };
+        let mut slot = self.slot();
+        slot.relieved = slot.work.is_some();
+        let Some(mut lent) = self.lend(slot) else { return };
         let Work { session, buffers } = &mut *lent;
         if let Some(session) = session {
             session.release_buffers();
@@ -171,7 +182,7 @@ impl Lent {
         let Work { session, buffers } = &mut **self;
         if buffers.is_none() {
             let estimate = Estimate::of_session(engine.model(), &options, engine.threads().all())?;
-            *buffers = Some(engine.budget().charge(estimate.buffers)?);
+            *buffers = Some(engine.charge("the session's buffers", estimate.buffers)?);
         }
         let session = match session {
             Some(session) => session,
@@ -213,6 +224,7 @@ impl Drop for Lent {
         let mut slot = self.thing.slot();
         slot.work = self.work.take();
         slot.activity = None;
+        slot.relieved = false;
         drop(slot);
         self.thing.back.notify_all();
     }
