@@ -146,7 +146,7 @@ typedef struct qwip_session qwip_session;
 typedef int32_t qwip_status;
 
 // Hears what happens: `level` is one of the `QWIP_LOG_` constants, `message` one line that is valid for the length of the
-// call. It comes on any thread, and on several at the same time, and must not call back into the library.
+// call. It comes on any thread, and on several at the same time. What it causes itself is not logged.
 typedef void (*qwip_log_callback)(int32_t level, const char *message, void *user);
 
 // Hears how far loading is, in bytes; anything but 0 stops it, and the load returns `QWIP_STATUS_CANCELLED`. It is called on
@@ -161,6 +161,7 @@ typedef void (*qwip_release_callback)(void *user);
 // `data` its text of `length` bytes, with a 0 behind it, valid for the length of the call. It comes on a thread of the
 // request, one call at a time. Return 0 to go on; anything else cancels the request. It may call everything but what it would
 // have to wait for itself (`qwip_request_wait`, `qwip_request_free`, calls that use the session): those give `QWIP_STATUS_BUSY`.
+// From `QWIP_EVENT_USAGE` on the session is free for the next request. Numbers of floating point are handled as IEEE has it.
 // It must not unwind.
 typedef int32_t (*qwip_event_callback)(int32_t kind, const char *data, size_t length, void *user);
 
@@ -239,8 +240,9 @@ void qwip_string_free(char *text);
 // others the handle's own message is as good.
 qwip_status qwip_last_error(char **message);
 
-// Has `callback` hear messages up to the level `most_verbose`; NULL: nobody, as in the beginning. When this returns, the
-// former callback is no longer running. Any thread, but not out of the callback.
+// Has `callback` hear messages up to the level `most_verbose`; NULL: nobody, as in the beginning. Afterwards the former
+// callback is no longer running; `QWIP_STATUS_BUSY` if it has not returned within a second, though it will not be called
+// again. Any thread, but not out of the callback.
 qwip_status qwip_set_log(qwip_log_callback callback,
                          void *user,
                          int32_t most_verbose);
@@ -621,7 +623,7 @@ qwip_status qwip_session_logits(struct qwip_session *session,
                                 size_t *count);
 
 // The vector of a text of `length` bytes, of length 1, cut to its first `dimensions` elements (0: all). Array and count as in
-// `qwip_model_tokenize`, except that counting computes as well. A model for embeddings.
+// `qwip_model_tokenize`; nothing is computed if there is no room. A model for embeddings.
 qwip_status qwip_session_embed(struct qwip_session *session,
                                const char *text,
                                size_t length,

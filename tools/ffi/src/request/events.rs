@@ -34,6 +34,7 @@ pub const QWIP_EVENT_ERROR: i32 = 7;
 /// `data` its text of `length` bytes, with a 0 behind it, valid for the length of the call. It comes on a thread of the
 /// request, one call at a time. Return 0 to go on; anything else cancels the request. It may call everything but what it would
 /// have to wait for itself (`qwip_request_wait`, `qwip_request_free`, calls that use the session): those give `QWIP_STATUS_BUSY`.
+/// From `QWIP_EVENT_USAGE` on the session is free for the next request. Numbers of floating point are handled as IEEE has it.
 /// It must not unwind.
 #[expect(non_camel_case_types, reason = "the name that it has in C")]
 pub type qwip_event_callback =
@@ -153,6 +154,10 @@ impl Events {
             }
             state = self.wait(state, until)?;
         }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state().end.is_some()
     }
 
     /// What became of it.

@@ -1,6 +1,7 @@
 //! Starting a request, following it, ending it.
 
 use std::ffi::{c_char, c_void};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::events::{Listener, QWIP_EVENT_NONE, qwip_event_callback};
@@ -36,11 +37,13 @@ pub unsafe extern "C" fn qwip_request_start(
         let work = move || run(&session, &events, asked, lent);
         // Templates and grammars are read with bounded stacks, which the default of threads has room for.
         let thread = std::thread::Builder::new().name("qwip-request".into()).spawn(work);
-        thread.map(drop).map_err(|error| {
+        let thread = thread.map_err(|error| {
             let fault = Fault::new(QWIP_STATUS_IO, format!("no thread could be started: {error}"));
             thing.events.end(Err(fault.clone()), None);
             fault
-        })
+        })?;
+        *thing.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
     })
 }
 
@@ -127,6 +130,7 @@ pub unsafe extern "C" fn qwip_request_free(request: *mut qwip_request) -> qwip_s
         if started && !thing.events.close(PATIENCE) {
             return Err(Fault::busy("the request's callback has not returned yet: free it again later"));
         }
+        thing.join();
         handle::remove(request);
         Ok(())
     })

@@ -15,6 +15,7 @@ mod flow;
 mod run;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use asked::Asked;
 use events::Events;
@@ -40,6 +41,7 @@ pub(crate) struct RequestThing {
     error: LastError,
     session: Arc<SessionThing>,
     stage: Mutex<Stage>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     events: Arc<Events>,
 }
 
@@ -59,8 +61,9 @@ impl Remembers for RequestThing {
 
 impl RequestThing {
     fn new(session: Arc<SessionThing>) -> RequestThing {
-        let (stage, events) = (Mutex::new(Stage::Asked(Box::default())), Arc::default());
-        RequestThing { error: LastError::default(), session, stage, events }
+        let stage = Mutex::new(Stage::Asked(Box::default()));
+        let (thread, events) = (Mutex::default(), Arc::default());
+        RequestThing { error: LastError::default(), session, stage, thread, events }
     }
 
     /// Changes what is asked.
@@ -80,6 +83,15 @@ impl RequestThing {
             Stage::Started(activity) => activity.clone(),
         };
         self.session.engine().stop(&activity);
+    }
+
+    /// Lets a thread whose last event is out come to its end, so that nothing of the request is left.
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread.filter(|_| self.events.is_over()) {
+            // It catches what it throws.
+            let _ = thread.join();
+        }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {

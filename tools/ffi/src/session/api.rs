@@ -232,7 +232,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
         let beside = Temporary::beside(path);
         let file = File::create(&beside.0).map_err(|error| io(&beside.0, &error))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        lent.step(|session, cancel| session.save(&mut out, cancel))?;
+        lent.step(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
         out.flush().map_err(|error| io(path, &error))?;
         out.get_ref().sync_all().map_err(|error| io(path, &error))?;
         drop(out);
@@ -251,10 +251,13 @@ pub unsafe extern "C" fn qwip_session_restore(
         // SAFETY: the header asks for text.
         let path = Path::new(unsafe { text(path, "the path") }?);
         let mut lent = thing.take()?;
-        lent.step(|session, cancel| {
+        File::open(path).map_err(|error| io(path, &error))?;
+        let restored = lent.step(|session, cancel| {
+            // Anew each time: the background may have broken one off.
             let file = File::open(path).map_err(|source| runtime::Error::Io { path: path.into(), source })?;
             session.restore(&mut BufReader::with_capacity(1 << 20, file), cancel)
-        })
+        });
+        restored.map_err(|fault| named(path, fault))
     })
 }
 
@@ -287,6 +290,11 @@ impl Drop for Temporary {
         // It is not there any more if all went well.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// A message that says of which file it is.
+fn named(path: &Path, fault: Fault) -> Fault {
+    Fault::new(fault.status, format!("{}: {}", path.display(), fault.message))
 }
 
 fn io(path: &Path, error: &std::io::Error) -> Fault {

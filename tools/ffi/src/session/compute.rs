@@ -9,7 +9,7 @@ use runtime::tokenizer::Special;
 
 use super::qwip_session;
 use crate::call::on;
-use crate::status::{Fault, qwip_status};
+use crate::status::{Fault, QWIP_STATUS_UNSUPPORTED, qwip_status};
 use crate::values::{Out, array, hand_out, text, text_of};
 
 /// Appends tokens, `[count]`, and computes; then `qwip_session_logits` gives the logits behind the last of them. If it fails or
@@ -66,6 +66,12 @@ pub unsafe extern "C" fn qwip_session_embed(
         let text = unsafe { text_of(text, length, "the text") }?;
         let mut lent = thing.take()?;
         thing.engine().is_in_front()?;
+        let model = thing.engine().model();
+        if model.pooling().is_none() {
+            let key = format!("{}.pooling_type", model.architecture());
+            let message = format!("the model is not for embeddings: metadata key '{key}' is missing");
+            return Err(Fault::new(QWIP_STATUS_UNSUPPORTED, message));
+        }
         let tokens = thing.engine().voice().tokenizer().encode_sequence(text, Special::Text);
         lent.ready()?;
         let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
