@@ -43,8 +43,6 @@ build() { # ABI, target
   local abi=$1 target=$2 upper built library
   upper=$(echo "$target" | tr 'a-z-' 'A-Z_')
   export "CARGO_TARGET_${upper}_LINKER=$tools/$target$api-clang"
-  # Pages of 16 KB; a name, or whoever links against it remembers the path of this machine.
-  export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-arg=-Wl,-z,max-page-size=16384 -C link-arg=-Wl,-soname,libqwip.so"
   export "CC_${target//-/_}=$tools/$target$api-clang" "AR_${target//-/_}=$tools/llvm-ar"
   (cd "$root" && cargo build -p qwip-ffi --release --locked --target "$target" ${features[@]+"${features[@]}"})
   built=$CARGO_TARGET_DIR/$target/release/libqwip.so

@@ -57,8 +57,9 @@ public fun Request.texts(dispatcher: CoroutineDispatcher = Dispatchers.IO): Flow
     events(dispatcher).filter { it.kind() == Event.Kind.TEXT }.map { it.text() }
 
 /**
- * Opens and loads a model on [dispatcher]. [onProgress] hears bytes done and in total on the thread that loads. Cancelling
- * stops the load at its next step. [setUp] is for settings, and to open something else than a path.
+ * Opens and loads a model on [dispatcher]. [onProgress] hears bytes done and in total, on the thread that loads, where the
+ * file is copied or read ahead. Cancelling stops the load at its next step. [setUp] makes settings and opens the file:
+ * `loadModel { setPrefault(true).openPath(path) }`.
  */
 public suspend fun loadModel(
     dispatcher: CoroutineDispatcher = Dispatchers.IO,
@@ -73,7 +74,6 @@ public suspend fun loadModel(
         }
         model.setUp()
         model.load()
-        model.setProgress(null)
         ensureActive()
         model
     } catch (e: Throwable) {

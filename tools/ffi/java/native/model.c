@@ -3,25 +3,23 @@
 
 #include <stdlib.h>
 
-#define CHECK(call) qj_ok(env, QJ_MODEL, model, call)
-
 NATIVE(jlong, modelNew)(JNIEnv *env, jclass class) {
     (void)class;
     qwip_model *model = NULL;
-    if (!qj_ok(env, QJ_LIBRARY, 0, qwip_model_new(&model))) return 0;
+    if (!qj_ok(env, qwip_model_new(&model))) return 0;
     return (jlong)(intptr_t)model;
 }
 
 NATIVE(void, modelFree)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
-    CHECK(qwip_model_free(MODEL(model)));
+    qj_ok(env, qwip_model_free(MODEL(model)));
 }
 
 /* --- settings --- */
 
 NATIVE(void, modelSetThreads)(JNIEnv *env, jclass class, jlong model, jint threads) {
     (void)class;
-    CHECK(qwip_model_set_threads(MODEL(model), threads));
+    qj_ok(env, qwip_model_set_threads(MODEL(model), threads));
 }
 
 NATIVE(void, modelSetAffinity)(JNIEnv *env, jclass class, jlong model, jintArray array) {
@@ -29,38 +27,38 @@ NATIVE(void, modelSetAffinity)(JNIEnv *env, jclass class, jlong model, jintArray
     size_t count;
     uint32_t *cores = qj_tokens(env, array, &count);
     if (!cores) return;
-    CHECK(qwip_model_set_affinity(MODEL(model), cores, count));
+    qj_ok(env, qwip_model_set_affinity(MODEL(model), cores, count));
     free(cores);
 }
 
 NATIVE(void, modelSetMmap)(JNIEnv *env, jclass class, jlong model, jboolean on) {
     (void)class;
-    CHECK(qwip_model_set_mmap(MODEL(model), on));
+    qj_ok(env, qwip_model_set_mmap(MODEL(model), on));
 }
 
 NATIVE(void, modelSetMlock)(JNIEnv *env, jclass class, jlong model, jboolean on) {
     (void)class;
-    CHECK(qwip_model_set_mlock(MODEL(model), on));
+    qj_ok(env, qwip_model_set_mlock(MODEL(model), on));
 }
 
 NATIVE(void, modelSetPrefault)(JNIEnv *env, jclass class, jlong model, jboolean on) {
     (void)class;
-    CHECK(qwip_model_set_prefault(MODEL(model), on));
+    qj_ok(env, qwip_model_set_prefault(MODEL(model), on));
 }
 
 NATIVE(void, modelSetMemoryLimit)(JNIEnv *env, jclass class, jlong model, jlong bytes) {
     (void)class;
-    CHECK(qwip_model_set_memory_limit(MODEL(model), (uint64_t)bytes));
+    qj_ok(env, qwip_model_set_memory_limit(MODEL(model), (uint64_t)bytes));
 }
 
 NATIVE(void, modelSetGpuLayers)(JNIEnv *env, jclass class, jlong model, jint layers) {
     (void)class;
-    CHECK(qwip_model_set_gpu_layers(MODEL(model), layers));
+    qj_ok(env, qwip_model_set_gpu_layers(MODEL(model), layers));
 }
 
 NATIVE(void, modelSetProgress)(JNIEnv *env, jclass class, jlong model, jlong key) {
     (void)class;
-    CHECK(qwip_model_set_progress(MODEL(model), key ? qj_on_progress : NULL, (void *)(intptr_t)key));
+    qj_ok(env, qwip_model_set_progress(MODEL(model), key ? qj_on_progress : NULL, (void *)(intptr_t)key));
 }
 
 /* --- opening --- */
@@ -69,13 +67,13 @@ NATIVE(void, modelOpenPath)(JNIEnv *env, jclass class, jlong model, jbyteArray p
     (void)class;
     char *text = qj_text(env, path, NULL);
     if (!text) return;
-    CHECK(qwip_model_open_path(MODEL(model), text));
+    qj_ok(env, qwip_model_open_path(MODEL(model), text));
     free(text);
 }
 
 NATIVE(void, modelOpenFd)(JNIEnv *env, jclass class, jlong model, jint fd, jlong offset, jlong length) {
     (void)class;
-    CHECK(qwip_model_open_fd(MODEL(model), fd, (uint64_t)offset, (uint64_t)length));
+    qj_ok(env, qwip_model_open_fd(MODEL(model), fd, (uint64_t)offset, (uint64_t)length));
 }
 
 NATIVE(void, modelOpenMemory)
@@ -86,12 +84,12 @@ NATIVE(void, modelOpenMemory)
         qj_throw(env, QWIP_STATUS_INVALID_ARGUMENT, "the buffer has no address");
         return;
     }
-    CHECK(qwip_model_open_memory(MODEL(model), data + position, (size_t)length, qj_on_release, (void *)(intptr_t)key));
+    qj_ok(env, qwip_model_open_memory(MODEL(model), data + position, (size_t)length, qj_on_release, (void *)(intptr_t)key));
 }
 
 NATIVE(void, modelLoad)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
-    CHECK(qwip_model_load(MODEL(model)));
+    qj_ok(env, qwip_model_load(MODEL(model)));
 }
 
 /* --- what it is --- */
@@ -99,7 +97,7 @@ NATIVE(void, modelLoad)(JNIEnv *env, jclass class, jlong model) {
 NATIVE(jbyteArray, modelInfo)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
     char *json = NULL;
-    if (!CHECK(qwip_model_info(MODEL(model), &json))) return NULL;
+    if (!qj_ok(env, qwip_model_info(MODEL(model), &json))) return NULL;
     return qj_take(env, json);
 }
 
@@ -110,21 +108,21 @@ NATIVE(jbyteArray, modelMetadata)(JNIEnv *env, jclass class, jlong model, jbyteA
     char *json = NULL;
     qwip_status status = qwip_model_metadata(MODEL(model), text, &json);
     free(text);
-    if (!CHECK(status)) return NULL;
+    if (!qj_ok(env, status)) return NULL;
     return qj_take(env, json);
 }
 
 NATIVE(jlong, modelMemoryUsed)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
     uint64_t bytes = 0;
-    CHECK(qwip_model_memory_used(MODEL(model), &bytes));
+    qj_ok(env, qwip_model_memory_used(MODEL(model), &bytes));
     return (jlong)bytes;
 }
 
 NATIVE(jlong, modelEstimate)(JNIEnv *env, jclass class, jlong model, jint context, jint kind) {
     (void)class;
     uint64_t bytes = 0;
-    CHECK(qwip_model_estimate(MODEL(model), (uint32_t)context, kind, &bytes));
+    qj_ok(env, qwip_model_estimate(MODEL(model), (uint32_t)context, kind, &bytes));
     return (jlong)bytes;
 }
 
@@ -132,22 +130,22 @@ NATIVE(jlong, modelEstimate)(JNIEnv *env, jclass class, jlong model, jint contex
 
 NATIVE(void, modelOnMemoryPressure)(JNIEnv *env, jclass class, jlong model, jint level) {
     (void)class;
-    CHECK(qwip_model_on_memory_pressure(MODEL(model), level));
+    qj_ok(env, qwip_model_on_memory_pressure(MODEL(model), level));
 }
 
 NATIVE(void, modelOnThermal)(JNIEnv *env, jclass class, jlong model, jint state) {
     (void)class;
-    CHECK(qwip_model_on_thermal(MODEL(model), state));
+    qj_ok(env, qwip_model_on_thermal(MODEL(model), state));
 }
 
 NATIVE(void, modelBackground)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
-    CHECK(qwip_model_background(MODEL(model)));
+    qj_ok(env, qwip_model_background(MODEL(model)));
 }
 
 NATIVE(void, modelForeground)(JNIEnv *env, jclass class, jlong model) {
     (void)class;
-    CHECK(qwip_model_foreground(MODEL(model)));
+    qj_ok(env, qwip_model_foreground(MODEL(model)));
 }
 
 /* --- text and tokens --- */
@@ -169,7 +167,7 @@ NATIVE(jintArray, modelTokenize)(JNIEnv *env, jclass class, jlong model, jbyteAr
         capacity = count;
     }
     free(bytes);
-    jintArray array = tokens && CHECK(status) ? qj_ints(env, tokens, count) : NULL;
+    jintArray array = tokens && qj_ok(env, status) ? qj_ints(env, tokens, count) : NULL;
     free(tokens);
     return array;
 }
@@ -182,7 +180,7 @@ NATIVE(jbyteArray, modelDetokenize)(JNIEnv *env, jclass class, jlong model, jint
     char *text = NULL;
     qwip_status status = qwip_model_detokenize(MODEL(model), tokens, count, show_special, &text);
     free(tokens);
-    if (!CHECK(status)) return NULL;
+    if (!qj_ok(env, status)) return NULL;
     return qj_take(env, text);
 }
 
@@ -191,12 +189,12 @@ NATIVE(jbyteArray, modelTokenBytes)(JNIEnv *env, jclass class, jlong model, jint
     uint8_t few[256];
     size_t count = 0;
     qwip_status status = qwip_model_token_bytes(MODEL(model), (uint32_t)token, few, sizeof few, &count);
-    if (status != QWIP_STATUS_BUFFER_TOO_SMALL) return CHECK(status) ? qj_bytes(env, few, count) : NULL;
+    if (status != QWIP_STATUS_BUFFER_TOO_SMALL) return qj_ok(env, status) ? qj_bytes(env, few, count) : NULL;
     size_t capacity = count;
     uint8_t *many = qj_alloc(env, capacity, 1);
     if (!many) return NULL;
     status = qwip_model_token_bytes(MODEL(model), (uint32_t)token, many, capacity, &count);
-    jbyteArray bytes = CHECK(status) ? qj_bytes(env, many, count) : NULL;
+    jbyteArray bytes = qj_ok(env, status) ? qj_bytes(env, many, count) : NULL;
     free(many);
     return bytes;
 }
@@ -204,7 +202,7 @@ NATIVE(jbyteArray, modelTokenBytes)(JNIEnv *env, jclass class, jlong model, jint
 NATIVE(jboolean, modelIsEnd)(JNIEnv *env, jclass class, jlong model, jint token) {
     (void)class;
     int32_t is_end = 0;
-    CHECK(qwip_model_is_end(MODEL(model), (uint32_t)token, &is_end));
+    qj_ok(env, qwip_model_is_end(MODEL(model), (uint32_t)token, &is_end));
     return is_end ? JNI_TRUE : JNI_FALSE;
 }
 
@@ -225,6 +223,6 @@ NATIVE(jbyteArray, modelApplyTemplate)
     qwip_status status = qwip_model_apply_template(MODEL(model), list, functions, thinking, &prompt);
     free(functions);
     free(list);
-    if (!CHECK(status)) return NULL;
+    if (!qj_ok(env, status)) return NULL;
     return qj_take(env, prompt);
 }

@@ -66,23 +66,11 @@ void qj_throw(JNIEnv *env, qwip_status status, const char *message) {
     (*env)->DeleteLocalRef(env, exception);
 }
 
-int qj_ok(JNIEnv *env, enum qj_owner owner, jlong handle, qwip_status status) {
+int qj_ok(JNIEnv *env, qwip_status status) {
     if (status == QWIP_STATUS_OK) return 1;
     char *message = NULL;
-    qwip_status known = QWIP_STATUS_INVALID_HANDLE;
-    switch (owner) {
-    case QJ_LIBRARY: break;
-    case QJ_MODEL: known = qwip_model_error(MODEL(handle), &message); break;
-    case QJ_SESSION: known = qwip_session_error(SESSION(handle), &message); break;
-    case QJ_SAMPLER: known = qwip_sampler_error(SAMPLER(handle), &message); break;
-    case QJ_REQUEST: known = qwip_request_error(REQUEST(handle), &message); break;
-    }
-    if (known != QWIP_STATUS_OK || !message) {
-        qwip_string_free(message);
-        message = NULL;
-        if (qwip_last_error(&message) != QWIP_STATUS_OK) message = NULL;
-    }
-    qj_throw(env, status, message && *message ? message : qwip_status_name(status));
+    if (qwip_last_error(&message) != QWIP_STATUS_OK) message = NULL;
+    qj_throw(env, status, message ? message : qwip_status_name(status));
     qwip_string_free(message);
     return 0;
 }
@@ -251,5 +239,5 @@ NATIVE(jboolean, hasFeature)(JNIEnv *env, jclass class, jbyteArray name) {
 
 NATIVE(void, setLog)(JNIEnv *env, jclass class, jint most_verbose) {
     (void)class;
-    qj_ok(env, QJ_LIBRARY, 0, qwip_set_log(most_verbose ? log_line : NULL, NULL, most_verbose));
+    qj_ok(env, qwip_set_log(most_verbose ? log_line : NULL, NULL, most_verbose));
 }

@@ -16,14 +16,12 @@
 #define SAMPLER(handle) ((qwip_sampler *)(intptr_t)(handle))
 #define REQUEST(handle) ((qwip_request *)(intptr_t)(handle))
 
-/* Whose error text to ask for. */
-enum qj_owner { QJ_LIBRARY, QJ_MODEL, QJ_SESSION, QJ_SAMPLER, QJ_REQUEST };
-
 /* Throws a QwipException. `message` is UTF-8. */
 void qj_throw(JNIEnv *env, qwip_status status, const char *message);
 
-/* 1 if `status` is OK; else 0, with a QwipException pending that has the owner's error text. */
-int qj_ok(JNIEnv *env, enum qj_owner owner, jlong handle, qwip_status status);
+/* 1 if `status` is OK; else 0, with a QwipException pending. To be called right after the call on the library, on the same
+ * thread: the message is asked for by thread, since the handle's own may be that of another thread's call by now. */
+int qj_ok(JNIEnv *env, qwip_status status);
 
 /* malloc that throws OutOfMemoryError and gives NULL; never NULL for 0 bytes. */
 void *qj_alloc(JNIEnv *env, size_t count, size_t size);

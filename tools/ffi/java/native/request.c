@@ -3,18 +3,16 @@
 
 #include <stdlib.h>
 
-#define CHECK(call) qj_ok(env, QJ_REQUEST, request, call)
-
 NATIVE(jlong, requestNew)(JNIEnv *env, jclass class, jlong session) {
     (void)class;
     qwip_request *request = NULL;
-    if (!qj_ok(env, QJ_SESSION, session, qwip_request_new(SESSION(session), &request))) return 0;
+    if (!qj_ok(env, qwip_request_new(SESSION(session), &request))) return 0;
     return (jlong)(intptr_t)request;
 }
 
 NATIVE(void, requestFree)(JNIEnv *env, jclass class, jlong request) {
     (void)class;
-    CHECK(qwip_request_free(REQUEST(request)));
+    qj_ok(env, qwip_request_free(REQUEST(request)));
 }
 
 /* --- settings --- */
@@ -22,7 +20,7 @@ NATIVE(void, requestFree)(JNIEnv *env, jclass class, jlong request) {
 static void set_text(JNIEnv *env, jlong request, qwip_status (*set)(qwip_request *, const char *), jbyteArray value) {
     char *text = qj_text(env, value, NULL);
     if (!text) return;
-    CHECK(set(REQUEST(request), text));
+    qj_ok(env, set(REQUEST(request), text));
     free(text);
 }
 
@@ -48,7 +46,7 @@ NATIVE(void, requestSetToolChoice)(JNIEnv *env, jclass class, jlong request, jby
 
 NATIVE(void, requestSetParallelToolCalls)(JNIEnv *env, jclass class, jlong request, jboolean on) {
     (void)class;
-    CHECK(qwip_request_set_parallel_tool_calls(REQUEST(request), on));
+    qj_ok(env, qwip_request_set_parallel_tool_calls(REQUEST(request), on));
 }
 
 NATIVE(void, requestSetJsonSchema)(JNIEnv *env, jclass class, jlong request, jbyteArray schema) {
@@ -63,12 +61,12 @@ NATIVE(void, requestSetGrammar)(JNIEnv *env, jclass class, jlong request, jbyteA
 
 NATIVE(void, requestSetThinking)(JNIEnv *env, jclass class, jlong request, jint thinking) {
     (void)class;
-    CHECK(qwip_request_set_thinking(REQUEST(request), thinking));
+    qj_ok(env, qwip_request_set_thinking(REQUEST(request), thinking));
 }
 
 NATIVE(void, requestSetThinkingBudget)(JNIEnv *env, jclass class, jlong request, jint tokens) {
     (void)class;
-    CHECK(qwip_request_set_thinking_budget(REQUEST(request), (uint32_t)tokens));
+    qj_ok(env, qwip_request_set_thinking_budget(REQUEST(request), (uint32_t)tokens));
 }
 
 NATIVE(void, requestSetTemplateKwargs)(JNIEnv *env, jclass class, jlong request, jbyteArray json) {
@@ -78,7 +76,7 @@ NATIVE(void, requestSetTemplateKwargs)(JNIEnv *env, jclass class, jlong request,
 
 NATIVE(void, requestSetMaxTokens)(JNIEnv *env, jclass class, jlong request, jint tokens) {
     (void)class;
-    CHECK(qwip_request_set_max_tokens(REQUEST(request), (uint32_t)tokens));
+    qj_ok(env, qwip_request_set_max_tokens(REQUEST(request), (uint32_t)tokens));
 }
 
 NATIVE(void, requestAddStop)(JNIEnv *env, jclass class, jlong request, jbyteArray text) {
@@ -88,19 +86,19 @@ NATIVE(void, requestAddStop)(JNIEnv *env, jclass class, jlong request, jbyteArra
 
 NATIVE(void, requestSetIgnoreEos)(JNIEnv *env, jclass class, jlong request, jboolean on) {
     (void)class;
-    CHECK(qwip_request_set_ignore_eos(REQUEST(request), on));
+    qj_ok(env, qwip_request_set_ignore_eos(REQUEST(request), on));
 }
 
 NATIVE(void, requestSetSampler)(JNIEnv *env, jclass class, jlong request, jlong sampler) {
     (void)class;
-    CHECK(qwip_request_set_sampler(REQUEST(request), SAMPLER(sampler)));
+    qj_ok(env, qwip_request_set_sampler(REQUEST(request), SAMPLER(sampler)));
 }
 
 /* --- running it --- */
 
 NATIVE(void, requestStart)(JNIEnv *env, jclass class, jlong request) {
     (void)class;
-    CHECK(qwip_request_start(REQUEST(request), NULL, NULL));
+    qj_ok(env, qwip_request_start(REQUEST(request), NULL, NULL));
 }
 
 NATIVE(jint, requestPoll)(JNIEnv *env, jclass class, jlong request, jlong timeout_millis, jobjectArray out) {
@@ -109,7 +107,7 @@ NATIVE(jint, requestPoll)(JNIEnv *env, jclass class, jlong request, jlong timeou
     char *data = NULL;
     qwip_status status = qwip_request_poll(REQUEST(request), timeout_millis, &kind, &data);
     if (status == QWIP_STATUS_TIMEOUT || status == QWIP_STATUS_DONE) return -status;
-    if (!CHECK(status)) return 0;
+    if (!qj_ok(env, status)) return 0;
     jbyteArray bytes = qj_take(env, data);
     if (!bytes) return 0;
     (*env)->SetObjectArrayElement(env, out, 0, bytes);
@@ -120,17 +118,17 @@ NATIVE(jboolean, requestWait)(JNIEnv *env, jclass class, jlong request, jlong ti
     (void)class;
     qwip_status status = qwip_request_wait(REQUEST(request), timeout_millis);
     if (status == QWIP_STATUS_TIMEOUT) return JNI_FALSE;
-    return CHECK(status) ? JNI_TRUE : JNI_FALSE;
+    return qj_ok(env, status) ? JNI_TRUE : JNI_FALSE;
 }
 
 NATIVE(void, requestCancel)(JNIEnv *env, jclass class, jlong request) {
     (void)class;
-    CHECK(qwip_request_cancel(REQUEST(request)));
+    qj_ok(env, qwip_request_cancel(REQUEST(request)));
 }
 
 NATIVE(jbyteArray, requestResult)(JNIEnv *env, jclass class, jlong request) {
     (void)class;
     char *json = NULL;
-    if (!CHECK(qwip_request_result(REQUEST(request), &json))) return NULL;
+    if (!qj_ok(env, qwip_request_result(REQUEST(request), &json))) return NULL;
     return qj_take(env, json);
 }

@@ -8,7 +8,7 @@ public final class Event {
         NONE,
         /** Tokens of the prompt so far: <code>{"done": 512, "total": 2048}</code>. */
         PROGRESS,
-        /** More of the answer, in whole characters. */
+        /** More of the answer, in whole characters; U+FFFD stands for NUL. */
         TEXT,
         /** More of the thinking. */
         REASONING,
@@ -18,6 +18,8 @@ public final class Event {
         USAGE,
         /** Why it ended: stop, length, tool_calls, cancelled or repetition. The last event. */
         FINISH,
+        /** Something that a later version of the library says: to be ignored. */
+        OTHER,
     }
 
     /** Nothing came in the time given. */
@@ -36,12 +38,10 @@ public final class Event {
         this.text = text;
     }
 
-    /** The library's numbers of kinds are this enum's. */
+    /** The library's numbers of kinds are the enum's. */
     static Event of(int kind, String text) {
-        if (kind <= 0 || kind >= KINDS.length) {
-            throw new QwipException(QwipException.INTERNAL, "an event of kind " + kind + ", known are 1 to " + (KINDS.length - 1));
-        }
-        return new Event(KINDS[kind], text);
+        boolean known = kind > 0 && kind < Kind.OTHER.ordinal();
+        return new Event(known ? KINDS[kind] : Kind.OTHER, text);
     }
 
     public Kind kind() {

@@ -18,19 +18,19 @@ import java.util.Objects;
  */
 public final class Model extends Handle {
     /** For {@link #onMemoryPressure}: nothing to do. */
-    public static final int MEMORY_NORMAL = 0;
+    public static final int PRESSURE_NORMAL = 0;
     /** Drops caches and buffers of idle sessions. */
-    public static final int MEMORY_MODERATE = 1;
+    public static final int PRESSURE_MODERATE = 1;
     /** Also pages of idle sessions, which are computed again when needed, and mapped pages. */
-    public static final int MEMORY_CRITICAL = 2;
+    public static final int PRESSURE_CRITICAL = 2;
 
     /** For {@link #onThermal}: all threads. */
     public static final int THERMAL_NOMINAL = 0;
     /** Three quarters of the threads. */
     public static final int THERMAL_FAIR = 1;
-    /** Half of them, and pauses. */
+    /** Half of them, resting a third of the time. */
     public static final int THERMAL_SERIOUS = 2;
-    /** One thread and longer pauses. */
+    /** One thread, resting two thirds of the time. */
     public static final int THERMAL_CRITICAL = 3;
 
     /** For {@link #tokenize}: control tokens in the text count as such. */
@@ -52,7 +52,7 @@ public final class Model extends Handle {
     public interface Progress {
         /**
          * Bytes. False stops the load, which then throws {@link QwipException#CANCELLED}; so does an exception, which is
-         * the cause of that one.
+         * the cause of that one. The model can be loaded again.
          */
         boolean onProgress(long done, long total);
     }
@@ -122,7 +122,10 @@ public final class Model extends Handle {
         return this;
     }
 
-    /** Who hears how far loading is; null: nobody. */
+    /**
+     * Who hears how far loading is; null: nobody. There is something to hear where the file is copied
+     * ({@link #setMmap}), read ahead ({@link #setPrefault}) or put on a GPU.
+     */
     public Model setProgress(Progress progress) {
         long handle = handle();
         if (progress == null) {
@@ -177,6 +180,8 @@ public final class Model extends Handle {
     /** Makes it ready for sessions. Takes a while: not on the main thread. */
     public void load() {
         watched(() -> Native.modelLoad(handle()));
+        watch = null;
+        Native.watch(key, null);
     }
 
     // What it is; from open on.
@@ -215,7 +220,7 @@ public final class Model extends Handle {
 
     // What the host says.
 
-    /** Gives memory back: one of the MEMORY constants. */
+    /** Gives memory back: one of the PRESSURE constants. */
     public void onMemoryPressure(int level) {
         Native.modelOnMemoryPressure(handle(), level);
     }
@@ -225,7 +230,10 @@ public final class Model extends Handle {
         Native.modelOnThermal(handle(), state);
     }
 
-    /** Pauses what runs between two tokens; comes back when nothing computes any more, within 50 ms. */
+    /**
+     * Comes back when nothing computes any more, within 50 ms. Requests wait and go on where they were; calls that compute on
+     * the caller's thread throw {@link QwipException#BACKGROUND}.
+     */
     public void background() {
         Native.modelBackground(handle());
     }
@@ -242,12 +250,15 @@ public final class Model extends Handle {
         return Native.modelTokenize(handle(), Text.utf8(text), flags);
     }
 
-    /** The text of tokens; control tokens only with {@code showSpecial}. */
+    /**
+     * The text of tokens; control tokens only with {@code showSpecial}. What is no whole character becomes U+FFFD, and so does
+     * NUL: join {@link #tokenBytes} for text that comes token by token.
+     */
     public String detokenize(int[] tokens, boolean showSpecial) {
         return Text.string(Native.modelDetokenize(handle(), Objects.requireNonNull(tokens, "tokens"), showSpecial));
     }
 
-    /** The bytes of one token: perhaps not a whole character. */
+    /** The bytes of one token: perhaps not a whole character; none of a control token. */
     public byte[] tokenBytes(int token) {
         return Native.modelTokenBytes(handle(), token);
     }

@@ -61,9 +61,15 @@ final class Native {
     }
 
     static synchronized void setLogListener(Qwip.Log listener, int mostVerbose) {
+        Qwip.Log former = log;
         log = listener;
         logFailure = null;
-        setLog(listener == null ? 0 : mostVerbose);
+        try {
+            setLog(listener == null ? 0 : mostVerbose);
+        } catch (QwipException e) {
+            log = former;
+            throw e;
+        }
     }
 
     static Throwable logFailure() {

@@ -27,7 +27,7 @@ public final class Request extends Handle implements Iterable<Event> {
 
     // Settings, before it is started.
 
-    /** The conversation: OpenAI's message list as JSON, see {@link Messages}. */
+    /** The whole conversation: OpenAI's message list as JSON, see {@link Messages}. What the session holds of it is not read again. */
     public Request setMessages(String json) {
         Native.requestSetMessages(handle(), Text.line(json));
         return this;
@@ -93,7 +93,7 @@ public final class Request extends Handle implements Iterable<Event> {
         return this;
     }
 
-    /** The answer ends before this text. One more at each call. */
+    /** The answer ends before this text. One more at each call, up to 64. */
     public Request addStop(String text) {
         Native.requestAddStop(handle(), Text.line(text));
         return this;
@@ -113,7 +113,7 @@ public final class Request extends Handle implements Iterable<Event> {
 
     // Running it.
 
-    /** Begins; the events are read with {@link #next} or {@link #iterator}. */
+    /** Begins; the events are read with {@link #next}. In the background it waits. Once only. */
     public void start() {
         Native.requestStart(handle());
     }
@@ -196,7 +196,7 @@ public final class Request extends Handle implements Iterable<Event> {
         Native.requestCancel(handle());
     }
 
-    /** Once it is over: JSON with message, finish_reason and usage. */
+    /** Once it is over: JSON with message (which can be appended to the messages as it is), finish_reason and usage. */
     public String result() {
         return Text.string(Native.requestResult(handle()));
     }

@@ -48,9 +48,12 @@ public final class Sampler extends Handle {
         return this;
     }
 
-    /** How many of the last tokens the penalties look at. */
+    /** How many of the last tokens the penalties look at; -1: all. */
     public Sampler setPenaltyLastN(int tokens) {
-        Native.samplerSetPenaltyLastN(handle(), Text.unsigned("the penalties' reach", tokens));
+        if (tokens != -1) {
+            Text.unsigned("the penalties' reach", tokens);
+        }
+        Native.samplerSetPenaltyLastN(handle(), tokens);
         return this;
     }
 

@@ -3,8 +3,9 @@ package dev.qwip;
 import java.util.Objects;
 
 /**
- * One sequence of tokens and what the model knows about it. One call at a time: a second one, from whatever thread,
- * throws {@link QwipException#BUSY} at once. {@link #cancel}, {@link #close} and the getters may always be called.
+ * One sequence of tokens and what the model knows about it. One call at a time: a second one, from whatever thread, throws
+ * {@link QwipException#BUSY} at once, also while a request runs. Only {@link #cancel} and {@link #close} are always
+ * allowed.
  */
 public final class Session extends Handle {
     /** For {@link #setCacheTypes}. */
@@ -44,7 +45,7 @@ public final class Session extends Handle {
         return this;
     }
 
-    /** For contexts longer than the model was trained for: a ROPE constant and its factor. */
+    /** For contexts longer than the model was trained for: a ROPE constant, and by how much; 0: as much as is needed. */
     public Session setRopeScaling(int kind, float factor) {
         Native.sessionSetRopeScaling(handle(), kind, factor);
         return this;
@@ -76,7 +77,7 @@ public final class Session extends Handle {
         return Native.sessionLength(handle());
     }
 
-    /** Keeps the first {@code tokens}. */
+    /** Keeps the first {@code tokens}; there are no logits then. */
     public void truncate(long tokens) {
         Native.sessionTruncate(handle(), Text.unsigned("the length", tokens));
     }
@@ -86,7 +87,7 @@ public final class Session extends Handle {
         Native.sessionSave(handle(), Text.line(path));
     }
 
-    /** Holds what {@link #save} wrote. */
+    /** Holds what {@link #save} wrote, by the same version of the library for the same model and settings. */
     public void restore(String path) {
         Native.sessionRestore(handle(), Text.line(path));
     }

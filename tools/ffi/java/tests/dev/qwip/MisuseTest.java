@@ -22,6 +22,7 @@ final class MisuseTest {
                 try {
                     fails(QwipException.BUSY, () -> session.decode(1));
                     fails(QwipException.BUSY, () -> session.truncate(0));
+                    fails(QwipException.BUSY, session::length);
                     try (Request second = ChatTest.ask(model, session, "Hello")) {
                         fails(QwipException.BUSY, second::start);
                     }
@@ -107,8 +108,14 @@ final class MisuseTest {
             Thread reader = new Thread(() -> {
                 try {
                     for (;;) {
-                        session.length();
                         request.await(0);
+                        try {
+                            session.length();
+                        } catch (QwipException e) {
+                            if (e.status() != QwipException.BUSY) {
+                                throw e;
+                            }
+                        }
                     }
                 } catch (QwipException e) {
                     if (e.status() != QwipException.INVALID_HANDLE) {
@@ -119,7 +126,7 @@ final class MisuseTest {
                 }
             });
             reader.start();
-            Thread.sleep(round);
+            Thread.sleep(round / 4);
             if (round % 2 == 0) {
                 session.close();
                 request.close();

@@ -6,15 +6,15 @@ import dev.qwip.Model;
 public final class Levels {
     private Levels() {}
 
-    /** What {@code ComponentCallbacks2.onTrimMemory} says, as a MEMORY constant of {@link Model}. */
-    public static int memory(int trim) {
-        if (trim >= 60 || trim == 15) { // TRIM_MEMORY_MODERATE, TRIM_MEMORY_COMPLETE; TRIM_MEMORY_RUNNING_CRITICAL
-            return Model.MEMORY_CRITICAL;
-        }
+    /** What {@code ComponentCallbacks2.onTrimMemory} says, as a PRESSURE constant of {@link Model}. */
+    public static int pressure(int trim) {
         if (trim == 20) { // TRIM_MEMORY_UI_HIDDEN: the app went out of sight, which says nothing about memory
-            return Model.MEMORY_NORMAL;
+            return Model.PRESSURE_NORMAL;
         }
-        return trim >= 5 ? Model.MEMORY_MODERATE : Model.MEMORY_NORMAL; // RUNNING_MODERATE, RUNNING_LOW, BACKGROUND
+        if (trim >= 15) { // RUNNING_CRITICAL, and what comes to apps that may be ended: BACKGROUND, MODERATE, COMPLETE
+            return Model.PRESSURE_CRITICAL;
+        }
+        return trim >= 5 ? Model.PRESSURE_MODERATE : Model.PRESSURE_NORMAL; // RUNNING_MODERATE, RUNNING_LOW
     }
 
     /** What {@code PowerManager.getCurrentThermalStatus} says, as a THERMAL constant of {@link Model}. */
@@ -22,9 +22,9 @@ public final class Levels {
         if (status <= 0) { // THERMAL_STATUS_NONE
             return Model.THERMAL_NOMINAL;
         }
-        if (status <= 2) { // LIGHT, MODERATE
+        if (status == 1) { // LIGHT
             return Model.THERMAL_FAIR;
         }
-        return status == 3 ? Model.THERMAL_SERIOUS : Model.THERMAL_CRITICAL; // SEVERE; CRITICAL, EMERGENCY, SHUTDOWN
+        return status <= 3 ? Model.THERMAL_SERIOUS : Model.THERMAL_CRITICAL; // MODERATE, SEVERE; CRITICAL and worse
     }
 }

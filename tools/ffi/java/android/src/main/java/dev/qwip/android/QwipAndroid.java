@@ -45,12 +45,12 @@ public final class QwipAndroid implements ComponentCallbacks2, AutoCloseable {
 
     @Override
     public void onTrimMemory(int level) {
-        pressure(Levels.memory(level));
+        pressure(Levels.pressure(level));
     }
 
     @Override
     public void onLowMemory() {
-        pressure(Model.MEMORY_CRITICAL);
+        pressure(Model.PRESSURE_CRITICAL);
     }
 
     @Override
