@@ -4,6 +4,7 @@
 One block for each set of the same texts, with the packages that have them. A package without a file of its own is listed
 with the licence that it declares. Python's standard library and cargo are enough."""
 
+import html
 import json
 import pathlib
 import re
@@ -15,6 +16,18 @@ NAMES = re.compile(r"(?i)^(licen[cs]e|copying|copyright|notice|unlicense)([-._].
 
 def cargo(*arguments):
     return subprocess.run(["cargo", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def standard_library():
+    """Rust's own, which is linked in as well."""
+    sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    folder = pathlib.Path(sysroot, "share", "doc", "rust")
+    page = folder / "COPYRIGHT-library.html"
+    if not page.is_file():
+        return "https://www.rust-lang.org/policies/licenses"
+    body = re.sub(r"(?s)<(style|head)\b.*?</\1>", "", page.read_text(encoding="utf-8"))
+    text = html.unescape(re.sub(r"<[^>]*>", "", body))
+    return re.sub(r"\n\s*\n+", "\n\n", text).strip()
 
 
 def main():
@@ -40,6 +53,7 @@ def main():
         blocks.setdefault(text, []).append(name)
     if not any(name.startswith("qwip-ffi ") for names in blocks.values() for name in names):
         sys.exit("notices.py: cargo does not know qwip-ffi")
+    blocks.setdefault(standard_library(), []).append("The Rust standard library: MIT OR Apache-2.0")
     for text, names in sorted(blocks.items(), key=lambda block: block[1]):
         print("\n".join(names), text, "-" * 80, sep="\n\n")
 

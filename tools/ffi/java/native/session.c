@@ -121,7 +121,7 @@ NATIVE(jfloatArray, sessionEmbed)(JNIEnv *env, jclass class, jlong session, jbyt
     size_t length, count = 0;
     char *bytes = qj_text(env, text, &length);
     if (!bytes) return NULL;
-    /* Enough for every Qwen: asking for the length first would compute the vector twice. */
+    /* Enough for every Qwen, so that one call does; a second one where a model gives a vector for each token. */
     size_t capacity = 8192;
     float *vector = NULL;
     qwip_status status = QWIP_STATUS_BUFFER_TOO_SMALL;

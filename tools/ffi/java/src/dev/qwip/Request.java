@@ -151,7 +151,7 @@ public final class Request extends Handle implements Iterable<Event> {
         }
         String text = Text.string(data[0]);
         if (kind == Event.ERROR) {
-            Native.requestWait(handle, 0); // throws the same with its status
+            Native.requestWait(handle, -1); // It ends right behind its last event; throws the same with its status.
             throw new QwipException(QwipException.INTERNAL, text);
         }
         return Event.of(kind, text);

@@ -70,14 +70,12 @@ final class ChatTest {
         try (Session session = model.newSession(); Request request = ask(model, session, "What is qwip?")) {
             List<Event.Kind> kinds = new ArrayList<>();
             StringBuilder text = new StringBuilder();
-            int pieces = 0;
             for (Event event : request) {
                 if (kinds.isEmpty() || kinds.get(kinds.size() - 1) != event.kind()) {
                     kinds.add(event.kind());
                 }
                 if (event.kind() == Event.Kind.TEXT) {
                     text.append(event.text());
-                    pieces++;
                 } else if (event.kind() == Event.Kind.FINISH) {
                     equal("stop", event.text());
                 } else if (event.kind() == Event.Kind.USAGE) {
@@ -85,7 +83,6 @@ final class ChatTest {
                 }
             }
             contains(text.toString(), "runtime");
-            that(pieces > 3, "only " + pieces + " pieces");
             if (kinds.get(0) == Event.Kind.PROGRESS) {
                 kinds.remove(0);
             }

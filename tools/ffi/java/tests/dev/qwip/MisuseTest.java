@@ -58,9 +58,6 @@ final class MisuseTest {
         fails(QwipException.INVALID_HANDLE, () -> Native.sessionDecode(number, new int[] {1}));
         fails(QwipException.INVALID_HANDLE, () -> Native.requestCancel(number));
         fails(QwipException.INVALID_HANDLE, () -> Native.modelInfo(0x1234567));
-        // Its request has nothing to run on.
-        request.setMessages(new Messages().user("Hello").toString());
-        fails(QwipException.INVALID_HANDLE, request::start);
         request.close();
         fails(QwipException.INVALID_HANDLE, () -> request.next(0));
         fails(QwipException.INVALID_HANDLE, request::cancel);
@@ -86,14 +83,30 @@ final class MisuseTest {
             fails(QwipException.INVALID_ARGUMENT, () -> request.setMaxTokens(-1));
             fails(QwipException.INVALID_ARGUMENT, () -> request.setThinking(7));
             fails(QwipException.INVALID_ARGUMENT, () -> model.applyTemplate("{]", null, 0));
-            if (Qwip.hasFeature("constrain")) {
-                fails(QwipException.INVALID_ARGUMENT, () -> request.setJsonSchema("{\"type\": \"nothing\"}"));
-                fails(QwipException.INVALID_ARGUMENT, () -> request.setGrammar("start: missing"));
-            }
             fails(QwipException.WRONG_STATE, () -> request.next(0));
             // After all of that it works.
             request.setMessages(new Messages().user("What is qwip?").toString()).setMaxTokens(3);
             that(!ChatTest.text(request).isEmpty(), "no answer");
+        }
+    }
+
+    /** What can only be found out with the model comes when it is started: as an exception of the loop and of the listener. */
+    static void brokenLate(Model model) throws Exception {
+        if (!Qwip.hasFeature("constrain")) {
+            return;
+        }
+        try (Session session = model.newSession(); Request request = ChatTest.ask(model, session, "Hello")) {
+            request.setJsonSchema("{\"type\": \"nothing\"}");
+            fails(QwipException.INVALID_ARGUMENT, () -> ChatTest.text(request));
+            fails(QwipException.INVALID_ARGUMENT, () -> request.await(0));
+            fails(QwipException.INVALID_ARGUMENT, request::result);
+        }
+        try (Session session = model.newSession(); Request request = ChatTest.ask(model, session, "Hello")) {
+            ChatTest.Heard heard = new ChatTest.Heard();
+            request.setGrammar("start: missing").start(heard);
+            heard.await();
+            that(heard.problem.get() instanceof QwipException, "ended with " + heard.problem.get());
+            equal(QwipException.INVALID_ARGUMENT, ((QwipException) heard.problem.get()).status());
         }
     }
 

@@ -39,6 +39,7 @@ public final class WrapperTest {
             test("two threads on one session", () -> MisuseTest.busy(model));
             test("use after close", () -> MisuseTest.closed(model));
             test("broken JSON, values out of range", () -> MisuseTest.broken(model));
+            test("a schema and a grammar that are none", () -> MisuseTest.brokenLate(model));
             test("close while others use it", () -> MisuseTest.closedInUse(model));
         }
         test("settings, info and metadata", () -> OpenTest.settings(file));
