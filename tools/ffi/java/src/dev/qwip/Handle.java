@@ -9,7 +9,7 @@ import java.util.concurrent.atomic.AtomicLong;
  *
  * <p>Nothing is freed by the garbage collector: use try-with-resources, or close in {@code onDestroy}.
  */
-abstract class Handle implements AutoCloseable {
+public abstract class Handle implements AutoCloseable {
     private final AtomicLong value;
 
     Handle(long value) {

@@ -6,12 +6,19 @@ import static dev.qwip.Check.fails;
 import static dev.qwip.Check.that;
 
 import java.io.File;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
 /** Tokens, logits, what a session holds. */
 final class LowLevelTest {
+    private static final int GGUF_U32 = 4;
     private static final String QUESTION = "What is qwip?";
 
     private LowLevelTest() {}
@@ -133,6 +140,38 @@ final class LowLevelTest {
         }
     }
 
+    /** The file with two keys more, which are 64 bytes long together: so the weights stay where they are aligned. */
+    static Path withPooling(String file, String folder, int pooling) throws Exception {
+        ByteBuffer model = ByteBuffer.wrap(Files.readAllBytes(Paths.get(file))).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer out = ByteBuffer.allocate(model.capacity() + 64).order(ByteOrder.LITTLE_ENDIAN);
+        out.put(model.array(), 0, 16).putLong(model.getLong(16) + 2);
+        for (String key : new String[] {"qwen3.pooling_type", "test.to_fill_."}) {
+            byte[] name = key.getBytes(StandardCharsets.US_ASCII);
+            out.putLong(name.length).put(name).putInt(GGUF_U32).putInt(pooling);
+        }
+        equal(24 + 64, out.position());
+        out.put(model.array(), 24, model.capacity() - 24);
+        return Files.write(Paths.get(folder, "pooling-" + pooling + ".gguf"), out.array());
+    }
+
+    static void embed(String file, String folder) throws Exception {
+        Path path = withPooling(file, folder, 1);
+        try (Model model = Model.load(path.toString()); Session session = model.newSession()) {
+            contains(model.info().replace(" ", ""), "\"task\":\"embed\"");
+            float[] vector = session.embed("text \0 中文", 0);
+            equal(256, vector.length);
+            that(Math.abs(length(vector) - 1) < 1e-3, "a vector of length " + length(vector));
+            float[] part = session.embed("text \0 中文", 64);
+            equal(64, part.length);
+            that(Math.abs(length(part) - 1) < 1e-3, "a vector of length " + length(part));
+            that(!Arrays.equals(vector, session.embed("another text", 0)), "every text has the same vector");
+            fails(QwipException.INVALID_ARGUMENT, () -> session.embed("text", 257));
+            fails(QwipException.INVALID_ARGUMENT, () -> session.embed("text", -1));
+            fails(QwipException.UNSUPPORTED, () -> session.rerank("query", "document"));
+        }
+        Files.delete(path);
+    }
+
     static void otherTasks(Model model) throws Exception {
         contains(model.info().replace(" ", ""), "\"task\":\"generate\"");
         try (Session session = model.newSession()) {
@@ -141,7 +180,7 @@ final class LowLevelTest {
         }
     }
 
-    /** The file has no word on how vectors are made: the model cannot, or its file is not complete. */
+    /** Its file has no word on vectors and no "yes" in its vocabulary: the model cannot, or its file is not complete. */
     private static void refuses(Check.Body body) throws Exception {
         try {
             body.run();
@@ -150,5 +189,13 @@ final class LowLevelTest {
             return;
         }
         throw new AssertionError("a model for chats did it");
+    }
+
+    private static double length(float[] vector) {
+        double sum = 0;
+        for (float value : vector) {
+            sum += value * value;
+        }
+        return Math.sqrt(sum);
     }
 }

@@ -40,6 +40,7 @@ final class TextTest {
         }
         equal(text, new String(bytes.toByteArray(), StandardCharsets.UTF_8));
         equal(MIXED, model.detokenize(model.tokenize(MIXED, 0), false));
+        equal("a\uFFFDb", model.detokenize(model.tokenize("a\0b", 0), false));
         equal(0, model.tokenize("", 0).length);
         equal("", model.detokenize(new int[0], false));
 
@@ -72,6 +73,7 @@ final class TextTest {
         contains(prompt, "<|im_start|>user\n" + MIXED + "<|im_end|>\n<|im_start|>assistant\n");
         String tools = model.applyTemplate(new Messages().user("x").toString(), ChatTest.TOOLS, Model.THINKING_DEFAULT);
         contains(tools, "get_weather");
+        contains(model.applyTemplate(new Messages().user("a\0b").toString(), null, Model.THINKING_OFF), "a\uFFFDb");
     }
 
     /** The schema leaves one answer, so that it comes back through the events as it went in. */

@@ -34,14 +34,15 @@ public final class WrapperTest {
             test("save, restore, truncate, fork", () -> LowLevelTest.saved(model, args[1]));
             test("estimate", () -> LowLevelTest.estimate(model));
             test("settings of a session and a sampler", () -> LowLevelTest.settings(model));
-            test("embed and rerank with a model that does neither", () -> LowLevelTest.otherTasks(model));
 
+            test("embed and rerank with a model for chats", () -> LowLevelTest.otherTasks(model));
             test("two threads on one session", () -> MisuseTest.busy(model));
             test("use after close", () -> MisuseTest.closed(model));
             test("broken JSON, values out of range", () -> MisuseTest.broken(model));
             test("a schema and a grammar that are none", () -> MisuseTest.brokenLate(model));
             test("close while others use it", () -> MisuseTest.closedInUse(model));
         }
+        test("embed", () -> LowLevelTest.embed(file, args[1]));
         test("settings, info and metadata", () -> OpenTest.settings(file));
         test("a direct buffer", () -> OpenTest.buffer(file));
         test("a descriptor with an offset", () -> OpenTest.descriptor(file, args[1]));
