@@ -215,11 +215,8 @@ final class ChatTest {
     static void cancel(Model model) throws Exception {
         try (Session session = model.newSession(); Request request = endless(model, session)) {
             request.start();
-            int texts = 0;
-            while (texts < 3) {
-                Event event = request.next(-1);
-                that(event != null, "it ended by itself");
-                texts += event.kind() == Event.Kind.TEXT ? 1 : 0;
+            while (request.next(-1).kind() != Event.Kind.TEXT) {
+                continue;
             }
             Thread other = new Thread(request::cancel);
             other.start();
