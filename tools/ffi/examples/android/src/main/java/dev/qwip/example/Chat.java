@@ -32,12 +32,12 @@ final class Chat {
     private final ExecutorService worker = Executors.newSingleThreadExecutor();
     private final Messages messages = new Messages();
     private final Context context;
-    private volatile Screen screen;
+    private Screen screen;
     private volatile Request running;
     private volatile Model model;
     private Session session;
-    private final StringBuffer transcript = new StringBuffer();
-    private volatile boolean idle;
+    private final StringBuilder transcript = new StringBuilder();
+    private boolean idle;
 
     private Chat(Context context) {
         this.context = context.getApplicationContext();
@@ -52,14 +52,14 @@ final class Chat {
     }
 
     /** On the main thread, as {@link #hide}. */
-    void show(Screen next) {
+    synchronized void show(Screen next) {
         screen = next;
         next.append(transcript.toString());
         next.idle(idle);
     }
 
     /** Another screen may be shown already. */
-    void hide(Screen gone) {
+    synchronized void hide(Screen gone) {
         if (screen == gone) {
             screen = null;
         }
@@ -149,7 +149,7 @@ final class Chat {
         idle(true);
     }
 
-    private void append(String text) {
+    private synchronized void append(String text) {
         transcript.append(text);
         Screen now = screen;
         if (now != null) {
@@ -157,7 +157,7 @@ final class Chat {
         }
     }
 
-    private void idle(boolean is) {
+    private synchronized void idle(boolean is) {
         idle = is;
         Screen now = screen;
         if (now != null) {
