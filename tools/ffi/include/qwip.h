@@ -588,8 +588,9 @@ qwip_status qwip_session_prepare(struct qwip_session *session);
 qwip_status qwip_session_fork(struct qwip_session *session,
                               struct qwip_session **fork);
 
-// How many tokens the session holds.
-qwip_status qwip_session_length(struct qwip_session *session, size_t *tokens);
+// How many tokens the session holds. (`QWIP_STATUS_BUSY` while a request runs, as for every call on a session.)
+qwip_status qwip_session_length(struct qwip_session *session,
+                                size_t *tokens);
 
 // Forgets all tokens from number `tokens` on; there are no logits then. A request does this by itself.
 qwip_status qwip_session_truncate(struct qwip_session *session, size_t tokens);
@@ -623,7 +624,8 @@ qwip_status qwip_session_logits(struct qwip_session *session,
                                 size_t *count);
 
 // The vector of a text of `length` bytes, of length 1, cut to its first `dimensions` elements (0: all). Array and count as in
-// `qwip_model_tokenize`; nothing is computed if there is no room. A model for embeddings.
+// `qwip_model_tokenize`; nothing is computed if there is no room. The tokens that the session holds stay. A model for
+// embeddings.
 qwip_status qwip_session_embed(struct qwip_session *session,
                                const char *text,
                                size_t length,
@@ -632,8 +634,8 @@ qwip_status qwip_session_embed(struct qwip_session *session,
                                size_t capacity,
                                size_t *count);
 
-// How well `document` answers `query`, 0 to 1. A model for reranking. With one query after the other, what their prompts share
-// is computed once.
+// How well `document` answers `query`, 0 to 1. A model for reranking. What one prompt shares with the one before is
+// computed once. The tokens that the session holds stay.
 qwip_status qwip_session_rerank(struct qwip_session *session,
                                 const char *query,
                                 const char *document,

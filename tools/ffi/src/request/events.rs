@@ -119,9 +119,22 @@ impl Events {
         unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) == 0 }
     }
 
-    /// Nothing comes any more. `result` is what became of it.
-    pub(super) fn end(&self, end: Outcome, result: Option<Value>) {
+    /// Hands out the last event. `result` is what became of it. Whoever has asked for that event finds the request over.
+    pub(super) fn end(
+        &self,
+        session: &Arc<SessionThing>,
+        (kind, data): (i32, &str),
+        end: Outcome,
+        result: Option<Value>,
+    ) {
         let mut state = self.state();
+        if state.listener.is_some() {
+            drop(state);
+            self.emit(session, kind, data);
+            state = self.state();
+        } else {
+            state.queue.push_back((kind, data.to_owned()));
+        }
         (state.end, state.result) = (Some(end), result);
         drop(state);
         self.changed.notify_all();

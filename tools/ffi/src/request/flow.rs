@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::events::{Listener, QWIP_EVENT_NONE, qwip_event_callback};
+use super::events::{Listener, QWIP_EVENT_ERROR, QWIP_EVENT_NONE, qwip_event_callback};
 use super::run::run;
 use super::{Stage, is_own_callback, qwip_request};
 use crate::call::on;
@@ -39,7 +39,8 @@ pub unsafe extern "C" fn qwip_request_start(
         let thread = std::thread::Builder::new().name("qwip-request".into()).spawn(work);
         let thread = thread.map_err(|error| {
             let fault = Fault::new(QWIP_STATUS_IO, format!("no thread could be started: {error}"));
-            thing.events.end(Err(fault.clone()), None);
+            let event = (QWIP_EVENT_ERROR, fault.message.as_str());
+            thing.events.end(&thing.session, event, Err(fault.clone()), None);
             fault
         })?;
         *thing.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);

@@ -61,23 +61,18 @@ pub(super) fn run(session: &Arc<SessionThing>, events: &Events, asked: Asked, mu
         drop(lent);
         made
     });
-    let end = match over {
-        Ok(reason) => guarded(|| Ok(answer.finish(reason))),
-        Err(fault) => {
-            answer.tell(QWIP_EVENT_ERROR, &fault.message);
-            Err(fault)
-        }
-    };
+    let end = over.and_then(|reason| guarded(|| Ok(answer.finish(reason))));
+    let usage = &answer.usage;
     log::debug(format_args!(
         "request: {} tokens of prompt, {} of them computed before, {} of the answer: {}",
-        answer.usage.prompt,
-        answer.usage.cached,
-        answer.usage.answer,
+        usage.prompt,
+        usage.cached,
+        usage.answer,
         end.as_ref().map_or_else(|fault| fault.message.as_str(), |(_, reason)| reason),
     ));
     match end {
-        Ok((result, _)) => events.end(Ok(()), Some(result)),
-        Err(fault) => events.end(Err(fault), None),
+        Ok((result, reason)) => events.end(session, (QWIP_EVENT_FINISH, reason), Ok(()), Some(result)),
+        Err(fault) => events.end(session, (QWIP_EVENT_ERROR, &fault.message), Err(fault.clone()), None),
     }
 }
 
@@ -191,12 +186,12 @@ impl Answer<'_> {
         }
     }
 
-    /// Hands out one of the last events.
+    /// Hands out an event behind the answer.
     fn tell(&self, kind: i32, data: &str) {
         self.events.emit(self.session, kind, data);
     }
 
-    /// The end: what was held back, the usage, the reason; and the whole, for who asks for it.
+    /// The end: what was held back, the usage; the whole, for who asks for it, and the reason.
     fn finish(&mut self, reason: FinishReason) -> (Value, &'static str) {
         let mut deltas = Vec::new();
         if let Some(splitter) = &mut self.splitter {
@@ -211,7 +206,6 @@ impl Answer<'_> {
         };
         let usage = self.usage.as_json();
         self.tell(QWIP_EVENT_USAGE, &usage.to_string());
-        self.tell(QWIP_EVENT_FINISH, reason);
         let message = std::mem::take(&mut self.message).into_json();
         (json!({"message": message, "finish_reason": reason, "usage": usage}), reason)
     }

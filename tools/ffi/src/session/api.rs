@@ -63,7 +63,7 @@ pub unsafe extern "C" fn qwip_session_free(session: *mut qwip_session) -> qwip_s
         if crate::request::is_own_callback(thing) {
             return Err(Fault::busy("a session cannot be freed out of its request's callback: return first"));
         }
-        if !thing.stop_and_wait(PATIENCE) {
+        if !thing.free(PATIENCE) {
             return Err(Fault::busy(
                 "a call or callback on the session has not returned yet: free it again later",
             ));
@@ -186,13 +186,13 @@ pub unsafe extern "C" fn qwip_session_fork(
         let out = unsafe { Out::new(fork, "the place of the fork", std::ptr::null_mut()) }?;
         let mut lent = thing.take()?;
         let session = lent.ready()?;
-        let work = Work { session: Some(session.fork(session.tokens().len())?), buffers: None };
+        let work = Work { session: Some(session.fork(session.tokens().len())?), ..Work::default() };
         out.set(handle::insert(SessionThing::new(thing.engine().clone(), lent.options, work)));
         Ok(())
     })
 }
 
-/// How many tokens the session holds.
+/// How many tokens the session holds. (`QWIP_STATUS_BUSY` while a request runs, as for every call on a session.)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_length(session: *mut qwip_session, tokens: *mut usize) -> qwip_status {
     on(session, |thing| {

@@ -50,7 +50,8 @@ pub unsafe extern "C" fn qwip_session_logits(
 }
 
 /// The vector of a text of `length` bytes, of length 1, cut to its first `dimensions` elements (0: all). Array and count as in
-/// `qwip_model_tokenize`; nothing is computed if there is no room. A model for embeddings.
+/// `qwip_model_tokenize`; nothing is computed if there is no room. The tokens that the session holds stay. A model for
+/// embeddings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_embed(
     session: *mut qwip_session,
@@ -73,8 +74,7 @@ pub unsafe extern "C" fn qwip_session_embed(
             return Err(Fault::new(QWIP_STATUS_UNSUPPORTED, message));
         }
         let tokens = thing.engine().voice().tokenizer().encode_sequence(text, Special::Text);
-        lent.ready()?;
-        let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
+        let session = lent.for_texts()?;
         let dimensions = (dimensions > 0).then_some(dimensions as usize);
         let mut embedder = Embedder::new(session, &EmbedOptions { pooling: None, dimensions })?;
         let vectors = if embedder.pooling() == Pooling::None { tokens.len() } else { 1 };
@@ -83,14 +83,14 @@ pub unsafe extern "C" fn qwip_session_embed(
             true => Ok(vec![0.0; needed]),
             false => thing.engine().step(lent.activity(), |cancel| embedder.embed(&tokens, cancel)),
         };
-        lent.session = Some(embedder.into_session());
+        lent.texts = Some(embedder.into_session());
         // SAFETY: the header asks for so much room, and for a place of the count.
         unsafe { hand_out(&result?, vector, capacity, count, "the array of the vector") }
     })
 }
 
-/// How well `document` answers `query`, 0 to 1. A model for reranking. With one query after the other, what their prompts share
-/// is computed once.
+/// How well `document` answers `query`, 0 to 1. A model for reranking. What one prompt shares with the one before is
+/// computed once. The tokens that the session holds stay.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_rerank(
     session: *mut qwip_session,
@@ -106,12 +106,12 @@ pub unsafe extern "C" fn qwip_session_rerank(
         };
         let mut lent = thing.take()?;
         thing.engine().is_in_front()?;
-        lent.ready()?;
-        let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
         let tokenizer = thing.engine().voice().shared_tokenizer();
-        let mut reranker = Reranker::new(session, tokenizer, None)?;
+        let mut reranker = Reranker::new(lent.for_texts()?, tokenizer, None).map_err(|error| {
+            Fault::new(QWIP_STATUS_UNSUPPORTED, format!("the model is not for reranking: {error}"))
+        })?;
         let result = thing.engine().step(lent.activity(), |cancel| reranker.score(query, document, cancel));
-        lent.session = Some(reranker.into_session());
+        lent.texts = Some(reranker.into_session());
         out.set(result?.score);
         Ok(())
     })

@@ -19,7 +19,7 @@ pub(crate) use api::{PATIENCE, thing_of};
 
 use crate::handle::{Handle, LastError, Remembers};
 use crate::model::{Activity, Engine};
-use crate::status::{Fault, Outcome};
+use crate::status::{Fault, Outcome, QWIP_STATUS_INVALID_HANDLE};
 
 /// A sequence of tokens on a model. One call at a time may use it, on any thread; a second one gets `QWIP_STATUS_BUSY`.
 #[expect(non_camel_case_types, reason = "the name that it has in C")]
@@ -50,12 +50,16 @@ struct Slot {
     activity: Option<Arc<Activity>>,
     /// It gives memory back at this moment: no call of the host's, and soon done.
     relieved: bool,
+    /// The host has freed the handle.
+    freed: bool,
 }
 
 /// A session with its memory, once it is used.
 #[derive(Default)]
 pub(crate) struct Work {
     session: Option<Session>,
+    /// Another, in which texts are embedded or judged: they are no part of the sequence.
+    texts: Option<Session>,
     /// What its buffers take of the limit.
     buffers: Option<Charge>,
 }
@@ -68,7 +72,8 @@ impl Remembers for SessionThing {
 
 impl SessionThing {
     fn new(engine: Arc<Engine>, options: SessionOptions, work: Work) -> Arc<SessionThing> {
-        let slot = Mutex::new(Slot { options, work: Some(work), activity: None, relieved: false });
+        let slot =
+            Mutex::new(Slot { options, work: Some(work), activity: None, relieved: false, freed: false });
         let session =
             Arc::new(SessionThing { error: LastError::default(), engine, slot, back: Condvar::new() });
         session.engine.join(&session);
@@ -88,6 +93,9 @@ impl SessionThing {
         while slot.relieved {
             slot = self.back.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
+        if slot.freed {
+            return Err(Fault::new(QWIP_STATUS_INVALID_HANDLE, "the session has been freed"));
+        }
         self.lend(slot).ok_or_else(|| {
             Fault::busy("another call or request uses the session: one at a time, or one session for each")
         })
@@ -103,7 +111,7 @@ impl SessionThing {
     /// Changes a setting; only before the first use.
     fn set(self: &Arc<Self>, change: impl FnOnce(&mut SessionOptions)) -> Outcome {
         let lent = self.take()?;
-        if lent.session.is_some() {
+        if lent.session.is_some() || lent.texts.is_some() {
             return Err(Fault::state("the session has been used: its settings can no longer change"));
         }
         let mut options = lent.options;
@@ -122,8 +130,9 @@ impl SessionThing {
         }
     }
 
-    /// Stops what uses the session, and waits until it has it back. False if that took longer than `most`.
-    fn stop_and_wait(&self, most: Duration) -> bool {
+    /// Stops what uses the session, waits until it is back, and lets nobody have it any more. False, and everybody may, if
+    /// that took longer than `most`.
+    fn free(&self, most: Duration) -> bool {
         let until = Instant::now() + most;
         self.stop();
         let mut slot = self.slot();
@@ -134,6 +143,11 @@ impl SessionThing {
             }
             (slot, _) = self.back.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
         }
+        slot.freed = true;
+        // Requests that are still to be freed need not keep its memory.
+        let work = slot.work.replace(Work::default());
+        drop(slot);
+        drop(work);
         true
     }
 
@@ -142,7 +156,8 @@ impl SessionThing {
         let mut slot = self.slot();
         slot.relieved = slot.work.is_some();
         let Some(mut lent) = self.lend(slot) else { return };
-        let Work { session, buffers } = &mut *lent;
+        let Work { session, texts, buffers } = &mut *lent;
+        *texts = None;
         if let Some(session) = session {
             session.release_buffers();
             if critical {
@@ -178,31 +193,49 @@ impl Lent {
 
     /// The session, with all that it needs to compute. Its memory is taken now, if that has not been.
     pub(crate) fn ready(&mut self) -> Outcome<&mut Session> {
-        let (engine, options) = (self.thing.engine.clone(), self.options);
-        let Work { session, buffers } = &mut **self;
-        if buffers.is_none() {
-            let estimate = Estimate::of_session(engine.model(), &options, engine.threads().all())?;
-            *buffers = Some(engine.charge("the session's buffers", estimate.buffers)?);
+        let engine = self.room()?;
+        if self.session.is_none() {
+            self.session = Some(empty(&engine, &self.options)?);
         }
-        let session = match session {
-            Some(session) => session,
-            none => {
-                let mut new = engine.session(&options)?;
-                new.set_budget(engine.budget().clone())?;
-                none.insert(new)
-            }
-        };
+        let Some(session) = &mut self.session else { return Err(Fault::cancelled()) };
         engine.threads().lend(session)?;
         Ok(session)
+    }
+
+    /// The session in which texts are embedded or judged; whoever has it puts it back.
+    fn for_texts(&mut self) -> Outcome<Session> {
+        let engine = self.room()?;
+        let mut session = match self.texts.take() {
+            Some(session) => session,
+            None => empty(&engine, &self.options)?,
+        };
+        engine.threads().lend(&mut session)?;
+        Ok(session)
+    }
+
+    /// Takes what its buffers need of the limit, if that has not been.
+    fn room(&mut self) -> Outcome<Arc<Engine>> {
+        let engine = self.thing.engine.clone();
+        if self.buffers.is_none() {
+            let estimate = Estimate::of_session(engine.model(), &self.options, engine.threads().all())?;
+            self.buffers = Some(engine.charge("the session's buffers", estimate.buffers)?);
+        }
+        Ok(engine)
     }
 
     /// Runs one step on the session, with the threads that there are now.
     pub(crate) fn step<T>(&mut self, mut step: impl FnMut(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
         let (engine, activity) = (self.thing.engine.clone(), self.activity.clone());
-        self.ready()?;
-        let Some(session) = &mut self.session else { return Err(Fault::cancelled()) };
+        let session = self.ready()?;
         Ok(engine.step(&activity, |cancel| step(session, cancel))?)
     }
+}
+
+/// An empty session whose memory counts against the limit.
+fn empty(engine: &Engine, options: &SessionOptions) -> Outcome<Session> {
+    let mut session = engine.session(options)?;
+    session.set_budget(engine.budget().clone())?;
+    Ok(session)
 }
 
 impl Deref for Lent {
