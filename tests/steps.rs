@@ -166,6 +166,23 @@ fn other_threads_change_no_bit() {
             session.extend(part, &Cancel::new(), &mut |_| {}).expect("tokens");
         }
         assert_eq!(session.logits(), fresh(&model, &all), "{name}");
+        #[cfg(target_os = "linux")]
+        {
+            // On a processor that we have, and on one that there is not.
+            let status = std::fs::read_to_string("/proc/thread-self/status").expect("the thread's status");
+            let list =
+                status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+            let first =
+                list.trim().split(['-', ',']).next().and_then(|core| core.parse().ok()).expect("a number");
+            session.set_cpu(qwip::cpu_pinned(2, &[first]).expect("a CPU")).expect("the same kernels");
+            session.truncate(0);
+            session.extend(&all, &Cancel::new(), &mut |_| {}).expect("tokens");
+            assert_eq!(session.logits(), fresh(&model, &all), "{name}");
+            let error = qwip::cpu_pinned(2, &[first, 60_000]).expect_err("no such processor").to_string();
+            let want =
+                "could not start 2 threads: logical processor 60000 does not exist or may not be used here";
+            assert_eq!(error, want);
+        }
         let ours = session.cpu().kernels.isa;
         for isa in Kernels::available() {
             let result = session.set_cpu(qwip::cpu_with(isa, 1).expect("a CPU"));
