@@ -8,7 +8,7 @@ use qwip_quant::pooling::Pooling;
 
 use crate::backend::LogitRows;
 use crate::error::{Error, Result};
-use crate::model::Task;
+use crate::model::{Model, Task};
 use crate::session::{Cancel, Session};
 
 /// What an [`Embedder`] is asked for.
@@ -39,7 +39,15 @@ impl Embedder {
     /// states become one vector, [`Error::BadOption`] if there are fewer dimensions, or if the pooling is
     /// [`Pooling::Rank`].
     pub fn new(session: Session, options: &EmbedOptions) -> Result<Embedder> {
-        let model = session.model();
+        let (pooling, dimensions) = Self::check(session.model(), options)?;
+        Ok(Embedder { session, pooling, dimensions, text: Vec::new(), sums: Vec::new(), all: Vec::new() })
+    }
+
+    /// Whether sessions on `model` can embed like this, and how: for those who would not lose a session over it.
+    ///
+    /// # Errors
+    /// As [`Embedder::new`].
+    pub fn check(model: &Model, options: &EmbedOptions) -> Result<(Pooling, usize)> {
         model.allows(Task::Embed)?;
         let most = model.config().embedding;
         let dimensions = options.dimensions.unwrap_or(most);
@@ -53,7 +61,7 @@ impl Embedder {
             let (found, want) = (pooling.name().into(), "none, mean, cls or last".into());
             return Err(Error::BadOption { what: "pooling", found, want });
         }
-        Ok(Embedder { session, pooling, dimensions, text: Vec::new(), sums: Vec::new(), all: Vec::new() })
+        Ok((pooling, dimensions))
     }
 
     /// The session; it holds what has been evaluated of a text.

@@ -52,18 +52,30 @@ impl Reranker {
     ) -> Result<Reranker> {
         let _ieee = IeeeDefaults::enter();
         let tokenizer = tokenizer.into();
-        let model = session.model();
+        let (template, rows) = Self::parts(session.model(), &tokenizer, task)?;
+        Ok(Reranker { rows, session, tokenizer, template, text: Vec::new() })
+    }
+
+    /// Whether sessions on `model` can judge: for those who would not lose a session over it.
+    ///
+    /// # Errors
+    /// As [`Reranker::new`].
+    pub fn check(model: &Model, tokenizer: &Tokenizer, task: Option<&str>) -> Result<()> {
+        let _ieee = IeeeDefaults::enter();
+        Self::parts(model, tokenizer, task).map(drop)
+    }
+
+    fn parts(model: &Model, tokenizer: &Tokenizer, task: Option<&str>) -> Result<(Template, [Row; 2])> {
         model.allows(Task::Rerank)?;
         let template = Template::of(model, task)?;
-        let rows = match model.judge() {
+        let [yes, no] = match model.judge() {
             Some(judge) => judge.yes_no.map(|row| Row::read(model, &judge.rows, row)),
             None => {
-                let [yes, no] = RERANK_LABELS.map(|label| token(model, &tokenizer, label));
+                let [yes, no] = RERANK_LABELS.map(|label| token(model, tokenizer, label));
                 [yes?, no?].map(|id| Row::read(model, model.output(), id))
             }
         };
-        let [yes, no] = rows;
-        Ok(Reranker { rows: [yes?, no?], session, tokenizer, template, text: Vec::new() })
+        Ok((template, [yes?, no?]))
     }
 
     /// How well `document` answers `query`. Neither can spell control tokens.

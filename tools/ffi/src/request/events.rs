@@ -52,13 +52,16 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 thread_local! {
-    /// Of which session's request this thread is in a callback.
-    static CALLING: RefCell<Option<Arc<SessionThing>>> = const { RefCell::new(None) };
+    /// Of which request's events this thread is in a callback, by their address, and of which session.
+    static CALLING: RefCell<Option<(usize, Arc<SessionThing>)>> = const { RefCell::new(None) };
 }
 
 /// What is true of the session in whose request's callback this thread is; false outside of callbacks.
 pub(super) fn calling(is: impl FnOnce(&Arc<SessionThing>) -> bool) -> bool {
-    CALLING.with_borrow(|session| session.as_ref().is_some_and(is))
+    // A thread that ends is in no callback of ours.
+    CALLING
+        .try_with(|session| session.borrow().as_ref().is_some_and(|(_, session)| is(session)))
+        .unwrap_or(false)
 }
 
 /// The events of one request.
@@ -82,6 +85,17 @@ struct State {
 }
 
 impl Events {
+    /// Whether this thread is in their callback.
+    pub(super) fn are_calling(&self) -> bool {
+        let own = |calling: &Option<(usize, Arc<SessionThing>)>| matches!(calling, Some((of, _)) if *of == self.address());
+        CALLING.try_with(|calling| own(&calling.borrow())).unwrap_or(false)
+    }
+
+    /// What tells them from others while they live.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Events go to this function; without one into the queue.
     pub(super) fn listen(&self, listener: Option<Listener>) {
         self.state().listener = listener.map(Arc::new);
@@ -216,7 +230,7 @@ struct Inside<'a>(&'a Events);
 
 impl<'a> Inside<'a> {
     fn enter(events: &'a Events, session: &Arc<SessionThing>) -> Inside<'a> {
-        CALLING.set(Some(session.clone()));
+        CALLING.set(Some((events.address(), session.clone())));
         Inside(events)
     }
 }

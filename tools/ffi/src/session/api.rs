@@ -56,14 +56,14 @@ pub unsafe extern "C" fn qwip_session_new(
 
 /// Frees a session. What runs on it is cancelled and waited for; `QWIP_STATUS_BUSY`, and nothing is freed, if that takes longer
 /// than a second, which only a callback that does not return can cause, or if the call comes out of a callback of its
-/// request. Its requests can be asked for their results afterwards, but must be freed, too.
+/// request. Its requests can be asked for their results afterwards, but no longer be started, and must be freed, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_free(session: *mut qwip_session) -> qwip_status {
     on(session, |thing| {
         if crate::request::is_own_callback(thing) {
             return Err(Fault::busy("a session cannot be freed out of its request's callback: return first"));
         }
-        if !thing.stop_and_wait(PATIENCE) {
+        if !thing.close(PATIENCE) {
             return Err(Fault::busy(
                 "a call or callback on the session has not returned yet: free it again later",
             ));
@@ -222,7 +222,8 @@ pub unsafe extern "C" fn qwip_session_truncate(session: *mut qwip_session, token
 }
 
 /// Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-/// then renamed. The file is of use for the same model, the same settings and the same version of the library.
+/// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+/// computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *const c_char) -> qwip_status {
     on(session, |thing| {
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
         let beside = Temporary::beside(path);
         let file = File::create(&beside.0).map_err(|error| io(&beside.0, &error))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        lent.step(|session, cancel| session.save(&mut out, cancel))?;
+        lent.aside(|session, cancel| session.save(&mut out, cancel))?;
         out.flush().map_err(|error| io(path, &error))?;
         out.get_ref().sync_all().map_err(|error| io(path, &error))?;
         drop(out);
@@ -241,7 +242,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
 }
 
 /// Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
-/// session is as it was.
+/// session is as it was. Nothing is computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_restore(
     session: *mut qwip_session,
@@ -251,7 +252,7 @@ pub unsafe extern "C" fn qwip_session_restore(
         // SAFETY: the header asks for text.
         let path = Path::new(unsafe { text(path, "the path") }?);
         let mut lent = thing.take()?;
-        lent.step(|session, cancel| {
+        lent.aside(|session, cancel| {
             let file = File::open(path).map_err(|source| runtime::Error::Io { path: path.into(), source })?;
             session.restore(&mut BufReader::with_capacity(1 << 20, file), cancel)
         })

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use runtime::Error;
 use runtime::embed::{EmbedOptions, Embedder};
 use runtime::quant::pooling::Pooling;
 use runtime::rerank::Reranker;
@@ -9,7 +10,7 @@ use runtime::tokenizer::Special;
 
 use super::qwip_session;
 use crate::call::on;
-use crate::status::{Fault, qwip_status};
+use crate::status::{Fault, QWIP_STATUS_UNSUPPORTED, qwip_status};
 use crate::values::{Out, array, hand_out, text, text_of};
 
 /// Appends tokens, `[count]`, and computes; then `qwip_session_logits` gives the logits behind the last of them. If it fails or
@@ -66,11 +67,14 @@ pub unsafe extern "C" fn qwip_session_embed(
         let text = unsafe { text_of(text, length, "the text") }?;
         let mut lent = thing.take()?;
         thing.engine().is_in_front()?;
+        let options =
+            EmbedOptions { pooling: None, dimensions: (dimensions > 0).then_some(dimensions as usize) };
+        // Before the session goes in, which would not come out of what fails.
+        Embedder::check(thing.engine().model(), &options).map_err(other_model)?;
         let tokens = thing.engine().voice().tokenizer().encode_sequence(text, Special::Text);
         lent.ready()?;
         let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
-        let dimensions = (dimensions > 0).then_some(dimensions as usize);
-        let mut embedder = Embedder::new(session, &EmbedOptions { pooling: None, dimensions })?;
+        let mut embedder = Embedder::new(session, &options)?;
         let vectors = if embedder.pooling() == Pooling::None { tokens.len() } else { 1 };
         let needed = embedder.dimensions() * vectors;
         let result = match capacity < needed {
@@ -100,13 +104,24 @@ pub unsafe extern "C" fn qwip_session_rerank(
         };
         let mut lent = thing.take()?;
         thing.engine().is_in_front()?;
+        let tokenizer = thing.engine().voice().shared_tokenizer();
+        Reranker::check(thing.engine().model(), &tokenizer, None).map_err(other_model)?;
         lent.ready()?;
         let Some(session) = lent.session.take() else { return Err(Fault::cancelled()) };
-        let tokenizer = thing.engine().voice().shared_tokenizer();
         let mut reranker = Reranker::new(session, tokenizer, None)?;
         let result = thing.engine().step(lent.activity(), |cancel| reranker.score(query, document, cancel));
         lent.session = Some(reranker.into_session());
         out.set(result?.score);
         Ok(())
     })
+}
+
+/// A file that lacks what only models of another kind have is not damaged.
+fn other_model(error: Error) -> Fault {
+    match &error {
+        Error::MissingKey { .. } | Error::BadValue { .. } => {
+            Fault::new(QWIP_STATUS_UNSUPPORTED, format!("this model is made for something else: {error}"))
+        }
+        _ => error.into(),
+    }
 }

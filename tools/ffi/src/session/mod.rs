@@ -19,7 +19,7 @@ pub(crate) use api::{PATIENCE, thing_of};
 
 use crate::handle::{Handle, LastError, Remembers};
 use crate::model::{Activity, Engine};
-use crate::status::{Fault, Outcome};
+use crate::status::{Fault, Outcome, QWIP_STATUS_INVALID_HANDLE};
 
 /// A sequence of tokens on a model. One call at a time may use it, on any thread; a second one gets `QWIP_STATUS_BUSY`.
 #[expect(non_camel_case_types, reason = "the name that it has in C")]
@@ -50,6 +50,8 @@ struct Slot {
     activity: Option<Arc<Activity>>,
     /// It gives memory back at this moment: no call of the host's, and soon done.
     relieved: bool,
+    /// The host has freed it.
+    freed: bool,
 }
 
 /// A session with its memory, once it is used.
@@ -68,9 +70,9 @@ impl Remembers for SessionThing {
 
 impl SessionThing {
     fn new(engine: Arc<Engine>, options: SessionOptions, work: Work) -> Arc<SessionThing> {
-        let slot = Mutex::new(Slot { options, work: Some(work), activity: None, relieved: false });
-        let session =
-            Arc::new(SessionThing { error: LastError::default(), engine, slot, back: Condvar::new() });
+        let slot = Mutex::new(Slot { options, work: Some(work), ..Slot::default() });
+        let (error, back) = (LastError::default(), Condvar::new());
+        let session = Arc::new(SessionThing { error, engine, slot, back });
         session.engine.join(&session);
         session
     }
@@ -82,9 +84,12 @@ impl SessionThing {
     /// Takes the session for the length of a call or of a request.
     ///
     /// # Errors
-    /// `QWIP_STATUS_BUSY` if somebody has it.
+    /// `QWIP_STATUS_BUSY` if somebody has it; `QWIP_STATUS_INVALID_HANDLE` if it was freed, which a request hears.
     pub(crate) fn take(self: &Arc<Self>) -> Outcome<Lent> {
         let mut slot = self.slot();
+        if slot.freed {
+            return Err(Fault::new(QWIP_STATUS_INVALID_HANDLE, "the session was freed"));
+        }
         while slot.relieved {
             slot = self.back.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
@@ -122,8 +127,9 @@ impl SessionThing {
         }
     }
 
-    /// Stops what uses the session, and waits until it has it back. False if that took longer than `most`.
-    fn stop_and_wait(&self, most: Duration) -> bool {
+    /// Stops what uses the session, waits for it, and gives its memory back: nobody can use it any more, though its requests
+    /// may still know it. False if that took longer than `most`.
+    fn close(&self, most: Duration) -> bool {
         let until = Instant::now() + most;
         self.stop();
         let mut slot = self.slot();
@@ -134,6 +140,10 @@ impl SessionThing {
             }
             (slot, _) = self.back.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
         }
+        slot.freed = true;
+        let work = slot.work.replace(Work::default());
+        drop(slot);
+        drop(work);
         true
     }
 
@@ -194,6 +204,12 @@ impl Lent {
         };
         engine.threads().lend(session)?;
         Ok(session)
+    }
+
+    /// Runs something that computes nothing: in the background as well, and once.
+    pub(crate) fn aside<T>(&mut self, work: impl FnOnce(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
+        let activity = self.activity.clone();
+        Ok(work(self.ready()?, activity.cancel())?)
     }
 
     /// Runs one step on the session, with the threads that there are now.
