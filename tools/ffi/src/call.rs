@@ -54,6 +54,14 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     })
 }
 
+/// Calls the host. Whatever it leaves in the float control word, what follows computes with IEEE's.
+pub(crate) fn host<T>(callback: impl FnOnce() -> T) -> T {
+    let result = callback();
+    // The guard that is around this puts the host's own word back.
+    std::mem::forget(IeeeDefaults::enter());
+    result
+}
+
 fn status(outcome: Outcome) -> qwip_status {
     match outcome {
         Ok(()) => QWIP_STATUS_OK,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::call;
 use crate::session::SessionThing;
 use crate::status::{Fault, Outcome, QWIP_STATUS_DONE, QWIP_STATUS_TIMEOUT};
 
@@ -129,7 +130,7 @@ impl Events {
         text.extend_from_slice(data.as_bytes());
         text.push(0);
         // SAFETY: the host has given the function for this; the text lives until it returns.
-        unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) == 0 }
+        call::host(|| unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) }) == 0
     }
 
     /// Nothing comes any more. `result` is what became of it.

@@ -1,6 +1,4 @@
 // Threads and callbacks that do what they should not, and text that is none.
-#include <limits.h>
-
 #include "check.h"
 
 #define USER(text) "[{\"role\":\"user\",\"content\":\"" text "\"}]"

@@ -1,8 +1,8 @@
 // Wrong calls: a status and a message each. Every function of the header is called here without a handle and without a place
 // for its result (`run` counts them).
-#include <float.h>
-
 #include "check.h"
+
+#include <float.h>
 
 #define USER(text) "[{\"role\":\"user\",\"content\":\"" text "\"}]"
 #define BAD_HANDLE(call) IS(QWIP_STATUS_INVALID_HANDLE, call)

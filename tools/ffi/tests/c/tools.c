@@ -1,7 +1,7 @@
 // Tools, schemas and grammars.
-#include <ctype.h>
-
 #include "check.h"
+
+#include <ctype.h>
 
 #define USER(text) "[{\"role\":\"user\",\"content\":\"" text "\"}]"
 #define WEATHER                                                                                                        \
