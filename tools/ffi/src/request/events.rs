@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::call;
 use crate::session::SessionThing;
 use crate::status::{Fault, Outcome, QWIP_STATUS_DONE, QWIP_STATUS_TIMEOUT};
 
@@ -53,13 +54,16 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 thread_local! {
-    /// Of which session's request this thread is in a callback.
-    static CALLING: RefCell<Option<Arc<SessionThing>>> = const { RefCell::new(None) };
+    /// Of which request's events this thread is in a callback, by their address, and of which session.
+    static CALLING: RefCell<Option<(usize, Arc<SessionThing>)>> = const { RefCell::new(None) };
 }
 
 /// What is true of the session in whose request's callback this thread is; false outside of callbacks.
 pub(super) fn calling(is: impl FnOnce(&Arc<SessionThing>) -> bool) -> bool {
-    CALLING.with_borrow(|session| session.as_ref().is_some_and(is))
+    // A thread that ends is in no callback of ours.
+    CALLING
+        .try_with(|session| session.borrow().as_ref().is_some_and(|(_, session)| is(session)))
+        .unwrap_or(false)
 }
 
 /// The events of one request.
@@ -83,6 +87,17 @@ struct State {
 }
 
 impl Events {
+    /// Whether this thread is in their callback.
+    pub(super) fn are_calling(&self) -> bool {
+        let own = |calling: &Option<(usize, Arc<SessionThing>)>| matches!(calling, Some((of, _)) if *of == self.address());
+        CALLING.try_with(|calling| own(&calling.borrow())).unwrap_or(false)
+    }
+
+    /// What tells them from others while they live.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Events go to this function; without one into the queue.
     pub(super) fn listen(&self, listener: Option<Listener>) {
         self.state().listener = listener.map(Arc::new);
@@ -116,7 +131,7 @@ impl Events {
         text.extend_from_slice(data.as_bytes());
         text.push(0);
         // SAFETY: the host has given the function for this; the text lives until it returns.
-        unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) == 0 }
+        call::host(|| unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) }) == 0
     }
 
     /// Hands out the last event. `result` is what became of it. Whoever has asked for that event finds the request over.
@@ -234,7 +249,7 @@ struct Inside<'a>(&'a Events);
 
 impl<'a> Inside<'a> {
     fn enter(events: &'a Events, session: &Arc<SessionThing>) -> Inside<'a> {
-        CALLING.set(Some(session.clone()));
+        CALLING.set(Some((events.address(), session.clone())));
         Inside(events)
     }
 }
