@@ -207,7 +207,7 @@ fn memory_that_is_given_back_costs_time_and_no_bit() {
         assert!(kv > 0 && bytes >= kv);
 
         session.release_buffers();
-        assert!(session.logits().is_empty() && session.budget_bytes() == bytes);
+        assert!(session.logits() == logits && session.budget_bytes() == bytes);
         session.extend(&more, &cancel, &mut |_| {}).expect("tokens");
         assert_eq!(session.logits(), fresh(&model, &longer), "{name}");
         session.truncate(all.len());
@@ -216,8 +216,12 @@ fn memory_that_is_given_back_costs_time_and_no_bit() {
             session.release_pages();
             assert_eq!((session.budget_bytes(), session.kv_bytes(), budget.used()), (0, 0, 0), "{name}");
             assert_eq!(session.tokens(), all);
-            // A fork of what was given back has nothing; what is saved then is the text.
-            assert!(session.fork(all.len()).expect("a fork").tokens().is_empty());
+            // A fork of what was given back has the tokens, and will evaluate them as well.
+            let mut fork = session.fork(all.len()).expect("a fork");
+            assert!(fork.tokens() == all && fork.kv_bytes() == 0);
+            fork.extend(&more, &cancel, &mut |_| {}).expect("tokens");
+            assert_eq!(fork.logits(), fresh(&model, &longer), "{name}");
+            drop(fork);
             if round == 0 {
                 session.extend(&more, &cancel, &mut |_| {}).expect("tokens");
                 assert_eq!(session.logits(), fresh(&model, &longer), "{name}");

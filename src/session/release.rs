@@ -3,7 +3,6 @@
 use qwip_cpu::ops::Cpu;
 
 use super::Session;
-use crate::backend::Buffers;
 use crate::error::{Error, Result};
 
 impl Session {
@@ -20,10 +19,10 @@ impl Session {
         Ok(())
     }
 
-    /// Gives back the memory of intermediate results, and of the logits, which are gone until the next call; that takes as
-    /// much again. What threads keep belongs to the [`Cpu`], and goes with it.
+    /// Gives back the memory of intermediate results; the next call takes as much again. The logits stay. What threads keep
+    /// belongs to the [`Cpu`], and goes with it.
     pub fn release_buffers(&mut self) {
-        self.buffers = Buffers::default();
+        self.buffers.release();
     }
 
     /// Gives back the memory of keys and values and, of a hybrid, of its memory and the copies of that (not where it is

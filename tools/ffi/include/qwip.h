@@ -250,7 +250,7 @@ qwip_status qwip_set_log(qwip_log_callback callback,
 // A new model, without a file yet. Free it with `qwip_model_free`.
 qwip_status qwip_model_new(struct qwip_model **model);
 
-// Frees a model. Sessions that still live keep its weights for as long as they do.
+// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do.
 qwip_status qwip_model_free(struct qwip_model *model);
 
 // The message of the last call on this model that failed, "" if none did.
@@ -268,7 +268,7 @@ qwip_status qwip_model_set_affinity(struct qwip_model *model,
                                     size_t count);
 
 // Whether the file is mapped (1, the default), or copied into memory (0). A mapped file takes no memory that counts, but one
-// that somebody truncates meanwhile ends the process; a copy survives that. Before loading.
+// that somebody truncates meanwhile ends the process; a copy survives that, once it is loaded. Before loading.
 qwip_status qwip_model_set_mmap(struct qwip_model *model,
                                 int32_t on_off);
 
@@ -283,7 +283,7 @@ qwip_status qwip_model_set_prefault(struct qwip_model *model,
                                     int32_t on_off);
 
 // A limit, in bytes, on the memory of our own (not the mapped pages) that the model and all its sessions take together; 0
-// (the default): none. What would exceed it fails with `QWIP_STATUS_OUT_OF_MEMORY` and leaves everything as it was. Before
+// (the default): none. (What schemas and grammars need is not counted.) What would exceed it fails with `QWIP_STATUS_OUT_OF_MEMORY` and leaves everything as it was. Before
 // loading.
 qwip_status qwip_model_set_memory_limit(struct qwip_model *model,
                                         uint64_t bytes);
@@ -313,8 +313,8 @@ qwip_status qwip_model_open_fd(struct qwip_model *model,
                                uint64_t length);
 
 // Opens a GGUF file that is in memory already. `data` must be readable and must not change until `release` is called with
-// `user`, which happens exactly once, also if this call fails; without a `release`, until the model and all its sessions
-// have been freed and their calls have ended.
+// `user`, which happens exactly once, also if this call fails; without a `release`, until the model and all its sessions,
+// samplers and requests have been freed and their calls have ended.
 qwip_status qwip_model_open_memory(struct qwip_model *model,
                                    const void *data,
                                    size_t length,
@@ -362,7 +362,8 @@ qwip_status qwip_model_on_memory_pressure(struct qwip_model *model,
 qwip_status qwip_model_on_thermal(struct qwip_model *model,
                                   int32_t state);
 
-// The app goes to the background: returns once nothing computes on this model any more, which takes some milliseconds.
+// The app goes to the background: returns once nothing computes on this model any more, which takes some milliseconds (a
+// schema that is being read is waited for).
 // Requests wait, and go on where they were when `qwip_model_foreground` is called; of a prompt the slice is computed again that
 // was broken off. Calls that compute on the caller's thread get `QWIP_STATUS_BACKGROUND` until then; one that runs already
 // waits. It may be called from a callback of a request. A loaded model.
@@ -486,7 +487,7 @@ qwip_status qwip_request_wait(struct qwip_request *request,
                               int64_t timeout_ms);
 
 // Ends the answer, from any thread, also from the callback: within 50 ms no more is computed, also in the middle of a prompt
-// (one token of a hybrid is not broken off), and the last event is a finish as "cancelled". What has been read stays in the
+// (one token of a hybrid is not broken off, nor a schema that is being read), and the last event is a finish as "cancelled". What has been read stays in the
 // session. Nothing happens if the request is over, or has not been started.
 qwip_status qwip_request_cancel(struct qwip_request *request);
 
@@ -547,8 +548,8 @@ qwip_status qwip_session_new(struct qwip_model *model,
                              struct qwip_session **session);
 
 // Frees a session. What runs on it is cancelled and waited for; `QWIP_STATUS_BUSY`, and nothing is freed, if that takes longer
-// than a second, which only a callback that does not return can cause, or if the call comes out of a callback of its
-// request. Its requests can be asked for their results afterwards, but must be freed, too.
+// than a second (a callback that does not return, a schema that is being read, a file that is being written), or if the
+// call comes out of a callback of its request. Its requests can be asked for their results afterwards, but no longer be started, and must be freed, too.
 qwip_status qwip_session_free(struct qwip_session *session);
 
 // The message of the last call on this session that failed, "" if none did.
@@ -592,16 +593,23 @@ qwip_status qwip_session_fork(struct qwip_session *session,
 qwip_status qwip_session_length(struct qwip_session *session,
                                 size_t *tokens);
 
+// Copies the tokens that the session holds. Array and count as in `qwip_model_tokenize`.
+qwip_status qwip_session_tokens(struct qwip_session *session,
+                                uint32_t *tokens,
+                                size_t capacity,
+                                size_t *count);
+
 // Forgets all tokens from number `tokens` on; there are no logits then. A request does this by itself.
 qwip_status qwip_session_truncate(struct qwip_session *session, size_t tokens);
 
 // Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-// then renamed. The file is of use for the same model, the same settings and the same version of the library.
+// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+// computed: it works in the background, too. (Behind critical memory pressure there are only the tokens to write.)
 qwip_status qwip_session_save(struct qwip_session *session,
                               const char *path);
 
 // Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
-// session is as it was.
+// session is as it was. Nothing is computed: it works in the background, too.
 qwip_status qwip_session_restore(struct qwip_session *session,
                                  const char *path);
 

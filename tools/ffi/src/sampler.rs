@@ -9,7 +9,7 @@ use runtime::{Sampler, SamplingParams};
 use crate::call::on;
 use crate::handle::{self, Handle, LastError, Remembers};
 use crate::model::{Engine, qwip_model};
-use crate::session::{qwip_session, thing_of};
+use crate::session::qwip_session;
 use crate::status::{Fault, Outcome, QWIP_STATUS_INVALID_MODEL, qwip_status};
 use crate::values::Out;
 
@@ -70,14 +70,17 @@ impl SamplerThing {
     /// Changes a setting, if the new ones are in range.
     fn set(&self, change: impl FnOnce(&mut Draw)) -> Outcome {
         let mut inside = self.inside();
-        let mut draw = inside.draw.clone();
+        let mut draw = Draw { seed: None, ..inside.draw.clone() };
         change(&mut draw);
-        let params = draw.params(&self.engine, None)?;
-        params.check()?;
-        let seeded = draw.seed != inside.draw.seed;
-        inside.draw = draw;
-        match &mut inside.sampler {
-            Some(sampler) if !seeded => sampler.set_params(params),
+        // Whether it thinks or not: what is out of range is so for both.
+        SamplingParams::for_model(self.engine.model().file().header(), false, &draw.choice)?.check()?;
+        // A seed begins anew, even if it is the same; otherwise the draw goes on where it is.
+        let seed = draw.seed.take();
+        let begins = seed.is_some();
+        inside.draw = Draw { seed: seed.or(inside.draw.seed), ..draw };
+        let Inside { draw, sampler } = &mut *inside;
+        match sampler {
+            Some(sampler) if !begins => sampler.set_params(draw.params(&self.engine, None)?),
             used => *used = None,
         }
         Ok(())
@@ -206,7 +209,7 @@ pub unsafe extern "C" fn qwip_sampler_sample(
     on(sampler, |thing| {
         // SAFETY: the header asks for a place to write to.
         let out = unsafe { Out::new(token, "the place of the token", 0) }?;
-        let of_session = thing_of(session)?;
+        let of_session = handle::get(session)?;
         if !Arc::ptr_eq(of_session.engine(), &thing.engine) {
             return Err(Fault::argument("the sampler and the session are of different models"));
         }

@@ -2,6 +2,7 @@
 
 use runtime::Error;
 use runtime::chat::ChatError;
+use runtime::session::SavedError;
 
 /// What came of a call: one of the `QWIP_STATUS_` constants. More may come with later versions: what is not
 /// `QWIP_STATUS_OK` has failed.
@@ -116,6 +117,9 @@ impl From<Error> for Fault {
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 QWIP_STATUS_NOT_FOUND
             }
+            Error::Threads { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
+                QWIP_STATUS_INVALID_ARGUMENT
+            }
             Error::Io { .. } | Error::Threads { .. } => QWIP_STATUS_IO,
             Error::NotAFile { .. } => QWIP_STATUS_NOT_FOUND,
             Error::Format { .. }
@@ -135,15 +139,18 @@ impl From<Error> for Fault {
             | Error::TensorType { .. }
             | Error::OtherTask { .. }
             | Error::Isa(_) => QWIP_STATUS_UNSUPPORTED,
-            Error::Gpu(_) => QWIP_STATUS_UNSUPPORTED,
+            Error::Gpu(_) | Error::SplitModel { .. } => QWIP_STATUS_UNSUPPORTED,
             Error::Chat(error) => return Fault::from(error.clone()),
             Error::PromptTooLong { .. } | Error::NotAtOnce { .. } => QWIP_STATUS_CONTEXT_FULL,
             Error::EmptyPrompt
             | Error::TokenOutOfRange { .. }
             | Error::BadOption { .. }
+            | Error::OutOfFile { .. }
             | Error::Constraint { .. } => QWIP_STATUS_INVALID_ARGUMENT,
             Error::Cancelled => return Fault::cancelled(),
             Error::Memory { .. } | Error::KvMemory { .. } => QWIP_STATUS_OUT_OF_MEMORY,
+            Error::Saved(SavedError::TooLong { .. }) => QWIP_STATUS_CONTEXT_FULL,
+            Error::Saved(SavedError::OnDevice | SavedError::Other { .. }) => QWIP_STATUS_UNSUPPORTED,
             Error::Saved(_) => QWIP_STATUS_IO,
             _ => QWIP_STATUS_INTERNAL,
         };

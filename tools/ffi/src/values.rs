@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::status::{Fault, Outcome, QWIP_STATUS_BUFFER_TOO_SMALL};
 
 /// JSON of more bytes is not read.
-const LONGEST_JSON: usize = 64 << 20;
+const LONGEST_JSON: usize = 8 << 20;
 
 /// Where a result goes.
 pub(crate) struct Out<T>(NonNull<T>);
@@ -152,6 +152,27 @@ pub(crate) fn json(text: &str, what: &str) -> Outcome<Value> {
         return Err(Fault::argument(message));
     }
     serde_json::from_str(text).map_err(|error| Fault::argument(format!("{what} is not JSON: {error}")))
+}
+
+/// OpenAI's list of tools.
+pub(crate) fn tools(text: &str) -> Outcome<Vec<Value>> {
+    let Value::Array(tools) = json(text, "tools")? else {
+        return Err(Fault::argument("tools is no list"));
+    };
+    for (i, tool) in tools.iter().enumerate() {
+        if !tool["function"]["name"].is_string() {
+            return Err(Fault::argument(format!("tool {} of {} has no function.name", i + 1, tools.len())));
+        }
+    }
+    Ok(tools)
+}
+
+/// Whether the model is to think.
+pub(crate) fn thinking(thinking: i32) -> Outcome<Option<bool>> {
+    match thinking {
+        -1 => Ok(None),
+        _ => flag(thinking, "thinking").map(Some),
+    }
 }
 
 /// A flag of C's.

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn qwip_model_new(model: *mut *mut qwip_model) -> qwip_sta
     })
 }
 
-/// Frees a model. Sessions that still live keep its weights for as long as they do.
+/// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_free(model: *mut qwip_model) -> qwip_status {
     on(model, |_| {
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn qwip_model_set_affinity(
 }
 
 /// Whether the file is mapped (1, the default), or copied into memory (0). A mapped file takes no memory that counts, but one
-/// that somebody truncates meanwhile ends the process; a copy survives that. Before loading.
+/// that somebody truncates meanwhile ends the process; a copy survives that, once it is loaded. Before loading.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_set_mmap(model: *mut qwip_model, on_off: i32) -> qwip_status {
     on(model, |thing| {
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn qwip_model_set_prefault(model: *mut qwip_model, on_off:
 }
 
 /// A limit, in bytes, on the memory of our own (not the mapped pages) that the model and all its sessions take together; 0
-/// (the default): none. What would exceed it fails with `QWIP_STATUS_OUT_OF_MEMORY` and leaves everything as it was. Before
+/// (the default): none. (What schemas and grammars need is not counted.) What would exceed it fails with `QWIP_STATUS_OUT_OF_MEMORY` and leaves everything as it was. Before
 /// loading.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_set_memory_limit(model: *mut qwip_model, bytes: u64) -> qwip_status {
@@ -189,8 +189,8 @@ fn duplicate(fd: i32) -> crate::status::Outcome<std::fs::File> {
 }
 
 /// Opens a GGUF file that is in memory already. `data` must be readable and must not change until `release` is called with
-/// `user`, which happens exactly once, also if this call fails; without a `release`, until the model and all its sessions
-/// have been freed and their calls have ended.
+/// `user`, which happens exactly once, also if this call fails; without a `release`, until the model and all its sessions,
+/// samplers and requests have been freed and their calls have ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_open_memory(
     model: *mut qwip_model,

@@ -51,11 +51,15 @@ impl Engine {
             limit => limit,
         });
         let estimate = Estimate::of_session(&model, &SessionOptions::default(), threads.all())?;
-        let copied = file.parts().iter().map(|part| match &*part.bytes {
-            Bytes::Owned(bytes) => bytes.len() as u64,
-            _ => 0,
-        });
-        let own = estimate.vectors + copied.sum::<u64>() + voice.tokenizer().table_bytes() as u64;
+        let copied: u64 = file
+            .parts()
+            .iter()
+            .map(|part| match &*part.bytes {
+                Bytes::Owned(bytes) => bytes.len() as u64,
+                _ => 0,
+            })
+            .sum();
+        let own = estimate.vectors + copied + voice.tokenizer().table_bytes() as u64;
         let taken = charge(&budget, "the model", own)?;
         #[cfg(feature = "gpu")]
         let device = device(&model, settings)?;
@@ -71,7 +75,7 @@ impl Engine {
         Ok(Engine {
             voice,
             threads,
-            mmap: settings.mmap,
+            mmap: copied == 0,
             gpu_layers: settings.gpu_layers,
             gate: Gate::default(),
             budget,
@@ -153,13 +157,26 @@ impl Engine {
         result
     }
 
+    /// Takes steps until one of them gives a result.
+    pub(crate) fn steps<T>(
+        &self,
+        activity: &Arc<Activity>,
+        mut step: impl FnMut(&Cancel) -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            if let Some(result) = self.step(activity, &mut step)? {
+                return Ok(result);
+            }
+        }
+    }
+
     /// Ends what computes.
     pub(crate) fn stop(&self, activity: &Activity) {
         self.gate.stop(activity);
     }
 
     /// Refuses work of the caller's own thread in the background, where it would wait for nobody knows how long.
-    pub(crate) fn is_in_front(&self) -> Outcome {
+    pub(crate) fn refuse_in_background(&self) -> Outcome {
         match self.gate.is_closed() {
             false => Ok(()),
             true => {
@@ -187,7 +204,8 @@ impl Engine {
     pub(super) fn relieve(&self, critical: bool) {
         let before = self.budget.used();
         #[cfg(feature = "constrain")]
-        drop(self.vocabulary.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // One that is being built is wanted.
+        drop(self.vocabulary.try_lock().ok().and_then(|mut kept| kept.take()));
         let sessions: Vec<_> = self.sessions().iter().filter_map(Weak::upgrade).collect();
         for session in sessions {
             session.relieve(critical);
@@ -202,14 +220,15 @@ impl Engine {
     /// Reads a grammar. The first one takes half a second more.
     #[cfg(feature = "constrain")]
     pub(crate) fn form(&self, grammar: &Grammar) -> Result<Form> {
-        let mut vocabulary = self.vocabulary.lock().unwrap_or_else(PoisonError::into_inner);
-        let vocabulary = match &mut *vocabulary {
+        let mut kept = self.vocabulary.lock().unwrap_or_else(PoisonError::into_inner);
+        let vocabulary = match &mut *kept {
             Some(vocabulary) => vocabulary.clone(),
             none => {
                 let built = Vocabulary::new(self.voice.tokenizer(), self.model.config().vocab)?;
                 none.insert(built).clone()
             }
         };
+        drop(kept);
         vocabulary.form(grammar)
     }
 

@@ -26,10 +26,9 @@ use runtime::{Estimate, Model, SessionOptions};
 pub(crate) use engine::Engine;
 pub(crate) use gate::Activity;
 use settings::{HostMemory, Settings, Source};
-pub(crate) use tokens::{tools_of, wish};
 
 use crate::handle::{Handle, LastError, Remembers};
-use crate::status::{Fault, Outcome};
+use crate::status::{Fault, Outcome, QWIP_STATUS_OUT_OF_MEMORY};
 
 /// A model. Sessions share its weights. All calls on it may come from any thread, several at the same time.
 #[expect(non_camel_case_types, reason = "the name that it has in C")]
@@ -123,23 +122,13 @@ impl ModelThing {
         let model = match as_it_is {
             true => described,
             false => {
-                self.fits(&described, &settings)?;
+                fits(&described, &source, &settings)?;
                 source.load(&settings)?
             }
         };
         let engine = Engine::start(model, &settings)?;
         back.stage = Some(Stage::Loaded(Arc::new(engine)));
         Ok(())
-    }
-
-    /// Before gigabytes are copied: whether the limit allows them.
-    fn fits(&self, described: &Model, settings: &Settings) -> Outcome {
-        let (needed, limit) = (described.file().len(), settings.memory_limit);
-        if settings.mmap || limit == 0 || needed <= limit {
-            return Ok(());
-        }
-        let message = format!("the file's copy needs {needed} bytes, but the memory limit is {limit}");
-        Err(Fault::new(crate::status::QWIP_STATUS_OUT_OF_MEMORY, message))
     }
 
     /// The model, if it is loaded.
@@ -165,7 +154,10 @@ impl ModelThing {
     fn estimate(&self, context: usize) -> Outcome<Memory> {
         let model = self.described()?;
         let settings = self.inside().settings.clone();
+        let mmap =
+            settings.mmap || matches!(&self.inside().stage, Stage::Opened(source, _) if source.is_memory());
         let loaded = self.engine().ok();
+        let mmap = loaded.as_ref().map_or(mmap, |engine| engine.is_mapped());
         let threads = match (&loaded, settings.threads) {
             (Some(engine), _) => engine.threads().all(),
             (None, 0) => runtime::usable_cores(),
@@ -174,12 +166,22 @@ impl ModelThing {
         let options = SessionOptions { context, ..SessionOptions::default() };
         let estimate = Estimate::of_session(&model, &options, threads)?;
         let layers = model.config().layers;
-        Ok(Memory::of(&estimate, settings.mmap, share_on_gpu(settings.gpu_layers, layers)))
+        Ok(Memory::of(&estimate, mmap, share_on_gpu(settings.gpu_layers, layers)))
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Before gigabytes are copied: whether the limit allows them.
+fn fits(described: &Model, source: &Source, settings: &Settings) -> Outcome {
+    let (needed, limit) = (described.file().len(), settings.memory_limit);
+    if settings.mmap || source.is_memory() || limit == 0 || needed <= limit {
+        return Ok(());
+    }
+    let message = format!("the file's copy needs {needed} bytes, but the memory limit is {limit}");
+    Err(Fault::new(QWIP_STATUS_OUT_OF_MEMORY, message))
 }
 
 /// Which part of the layers, as a fraction, is to be on a GPU.

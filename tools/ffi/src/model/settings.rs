@@ -88,6 +88,11 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whether its bytes are never copied.
+    pub(super) fn is_memory(&self) -> bool {
+        matches!(self, Source::Memory(_))
+    }
+
     /// Maps the file and reads what it says of itself.
     pub(super) fn describe(&self) -> Outcome<Arc<Model>> {
         match self {

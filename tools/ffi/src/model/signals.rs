@@ -65,7 +65,8 @@ pub unsafe extern "C" fn qwip_model_on_thermal(model: *mut qwip_model, state: i3
     })
 }
 
-/// The app goes to the background: returns once nothing computes on this model any more, which takes some milliseconds.
+/// The app goes to the background: returns once nothing computes on this model any more, which takes some milliseconds (a
+/// schema that is being read is waited for).
 /// Requests wait, and go on where they were when `qwip_model_foreground` is called; of a prompt the slice is computed again that
 /// was broken off. Calls that compute on the caller's thread get `QWIP_STATUS_BACKGROUND` until then; one that runs already
 /// waits. It may be called from a callback of a request. A loaded model.

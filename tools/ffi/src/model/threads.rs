@@ -70,11 +70,12 @@ impl Threads {
     /// From the next step on there are as many threads as this heat allows. What was computing keeps its own until then.
     pub(super) fn set_heat(&self, heat: Heat) -> Result<()> {
         let mut now = self.now();
+        // It rests in any case.
+        now.heat = heat;
         let wanted = heat.threads(self.all);
         if wanted != now.cpu.pool.threads() {
             now.cpu = start(wanted, &self.cores)?;
         }
-        now.heat = heat;
         Ok(())
     }
 

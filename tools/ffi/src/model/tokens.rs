@@ -4,7 +4,6 @@ use std::ffi::c_char;
 
 use runtime::chat::{RenderOptions, messages_from_openai};
 use runtime::tokenizer::Special;
-use serde_json::Value;
 
 use super::qwip_model;
 use crate::call::on;
@@ -121,34 +120,13 @@ pub unsafe extern "C" fn qwip_model_apply_template(
         let tools = match tools.is_null() {
             true => Vec::new(),
             // SAFETY: the header asks for text.
-            false => tools_of(unsafe { text(tools, "tools") }?)?,
+            false => values::tools(unsafe { text(tools, "tools") }?)?,
         };
         let messages = messages_from_openai(&values::json(messages, "messages")?)?;
-        let options = RenderOptions { thinking: wish(thinking)?, ..RenderOptions::default() };
+        let options = RenderOptions { thinking: values::thinking(thinking)?, ..RenderOptions::default() };
         out.set_text(&thing.engine()?.voice().prompt(&messages, &tools, &options)?.text);
         Ok(())
     })
-}
-
-/// OpenAI's list of tools.
-pub(crate) fn tools_of(text: &str) -> Outcome<Vec<Value>> {
-    let Value::Array(tools) = values::json(text, "tools")? else {
-        return Err(Fault::argument("tools is no list"));
-    };
-    for (i, tool) in tools.iter().enumerate() {
-        if !tool["function"]["name"].is_string() {
-            return Err(Fault::argument(format!("tool {} of {} has no function.name", i + 1, tools.len())));
-        }
-    }
-    Ok(tools)
-}
-
-/// Whether the model is to think.
-pub(crate) fn wish(thinking: i32) -> Outcome<Option<bool>> {
-    match thinking {
-        -1 => Ok(None),
-        _ => flag(thinking, "thinking").map(Some),
-    }
 }
 
 fn exists(engine: &super::Engine, token: u32) -> Outcome {

@@ -10,7 +10,6 @@ use super::asked::Input;
 use super::{RequestThing, qwip_request};
 use crate::call::on;
 use crate::handle::{self, Remembers};
-use crate::model::{tools_of, wish};
 use crate::sampler::qwip_sampler;
 use crate::session::qwip_session;
 use crate::status::{Fault, Outcome, QWIP_STATUS_UNSUPPORTED, qwip_status};
@@ -88,7 +87,7 @@ pub unsafe extern "C" fn qwip_request_set_tools(
 ) -> qwip_status {
     on(request, |thing| {
         // SAFETY: the header asks for text.
-        let tools = tools_of(unsafe { text(json, "tools") }?)?;
+        let tools = values::tools(unsafe { text(json, "tools") }?)?;
         thing.set(|asked| {
             asked.tools = tools;
             Ok(())
@@ -152,6 +151,11 @@ pub unsafe extern "C" fn qwip_request_set_json_schema(
     on(request, |thing| {
         // SAFETY: the header asks for text.
         let schema = values::json(unsafe { text(schema, "the schema") }?, "the schema")?;
+        if schema["type"] == "json_schema" {
+            return Err(Fault::argument(
+                "this is OpenAI's response_format: what is wanted is its json_schema.schema",
+            ));
+        }
         can_constrain()?;
         thing.set(|asked| {
             (asked.format, asked.lark) = (Format::JsonSchema(schema), None);
@@ -191,7 +195,7 @@ fn can_constrain() -> Outcome {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_set_thinking(request: *mut qwip_request, thinking: i32) -> qwip_status {
     on(request, |thing| {
-        let thinking = wish(thinking)?;
+        let thinking = values::thinking(thinking)?;
         thing.set(|asked| {
             asked.thinking = thinking;
             Ok(())

@@ -69,6 +69,9 @@ impl Asked {
             Some(_) if calls && self.tools.is_empty() => {
                 Err(Fault::argument("a call of a tool is required, but there are no tools"))
             }
+            Some(_) if calls && (self.lark.is_some() || self.format != Format::Text) => Err(Fault::argument(
+                "a call of a tool is required, and the answer is held to a form: only one is possible",
+            )),
             Some(_) => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! What comes of a request, on its way to the host: to its callback, or into a queue that it asks.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,16 +54,14 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 thread_local! {
-    /// Of which request's events this thread is in a callback, by their address, and of which session.
-    static CALLING: RefCell<Option<(usize, Arc<SessionThing>)>> = const { RefCell::new(None) };
+    /// In whose callback this thread is: addresses of a request's events and of its session, which live meanwhile. Nothing
+    /// that would have to be dropped: a thread that ends may still call.
+    static CALLING: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
-/// What is true of the session in whose request's callback this thread is; false outside of callbacks.
-pub(super) fn calling(is: impl FnOnce(&Arc<SessionThing>) -> bool) -> bool {
-    // A thread that ends is in no callback of ours.
-    CALLING
-        .try_with(|session| session.borrow().as_ref().is_some_and(|(_, session)| is(session)))
-        .unwrap_or(false)
+/// Whether this thread is in a callback of a request on this session.
+pub(crate) fn is_calling(session: &Arc<SessionThing>) -> bool {
+    CALLING.get().is_some_and(|(_, of)| of == Arc::as_ptr(session).addr())
 }
 
 /// The events of one request.
@@ -82,15 +80,13 @@ struct State {
     /// The host hears no more.
     closed: bool,
     /// How it went, once the last event has been handed out or queued.
-    end: Option<Outcome>,
-    result: Option<Value>,
+    end: Option<Outcome<Value>>,
 }
 
 impl Events {
     /// Whether this thread is in their callback.
     pub(super) fn are_calling(&self) -> bool {
-        let own = |calling: &Option<(usize, Arc<SessionThing>)>| matches!(calling, Some((of, _)) if *of == self.address());
-        CALLING.try_with(|calling| own(&calling.borrow())).unwrap_or(false)
+        CALLING.get().is_some_and(|(of, _)| of == self.address())
     }
 
     /// What tells them from others while they live.
@@ -131,17 +127,12 @@ impl Events {
         text.extend_from_slice(data.as_bytes());
         text.push(0);
         // SAFETY: the host has given the function for this; the text lives until it returns.
-        call::host(|| unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) }) == 0
+        call::host(|| unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) })
+            == 0
     }
 
-    /// Hands out the last event. `result` is what became of it. Whoever has asked for that event finds the request over.
-    pub(super) fn end(
-        &self,
-        session: &Arc<SessionThing>,
-        (kind, data): (i32, &str),
-        end: Outcome,
-        result: Option<Value>,
-    ) {
+    /// Hands out the last event; `end` is what became of the request. Whoever has asked for that event finds it over.
+    pub(super) fn end(&self, session: &Arc<SessionThing>, (kind, data): (i32, &str), end: Outcome<Value>) {
         let mut state = self.state();
         if state.listener.is_some() {
             drop(state);
@@ -150,7 +141,7 @@ impl Events {
         } else {
             state.queue.push_back((kind, data.to_owned()));
         }
-        (state.end, state.result) = (Some(end), result);
+        state.end = Some(end);
         drop(state);
         self.changed.notify_all();
     }
@@ -178,7 +169,7 @@ impl Events {
         let (mut state, until) = (self.state(), deadline(most));
         loop {
             if let Some(end) = &state.end {
-                return end.clone();
+                return end.as_ref().map(drop).map_err(Fault::clone);
             }
             state = self.wait(state, until)?;
         }
@@ -190,14 +181,8 @@ impl Events {
 
     /// What became of it.
     pub(super) fn result(&self) -> Outcome<Value> {
-        let state = self.state();
-        match (&state.end, &state.result) {
-            (None, _) => Err(Fault::state("the request is not over yet")),
-            (Some(Err(fault)), _) => Err(fault.clone()),
-            (Some(Ok(())), result) => {
-                result.clone().ok_or_else(|| Fault::state("the request was freed before it was over"))
-            }
-        }
+        let over = self.state().end.clone();
+        over.unwrap_or_else(|| Err(Fault::state("the request is not over yet")))
     }
 
     /// The host hears no more. False if its function is still running when the time is over.
@@ -210,9 +195,9 @@ impl Events {
                 Ok(changed) => state = changed,
                 // What still computes ends by itself; only the host's function would be called in vain.
                 Err(_) => {
-                    let inside = self.state().inside;
-                    self.state().closed = !inside;
-                    return !inside;
+                    let mut state = self.state();
+                    state.closed = !state.inside;
+                    return state.closed;
                 }
             }
         }
@@ -249,7 +234,7 @@ struct Inside<'a>(&'a Events);
 
 impl<'a> Inside<'a> {
     fn enter(events: &'a Events, session: &Arc<SessionThing>) -> Inside<'a> {
-        CALLING.set(Some((events.address(), session.clone())));
+        CALLING.set(Some((events.address(), Arc::as_ptr(session).addr())));
         Inside(events)
     }
 }

@@ -1,10 +1,10 @@
 //! Starting a request, following it, ending it.
 
 use std::ffi::{c_char, c_void};
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::events::{Listener, QWIP_EVENT_ERROR, QWIP_EVENT_NONE, qwip_event_callback};
+use super::events::{Listener, QWIP_EVENT_NONE, qwip_event_callback};
 use super::run::run;
 use super::{Stage, qwip_request};
 use crate::call::on;
@@ -29,22 +29,34 @@ pub unsafe extern "C" fn qwip_request_start(
         };
         asked.check()?;
         let lent = thing.session.take()?;
-        let asked = std::mem::take(&mut **asked);
+        let activity = lent.activity().clone();
         thing.events.listen(callback.map(|callback| Listener { callback, user }));
-        *stage = Stage::Started(lent.activity().clone());
-        drop(stage);
-        let (session, events) = (thing.session.clone(), thing.events.clone());
-        let work = move || run(&session, &events, asked, lent);
+        // If no thread can be had, the request is as it was.
+        let parcel = Arc::new(Mutex::new(Some((std::mem::take(&mut **asked), lent))));
+        let (session, events, parcel_there) = (thing.session.clone(), thing.events.clone(), parcel.clone());
+        let work = move || {
+            let parcel = parcel_there.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((asked, lent)) = parcel {
+                run(&session, &events, asked, lent);
+            }
+        };
         // Templates and grammars are read with bounded stacks, which the default of threads has room for.
         let thread = std::thread::Builder::new().name("qwip-request".into()).spawn(work);
-        let thread = thread.map_err(|error| {
-            let fault = Fault::new(QWIP_STATUS_IO, format!("no thread could be started: {error}"));
-            let event = (QWIP_EVENT_ERROR, fault.message.as_str());
-            thing.events.end(&thing.session, event, Err(fault.clone()), None);
-            fault
-        })?;
-        *thing.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(())
+        match thread {
+            Ok(thread) => {
+                *stage = Stage::Started(activity);
+                *thing.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+                Ok(())
+            }
+            Err(error) => {
+                let parcel = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some((was, _)) = parcel {
+                    **asked = was;
+                }
+                thing.events.listen(None);
+                Err(Fault::new(QWIP_STATUS_IO, format!("no thread could be started: {error}")))
+            }
+        }
     })
 }
 
@@ -93,7 +105,7 @@ pub unsafe extern "C" fn qwip_request_wait(request: *mut qwip_request, timeout_m
 }
 
 /// Ends the answer, from any thread, also from the callback: within 50 ms no more is computed, also in the middle of a prompt
-/// (one token of a hybrid is not broken off), and the last event is a finish as "cancelled". What has been read stays in the
+/// (one token of a hybrid is not broken off, nor a schema that is being read), and the last event is a finish as "cancelled". What has been read stays in the
 /// session. Nothing happens if the request is over, or has not been started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_cancel(request: *mut qwip_request) -> qwip_status {

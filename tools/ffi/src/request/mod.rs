@@ -19,6 +19,7 @@ use std::thread::JoinHandle;
 
 use asked::Asked;
 use events::Events;
+pub(crate) use events::is_calling;
 
 use crate::handle::{Handle, LastError, Remembers};
 use crate::model::Activity;
@@ -97,9 +98,4 @@ impl RequestThing {
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether this thread is in a callback of a request on this session.
-pub(crate) fn is_own_callback(session: &Arc<SessionThing>) -> bool {
-    events::calling(|of| Arc::ptr_eq(of, session))
 }

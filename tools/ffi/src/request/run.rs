@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runtime::chat::{AnswerSplitter, Delta};
 use runtime::generate::Next;
+use runtime::model::Task;
 use runtime::tokenizer::Special;
 use runtime::{FinishReason, Generation, IeeeDefaults, Sampler};
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ use crate::call::guarded;
 use crate::log;
 use crate::model::Engine;
 use crate::session::{Lent, SessionThing};
-use crate::status::{Outcome, QWIP_STATUS_CANCELLED};
+use crate::status::{Fault, Outcome, QWIP_STATUS_CANCELLED};
 
 /// An answer on its way.
 struct Answer<'a> {
@@ -73,21 +74,27 @@ pub(super) fn run(session: &Arc<SessionThing>, events: &Events, asked: Asked, mu
         end.as_ref().map_or_else(|fault| fault.message.as_str(), |(_, reason)| reason),
     ));
     match end {
-        Ok((result, reason)) => events.end(session, (QWIP_EVENT_FINISH, reason), Ok(()), Some(result)),
-        Err(fault) => events.end(session, (QWIP_EVENT_ERROR, &fault.message), Err(fault.clone()), None),
+        Ok((result, reason)) => events.end(session, (QWIP_EVENT_FINISH, reason), Ok(result)),
+        Err(fault) => events.end(session, (QWIP_EVENT_ERROR, &fault.message), Err(fault.clone())),
     }
 }
 
 impl Answer<'_> {
     fn make(&mut self, engine: &Arc<Engine>, asked: Asked, lent: &mut Lent) -> Outcome<FinishReason> {
-        let prepared = asked.prepare(engine)?;
+        engine.model().allows(Task::Generate)?;
+        // It computes as well, so it passes the gate.
+        let mut asked = Some(asked);
+        let prepared =
+            engine.step(lent.activity(), |_| Ok(asked.take().map(|asked| asked.prepare(engine))))?;
+        let prepared = prepared.unwrap_or_else(|| Err(Fault::cancelled()))?;
         let Prepared { prompt, tools, sampling, options, .. } = &prepared;
         let tokenizer = engine.voice().tokenizer();
         self.splitter = Some(AnswerSplitter::new(engine.voice(), prompt, tools, true));
         self.usage.prompt = prompt.tokens.len();
+        self.read(lent, &prompt.tokens)?;
+        // It looks back at the prompt.
         let mut generation =
             Generation::new(lent.ready()?, tokenizer, Sampler::new(sampling.clone()), options.clone())?;
-        self.read(lent, &prompt.tokens)?;
         #[cfg(feature = "constrain")]
         if let Some(constraint) = prepared.constraint {
             generation.constrain(constraint);

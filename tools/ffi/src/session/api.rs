@@ -4,7 +4,6 @@ use std::ffi::c_char;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use runtime::kv::KvType;
 use runtime::model::{RopeOptions, ScalingType};
 use runtime::{Estimate, SessionOptions};
 
-use super::{SessionThing, Work, qwip_session};
+use super::{Equipped, SessionThing, Work, qwip_session};
 use crate::call::on;
 use crate::handle::{self, Remembers};
 use crate::model::{Memory, qwip_model};
 use crate::status::{Fault, Outcome, QWIP_STATUS_IO, QWIP_STATUS_NOT_FOUND, qwip_status};
-use crate::values::{Out, text};
+use crate::values::{Out, hand_out, text};
 
 /// Keys or values as 16-bit floats: the default.
 pub const QWIP_CACHE_F16: i32 = 0;
@@ -55,12 +54,12 @@ pub unsafe extern "C" fn qwip_session_new(
 }
 
 /// Frees a session. What runs on it is cancelled and waited for; `QWIP_STATUS_BUSY`, and nothing is freed, if that takes longer
-/// than a second, which only a callback that does not return can cause, or if the call comes out of a callback of its
-/// request. Its requests can be asked for their results afterwards, but must be freed, too.
+/// than a second (a callback that does not return, a schema that is being read, a file that is being written), or if the
+/// call comes out of a callback of its request. Its requests can be asked for their results afterwards, but no longer be started, and must be freed, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_free(session: *mut qwip_session) -> qwip_status {
     on(session, |thing| {
-        if crate::request::is_own_callback(thing) {
+        if crate::request::is_calling(thing) {
             return Err(Fault::busy("a session cannot be freed out of its request's callback: return first"));
         }
         if !thing.free(PATIENCE) {
@@ -186,7 +185,8 @@ pub unsafe extern "C" fn qwip_session_fork(
         let out = unsafe { Out::new(fork, "the place of the fork", std::ptr::null_mut()) }?;
         let mut lent = thing.take()?;
         let session = lent.ready()?;
-        let work = Work { session: Some(session.fork(session.tokens().len())?), ..Work::default() };
+        let sequence = Equipped { session: session.fork(session.tokens().len())?, buffers: None };
+        let work = Work { sequence: Some(sequence), texts: None };
         out.set(handle::insert(SessionThing::new(thing.engine().clone(), lent.options, work)));
         Ok(())
     })
@@ -198,8 +198,24 @@ pub unsafe extern "C" fn qwip_session_length(session: *mut qwip_session, tokens:
     on(session, |thing| {
         // SAFETY: the header asks for a place to write to.
         let out = unsafe { Out::new(tokens, "the place of the length", 0) }?;
-        out.set(thing.take()?.session.as_ref().map_or(0, |session| session.tokens().len()));
+        out.set(thing.take()?.session().map_or(0, |session| session.tokens().len()));
         Ok(())
+    })
+}
+
+/// Copies the tokens that the session holds. Array and count as in `qwip_model_tokenize`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qwip_session_tokens(
+    session: *mut qwip_session,
+    tokens: *mut u32,
+    capacity: usize,
+    count: *mut usize,
+) -> qwip_status {
+    on(session, |thing| {
+        let lent = thing.take()?;
+        let found = lent.session().map_or(&[][..], |session| session.tokens());
+        // SAFETY: the header asks for so much room, and for a place of the count.
+        unsafe { hand_out(found, tokens, capacity, count, "the array of tokens") }
     })
 }
 
@@ -208,13 +224,13 @@ pub unsafe extern "C" fn qwip_session_length(session: *mut qwip_session, tokens:
 pub unsafe extern "C" fn qwip_session_truncate(session: *mut qwip_session, tokens: usize) -> qwip_status {
     on(session, |thing| {
         let mut lent = thing.take()?;
-        let length = lent.session.as_ref().map_or(0, |session| session.tokens().len());
+        let length = lent.session().map_or(0, |session| session.tokens().len());
         if tokens > length {
             return Err(Fault::argument(format!(
                 "the length is to be {tokens}, but there are {length} tokens"
             )));
         }
-        if let Some(session) = &mut lent.session {
+        if let Some(Equipped { session, .. }) = &mut lent.sequence {
             session.truncate(tokens);
         }
         Ok(())
@@ -222,7 +238,8 @@ pub unsafe extern "C" fn qwip_session_truncate(session: *mut qwip_session, token
 }
 
 /// Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-/// then renamed. The file is of use for the same model, the same settings and the same version of the library.
+/// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+/// computed: it works in the background, too. (Behind critical memory pressure there are only the tokens to write.)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *const c_char) -> qwip_status {
     on(session, |thing| {
@@ -232,7 +249,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
         let beside = Temporary::beside(path);
         let file = File::create(&beside.0).map_err(|error| io(&beside.0, &error))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        lent.step(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
+        lent.aside(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
         out.flush().map_err(|error| io(path, &error))?;
         out.get_ref().sync_all().map_err(|error| io(path, &error))?;
         drop(out);
@@ -241,7 +258,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
 }
 
 /// Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
-/// session is as it was.
+/// session is as it was. Nothing is computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_restore(
     session: *mut qwip_session,
@@ -251,12 +268,8 @@ pub unsafe extern "C" fn qwip_session_restore(
         // SAFETY: the header asks for text.
         let path = Path::new(unsafe { text(path, "the path") }?);
         let mut lent = thing.take()?;
-        File::open(path).map_err(|error| io(path, &error))?;
-        let restored = lent.step(|session, cancel| {
-            // Anew each time: the background may have broken one off.
-            let file = File::open(path).map_err(|source| runtime::Error::Io { path: path.into(), source })?;
-            session.restore(&mut BufReader::with_capacity(1 << 20, file), cancel)
-        });
+        let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(|error| io(path, &error))?);
+        let restored = lent.aside(|session, cancel| session.restore(&mut file, cancel));
         restored.map_err(|fault| named(path, fault))
     })
 }
@@ -301,9 +314,4 @@ fn io(path: &Path, error: &std::io::Error) -> Fault {
     let status =
         if error.kind() == std::io::ErrorKind::NotFound { QWIP_STATUS_NOT_FOUND } else { QWIP_STATUS_IO };
     Fault::new(status, format!("{}: {error}", path.display()))
-}
-
-/// The thread-safe part of a session that others of the library hold.
-pub(crate) fn thing_of(session: *mut qwip_session) -> Outcome<Arc<SessionThing>> {
-    handle::get(session)
 }

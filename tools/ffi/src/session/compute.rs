@@ -7,7 +7,7 @@ use runtime::quant::pooling::Pooling;
 use runtime::rerank::Reranker;
 use runtime::tokenizer::Special;
 
-use super::qwip_session;
+use super::{Equipped, qwip_session};
 use crate::call::on;
 use crate::status::{Fault, QWIP_STATUS_UNSUPPORTED, qwip_status};
 use crate::values::{Out, array, hand_out, text, text_of};
@@ -24,8 +24,25 @@ pub unsafe extern "C" fn qwip_session_decode(
         // SAFETY: the header asks for so many values.
         let tokens = unsafe { array(tokens, count, "the tokens") }?;
         let mut lent = thing.take()?;
-        thing.engine().is_in_front()?;
-        lent.step(|session, cancel| session.extend(tokens, cancel, &mut |_| {}))
+        thing.engine().refuse_in_background()?;
+        let session = lent.ready()?;
+        let (before, batch) = (session.tokens().len(), session.batch());
+        if tokens.is_empty() {
+            return Err(runtime::Error::EmptyPrompt.into());
+        }
+        if tokens.len() > session.room() {
+            let (tokens, context) = (before + tokens.len(), session.context());
+            return Err(runtime::Error::PromptTooLong { tokens, context }.into());
+        }
+        // In slices, between which the device may cool down or the app go to the background.
+        for part in tokens.chunks(batch) {
+            let done = lent.step(|session, cancel| session.extend(part, cancel, &mut |_| {}));
+            if let Err(fault) = done {
+                lent.ready()?.truncate(before);
+                return Err(fault);
+            }
+        }
+        Ok(())
     })
 }
 
@@ -40,7 +57,7 @@ pub unsafe extern "C" fn qwip_session_logits(
 ) -> qwip_status {
     on(session, |thing| {
         let lent = thing.take()?;
-        let found = lent.session.as_ref().map_or(&[][..], |session| session.logits());
+        let found = lent.session().map_or(&[][..], |session| session.logits());
         if found.is_empty() {
             return Err(Fault::state("there are no logits: decode a token first"));
         }
@@ -66,24 +83,21 @@ pub unsafe extern "C" fn qwip_session_embed(
         // SAFETY: the header asks for so many bytes.
         let text = unsafe { text_of(text, length, "the text") }?;
         let mut lent = thing.take()?;
-        thing.engine().is_in_front()?;
-        let model = thing.engine().model();
-        if model.pooling().is_none() {
-            let key = format!("{}.pooling_type", model.architecture());
-            let message = format!("the model is not for embeddings: metadata key '{key}' is missing");
-            return Err(Fault::new(QWIP_STATUS_UNSUPPORTED, message));
-        }
+        thing.engine().refuse_in_background()?;
         let tokens = thing.engine().voice().tokenizer().encode_sequence(text, Special::Text);
-        let session = lent.for_texts()?;
-        let dimensions = (dimensions > 0).then_some(dimensions as usize);
-        let mut embedder = Embedder::new(session, &EmbedOptions { pooling: None, dimensions })?;
+        let Equipped { session, buffers } = lent.for_texts()?;
+        let (dimensions, batch) = ((dimensions > 0).then_some(dimensions as usize), session.batch());
+        let mut embedder =
+            Embedder::new(session, &EmbedOptions { pooling: None, dimensions }).map_err(other_model)?;
         let vectors = if embedder.pooling() == Pooling::None { tokens.len() } else { 1 };
         let needed = embedder.dimensions() * vectors;
         let result = match capacity < needed {
             true => Ok(vec![0.0; needed]),
-            false => thing.engine().step(lent.activity(), |cancel| embedder.embed(&tokens, cancel)),
+            false => embedder
+                .begin(&tokens)
+                .and_then(|()| thing.engine().steps(lent.activity(), |cancel| embedder.step(batch, cancel))),
         };
-        lent.texts = Some(embedder.into_session());
+        lent.texts = Some(Equipped { session: embedder.into_session(), buffers });
         // SAFETY: the header asks for so much room, and for a place of the count.
         unsafe { hand_out(&result?, vector, capacity, count, "the array of the vector") }
     })
@@ -105,14 +119,26 @@ pub unsafe extern "C" fn qwip_session_rerank(
             (out, text(query, "the query")?, text(document, "the document")?)
         };
         let mut lent = thing.take()?;
-        thing.engine().is_in_front()?;
+        thing.engine().refuse_in_background()?;
         let tokenizer = thing.engine().voice().shared_tokenizer();
-        let mut reranker = Reranker::new(lent.for_texts()?, tokenizer, None).map_err(|error| {
-            Fault::new(QWIP_STATUS_UNSUPPORTED, format!("the model is not for reranking: {error}"))
-        })?;
-        let result = thing.engine().step(lent.activity(), |cancel| reranker.score(query, document, cancel));
-        lent.texts = Some(reranker.into_session());
+        let Equipped { session, buffers } = lent.for_texts()?;
+        let batch = session.batch();
+        let mut reranker = Reranker::new(session, tokenizer, None).map_err(other_model)?;
+        let result = reranker
+            .begin(query, document)
+            .and_then(|_| thing.engine().steps(lent.activity(), |cancel| reranker.step(batch, cancel)));
+        lent.texts = Some(Equipped { session: reranker.into_session(), buffers });
         out.set(result?.score);
         Ok(())
     })
+}
+
+/// A file that lacks what only models of another kind have is not damaged.
+fn other_model(error: runtime::Error) -> Fault {
+    match &error {
+        runtime::Error::MissingKey { .. } | runtime::Error::BadValue { .. } => {
+            Fault::new(QWIP_STATUS_UNSUPPORTED, format!("this model is made for something else: {error}"))
+        }
+        _ => error.into(),
+    }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use runtime::kv::Charge;
 use runtime::{Cancel, Estimate, Result, Session, SessionOptions};
 
-pub(crate) use api::{PATIENCE, thing_of};
+pub(crate) use api::PATIENCE;
 
 use crate::handle::{Handle, LastError, Remembers};
 use crate::model::{Activity, Engine};
@@ -54,13 +54,18 @@ struct Slot {
     freed: bool,
 }
 
-/// A session with its memory, once it is used.
+/// What a session has, once it is used.
 #[derive(Default)]
 pub(crate) struct Work {
-    session: Option<Session>,
+    sequence: Option<Equipped>,
     /// Another, in which texts are embedded or judged: they are no part of the sequence.
-    texts: Option<Session>,
-    /// What its buffers take of the limit.
+    texts: Option<Equipped>,
+}
+
+/// A session of the runtime, and what its buffers take of the limit.
+struct Equipped {
+    session: Session,
+    /// None while they are given back.
     buffers: Option<Charge>,
 }
 
@@ -72,10 +77,9 @@ impl Remembers for SessionThing {
 
 impl SessionThing {
     fn new(engine: Arc<Engine>, options: SessionOptions, work: Work) -> Arc<SessionThing> {
-        let slot =
-            Mutex::new(Slot { options, work: Some(work), activity: None, relieved: false, freed: false });
-        let session =
-            Arc::new(SessionThing { error: LastError::default(), engine, slot, back: Condvar::new() });
+        let slot = Mutex::new(Slot { options, work: Some(work), ..Slot::default() });
+        let (error, back) = (LastError::default(), Condvar::new());
+        let session = Arc::new(SessionThing { error, engine, slot, back });
         session.engine.join(&session);
         session
     }
@@ -111,7 +115,7 @@ impl SessionThing {
     /// Changes a setting; only before the first use.
     fn set(self: &Arc<Self>, change: impl FnOnce(&mut SessionOptions)) -> Outcome {
         let lent = self.take()?;
-        if lent.session.is_some() || lent.texts.is_some() {
+        if lent.sequence.is_some() || lent.texts.is_some() {
             return Err(Fault::state("the session has been used: its settings can no longer change"));
         }
         let mut options = lent.options;
@@ -134,9 +138,12 @@ impl SessionThing {
     /// that took longer than `most`.
     fn free(&self, most: Duration) -> bool {
         let until = Instant::now() + most;
-        self.stop();
         let mut slot = self.slot();
         while slot.work.is_none() {
+            // Each time: another call may have been faster.
+            if let Some(activity) = slot.activity.clone() {
+                self.engine.stop(&activity);
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -154,17 +161,20 @@ impl SessionThing {
     /// Gives back memory, if nobody uses it at this moment.
     pub(crate) fn relieve(self: &Arc<Self>, critical: bool) {
         let mut slot = self.slot();
-        slot.relieved = slot.work.is_some();
+        if slot.work.is_none() {
+            return;
+        }
+        slot.relieved = true;
         let Some(mut lent) = self.lend(slot) else { return };
-        let Work { session, texts, buffers } = &mut *lent;
+        let Work { sequence, texts } = &mut *lent;
         *texts = None;
-        if let Some(session) = session {
+        if let Some(Equipped { session, buffers }) = sequence {
             session.release_buffers();
+            *buffers = None;
             if critical {
                 session.release_pages();
             }
         }
-        *buffers = None;
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
@@ -188,39 +198,30 @@ impl Lent {
 
     /// The session, if it has been used.
     pub(crate) fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+        self.sequence.as_ref().map(|equipped| &equipped.session)
     }
 
     /// The session, with all that it needs to compute. Its memory is taken now, if that has not been.
     pub(crate) fn ready(&mut self) -> Outcome<&mut Session> {
-        let engine = self.room()?;
-        if self.session.is_none() {
-            self.session = Some(empty(&engine, &self.options)?);
-        }
-        let Some(session) = &mut self.session else { return Err(Fault::cancelled()) };
-        engine.threads().lend(session)?;
-        Ok(session)
+        let (engine, options) = (self.thing.engine.clone(), self.options);
+        let Work { sequence, .. } = &mut **self;
+        let equipped = match sequence {
+            Some(equipped) => equipped,
+            none => none.insert(Equipped::new(&engine, &options)?),
+        };
+        equipped.ready(&engine, &options)?;
+        Ok(&mut equipped.session)
     }
 
     /// The session in which texts are embedded or judged; whoever has it puts it back.
-    fn for_texts(&mut self) -> Outcome<Session> {
-        let engine = self.room()?;
-        let mut session = match self.texts.take() {
-            Some(session) => session,
-            None => empty(&engine, &self.options)?,
+    fn for_texts(&mut self) -> Outcome<Equipped> {
+        let (engine, options) = (self.thing.engine.clone(), self.options);
+        let mut equipped = match self.texts.take() {
+            Some(equipped) => equipped,
+            None => Equipped::new(&engine, &options)?,
         };
-        engine.threads().lend(&mut session)?;
-        Ok(session)
-    }
-
-    /// Takes what its buffers need of the limit, if that has not been.
-    fn room(&mut self) -> Outcome<Arc<Engine>> {
-        let engine = self.thing.engine.clone();
-        if self.buffers.is_none() {
-            let estimate = Estimate::of_session(engine.model(), &self.options, engine.threads().all())?;
-            self.buffers = Some(engine.charge("the session's buffers", estimate.buffers)?);
-        }
-        Ok(engine)
+        equipped.ready(&engine, &options)?;
+        Ok(equipped)
     }
 
     /// Runs one step on the session, with the threads that there are now.
@@ -229,13 +230,35 @@ impl Lent {
         let session = self.ready()?;
         Ok(engine.step(&activity, |cancel| step(session, cancel))?)
     }
+
+    /// Runs something that computes nothing: in the background as well, and once.
+    fn aside<T>(&mut self, work: impl FnOnce(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
+        let activity = self.activity.clone();
+        Ok(work(self.ready()?, activity.cancel())?)
+    }
 }
 
-/// An empty session whose memory counts against the limit.
-fn empty(engine: &Engine, options: &SessionOptions) -> Outcome<Session> {
-    let mut session = engine.session(options)?;
-    session.set_budget(engine.budget().clone())?;
-    Ok(session)
+impl Equipped {
+    fn new(engine: &Engine, options: &SessionOptions) -> Outcome<Equipped> {
+        let buffers = Some(room(engine, options)?);
+        let mut session = engine.session(options)?;
+        session.set_budget(engine.budget().clone())?;
+        Ok(Equipped { session, buffers })
+    }
+
+    /// Has buffers and the threads that there are now.
+    fn ready(&mut self, engine: &Engine, options: &SessionOptions) -> Outcome {
+        if self.buffers.is_none() {
+            self.buffers = Some(room(engine, options)?);
+        }
+        Ok(engine.threads().lend(&mut self.session)?)
+    }
+}
+
+/// What a session's buffers take of the limit.
+fn room(engine: &Engine, options: &SessionOptions) -> Outcome<Charge> {
+    let estimate = Estimate::of_session(engine.model(), options, engine.threads().all())?;
+    engine.charge("the session's buffers", estimate.buffers)
 }
 
 impl Deref for Lent {
