@@ -127,6 +127,7 @@ _CALLS = {
     "qwip_session_set_rope_scaling": [_H, c_int32, c_float],
     "qwip_session_estimate": [_H, c_int32, POINTER(c_uint64)],
     "qwip_session_length": [_H, POINTER(c_size_t)],
+    "qwip_session_tokens": [_H, POINTER(c_uint32), c_size_t, POINTER(c_size_t)],
     "qwip_session_truncate": [_H, c_size_t],
     "qwip_session_decode": [_H, POINTER(c_uint32), c_size_t],
     "qwip_session_logits": [_H, POINTER(c_float), c_size_t, POINTER(c_size_t)],
@@ -479,6 +480,13 @@ class Session(_Handle):
 
     def decode(self, tokens: Sequence[int]) -> None:
         self.call("decode", (c_uint32 * len(tokens))(*tokens), len(tokens))
+
+    def tokens(self) -> List[int]:
+        """What it holds."""
+        count = c_size_t(len(self))
+        tokens = (c_uint32 * max(count.value, 1))()
+        self.call("tokens", tokens, count.value, byref(count))
+        return list(tokens[: count.value])
 
     def logits(self) -> List[float]:
         """One number for each entry of the vocabulary, for the token after the last one."""

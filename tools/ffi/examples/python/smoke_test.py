@@ -138,7 +138,9 @@ class Answers(Case):
         prompt = self.model.apply_template(HELLO, thinking=False)
         asked = self.session().answer(prompt=prompt, sampler=GREEDY, max_tokens=16)["message"]["content"]
         session, said = self.session(), []
-        session.decode(self.model.tokenize(prompt, qwip.TOKENIZE_SPECIAL))
+        read = self.model.tokenize(prompt, qwip.TOKENIZE_SPECIAL)
+        session.decode(read)
+        self.assertEqual(session.tokens(), read)
         sampler = self.model.sampler(**GREEDY)
         self.addCleanup(sampler.close)
         for _ in range(16):

@@ -102,6 +102,19 @@ NATIVE(void, sessionDecode)(JNIEnv *env, jclass class, jlong session, jintArray 
     free(tokens);
 }
 
+NATIVE(jintArray, sessionTokens)(JNIEnv *env, jclass class, jlong session) {
+    (void)class;
+    size_t count = 0;
+    if (!qj_ok(env, qwip_session_tokens(SESSION(session), NULL, 0, &count))) return NULL;
+    size_t capacity = count;
+    uint32_t *tokens = qj_alloc(env, capacity, sizeof *tokens);
+    if (!tokens) return NULL;
+    qwip_status status = qwip_session_tokens(SESSION(session), tokens, capacity, &count);
+    jintArray array = qj_ok(env, status) ? qj_ints(env, tokens, count) : NULL;
+    free(tokens);
+    return array;
+}
+
 NATIVE(jfloatArray, sessionLogits)(JNIEnv *env, jclass class, jlong session) {
     (void)class;
     size_t count = 0;

@@ -93,6 +93,15 @@ public final class Session: @unchecked Sendable {
         return tokens
     }
 
+    /// The tokens that it holds.
+    public func tokens() throws -> [UInt32] {
+        var count = try length()
+        var tokens = [UInt32](repeating: 0, count: count)
+        let capacity = tokens.count
+        try checked(qwip_session_tokens(handle, &tokens, capacity, &count))
+        return Array(tokens.prefix(count))
+    }
+
     /// Forgets what comes after the first `tokens`.
     public func truncate(to tokens: Int) throws {
         try checked(qwip_session_truncate(handle, tokens))

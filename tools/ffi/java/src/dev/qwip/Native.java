@@ -157,6 +157,7 @@ final class Native {
     static native void sessionRestore(long session, byte[] path);
     static native void sessionCancel(long session);
     static native void sessionDecode(long session, int[] tokens);
+    static native int[] sessionTokens(long session);
     static native float[] sessionLogits(long session);
     static native float[] sessionEmbed(long session, byte[] text, int dimensions);
     static native double sessionRerank(long session, byte[] query, byte[] document);

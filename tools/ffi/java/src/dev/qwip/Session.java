@@ -77,6 +77,11 @@ public final class Session extends Handle {
         return Native.sessionLength(handle());
     }
 
+    /** The tokens that the session holds. */
+    public int[] tokens() {
+        return Native.sessionTokens(handle());
+    }
+
     /** Keeps the first {@code tokens}; there are no logits then. */
     public void truncate(long tokens) {
         Native.sessionTruncate(handle(), Text.unsigned("the length", tokens));
