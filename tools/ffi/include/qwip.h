@@ -12,6 +12,9 @@
 //   is the caller's, who frees it with qwip_string_free; it is NULL if the call failed. U+0000 comes out as U+FFFD (JSON escapes
 //   it).
 // - Pointers must be valid for what the function does with them; NULL is refused where it means nothing.
+// - The float control word (flush-to-zero, rounding) is IEEE's inside of a call, in callbacks, too, and the host's again
+//   afterwards: no result depends on it.
+// - A thread that calls should have 256 KiB of stack: templates are read on it, whose nesting is bounded.
 // - Nothing unwinds or aborts: a defect of the library is QWIP_STATUS_INTERNAL.
 // - "Any thread" means: also at the same time. Calls on a session come one at a time; a second one gets QWIP_STATUS_BUSY.
 
