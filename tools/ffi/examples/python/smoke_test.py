@@ -134,6 +134,12 @@ class Answers(Case):
         self.assertTrue(message["reasoning_content"])
         self.assertNotIn("think>", message["content"])
 
+    def test_a_budget_closes_thinking_that_the_prompt_has_opened(self):
+        prompt = "<|im_start|>user\nWhat is 2 + 2?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+        said = self.session().answer(prompt=prompt, sampler=GREEDY, thinking_budget=0, max_tokens=40)["message"]["content"]
+        self.assertEqual(said.count("</think>"), 1)
+        self.assertLess(said.index("</think>"), 200)
+
     def test_greedy_logits_say_the_same_as_a_request(self):
         prompt = self.model.apply_template(HELLO, thinking=False)
         asked = self.session().answer(prompt=prompt, sampler=GREEDY, max_tokens=16)["message"]["content"]
