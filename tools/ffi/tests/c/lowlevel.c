@@ -176,6 +176,12 @@ static void there_and_back(void) {
   for (size_t i = 0; i < count; i++) OK(qwip_session_decode(parts, tokens + i, 1));
   equal(whole, parts);
   CHECK(length_of(whole) == count && length_of(parts) == count);
+  uint32_t held[MOST];
+  size_t many;
+  OK(qwip_session_tokens(parts, held, MOST, &many));
+  CHECK(many == count && memcmp(held, tokens, count * sizeof *held) == 0);
+  IS(QWIP_STATUS_BUFFER_TOO_SMALL, qwip_session_tokens(parts, held, count - 1, &many));
+  CHECK(many == count);
 
   OK(qwip_session_truncate(parts, count / 2));
   CHECK(length_of(parts) == count / 2);
