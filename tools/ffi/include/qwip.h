@@ -12,6 +12,8 @@
 //   is the caller's, who frees it with qwip_string_free; it is NULL if the call failed. U+0000 comes out as U+FFFD (JSON escapes
 //   it).
 // - Pointers must be valid for what the function does with them; NULL is refused where it means nothing.
+// - The float control word (flush-to-zero, rounding) is IEEE's inside of a call, in callbacks, too, and the host's again
+//   afterwards: no result depends on it.
 // - Nothing unwinds or aborts: a defect of the library is QWIP_STATUS_INTERNAL.
 // - "Any thread" means: also at the same time. Calls on a session come one at a time; a second one gets QWIP_STATUS_BUSY.
 
@@ -350,9 +352,9 @@ qwip_status qwip_model_estimate(struct qwip_model *model,
 qwip_status qwip_model_memory_used(struct qwip_model *model, uint64_t *bytes);
 
 // The host says how much memory there is: `level` is one of the `QWIP_PRESSURE_` constants. `QWIP_PRESSURE_MODERATE` gives
-// back the buffers of sessions that nobody uses at this moment and what schemas and grammars have built up;
-// `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and mapped pages,
-// which are read again when needed. Answers do not change. A loaded model.
+// back the buffers of sessions that nobody uses at this moment, the logits among them, and what schemas and grammars have
+// built up; `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and
+// mapped pages, which are read again when needed. Answers do not change. A loaded model.
 qwip_status qwip_model_on_memory_pressure(struct qwip_model *model,
                                           int32_t level);
 
@@ -596,12 +598,13 @@ qwip_status qwip_session_length(struct qwip_session *session,
 qwip_status qwip_session_truncate(struct qwip_session *session, size_t tokens);
 
 // Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-// then renamed. The file is of use for the same model, the same settings and the same version of the library.
+// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+// computed: it works in the background, too.
 qwip_status qwip_session_save(struct qwip_session *session,
                               const char *path);
 
 // Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
-// session is as it was.
+// session is as it was. Nothing is computed: it works in the background, too.
 qwip_status qwip_session_restore(struct qwip_session *session,
                                  const char *path);
 

@@ -16,9 +16,10 @@ thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The message of this thread's last call that failed.
+/// The message of this thread's last call that failed; none while the thread ends, whose values go before the host's
+/// destructors run.
 pub(crate) fn last_error() -> String {
-    LAST.with_borrow(Clone::clone)
+    LAST.try_with(|last| last.borrow().clone()).unwrap_or_default()
 }
 
 /// A call without a handle.
@@ -53,11 +54,20 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     })
 }
 
+/// Calls the host. Whatever it leaves in the float control word, what follows computes with IEEE's.
+pub(crate) fn host<T>(callback: impl FnOnce() -> T) -> T {
+    let result = callback();
+    // The guard that is around this puts the host's own word back.
+    std::mem::forget(IeeeDefaults::enter());
+    result
+}
+
 fn status(outcome: Outcome) -> qwip_status {
     match outcome {
         Ok(()) => QWIP_STATUS_OK,
         Err(fault) => {
-            LAST.with_borrow_mut(|last| last.clone_from(&fault.message));
+            // Of a thread that ends nobody can ask it any more.
+            let _ = LAST.try_with(|last| last.borrow_mut().clone_from(&fault.message));
             fault.status
         }
     }

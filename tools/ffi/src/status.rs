@@ -73,7 +73,12 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(status: qwip_status, message: impl Into<String>) -> Fault {
-        Fault { status, message: message.into() }
+        let mut message = message.into();
+        // One line, whatever a path or a key in it is called.
+        if message.contains(char::is_control) {
+            message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        }
+        Fault { status, message }
     }
 
     /// An argument is not what it has to be.

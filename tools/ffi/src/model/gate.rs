@@ -19,6 +19,11 @@ impl Activity {
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
+
+    /// For what passes no gate: the background does not break it off, only [`Gate::stop`] does.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.step
+    }
 }
 
 #[derive(Default)]

@@ -68,7 +68,7 @@ impl Settings {
     pub(super) fn hear(&self, done: u64, total: u64) -> ControlFlow<()> {
         let stop = self.progress.is_some_and(|Progress { callback, user }| {
             // SAFETY: the host has given the function for this.
-            unsafe { callback(done, total, user) != 0 }
+            crate::call::host(|| unsafe { callback(done, total, user) != 0 })
         });
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

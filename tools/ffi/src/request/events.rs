@@ -1,6 +1,6 @@
 //! What comes of a request, on its way to the host: to its callback, or into a queue that it asks.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::call;
 use crate::session::SessionThing;
 use crate::status::{Fault, Outcome, QWIP_STATUS_DONE, QWIP_STATUS_TIMEOUT};
 
@@ -53,13 +54,14 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 thread_local! {
-    /// Of which session's request this thread is in a callback.
-    static CALLING: RefCell<Option<Arc<SessionThing>>> = const { RefCell::new(None) };
+    /// In whose callback this thread is: addresses of a request's events and of its session, which live meanwhile. Nothing
+    /// that would have to be dropped: a thread that ends may still call.
+    static CALLING: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
-/// What is true of the session in whose request's callback this thread is; false outside of callbacks.
-pub(super) fn calling(is: impl FnOnce(&Arc<SessionThing>) -> bool) -> bool {
-    CALLING.with_borrow(|session| session.as_ref().is_some_and(is))
+/// Whether this thread is in a callback of a request on this session.
+pub(super) fn is_calling(session: &Arc<SessionThing>) -> bool {
+    CALLING.get().is_some_and(|(_, of)| of == Arc::as_ptr(session).addr())
 }
 
 /// The events of one request.
@@ -83,6 +85,16 @@ struct State {
 }
 
 impl Events {
+    /// Whether this thread is in their callback.
+    pub(super) fn are_calling(&self) -> bool {
+        CALLING.get().is_some_and(|(of, _)| of == self.address())
+    }
+
+    /// What tells them from others while they live.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Events go to this function; without one into the queue.
     pub(super) fn listen(&self, listener: Option<Listener>) {
         self.state().listener = listener.map(Arc::new);
@@ -116,7 +128,8 @@ impl Events {
         text.extend_from_slice(data.as_bytes());
         text.push(0);
         // SAFETY: the host has given the function for this; the text lives until it returns.
-        unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) == 0 }
+        call::host(|| unsafe { (listener.callback)(kind, text.as_ptr().cast(), data.len(), listener.user) })
+            == 0
     }
 
     /// Hands out the last event. `result` is what became of it. Whoever has asked for that event finds the request over.
@@ -234,7 +247,7 @@ struct Inside<'a>(&'a Events);
 
 impl<'a> Inside<'a> {
     fn enter(events: &'a Events, session: &Arc<SessionThing>) -> Inside<'a> {
-        CALLING.set(Some(session.clone()));
+        CALLING.set(Some((events.address(), Arc::as_ptr(session).addr())));
         Inside(events)
     }
 }

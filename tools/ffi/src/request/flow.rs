@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::events::{Listener, QWIP_EVENT_ERROR, QWIP_EVENT_NONE, qwip_event_callback};
 use super::run::run;
-use super::{Stage, is_own_callback, qwip_request};
+use super::{Stage, qwip_request};
 use crate::call::on;
 use crate::handle;
 use crate::session::PATIENCE;
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn qwip_request_wait(request: *mut qwip_request, timeout_m
         if let Stage::Asked(_) = *thing.stage() {
             return Err(Fault::state("the request has not been started"));
         }
-        if is_own_callback(&thing.session) {
+        if thing.events.are_calling() {
             return Err(Fault::busy("a request cannot be waited for out of its own callback: return first"));
         }
         thing.events.outcome(time(timeout_ms))
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn qwip_request_result(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_free(request: *mut qwip_request) -> qwip_status {
     on(request, |thing| {
-        if is_own_callback(&thing.session) {
+        if thing.events.are_calling() {
             return Err(Fault::busy("a request cannot be freed out of its own callback: return first"));
         }
         let started = matches!(*thing.stage(), Stage::Started(_));

@@ -101,5 +101,5 @@ impl RequestThing {
 
 /// Whether this thread is in a callback of a request on this session.
 pub(crate) fn is_own_callback(session: &Arc<SessionThing>) -> bool {
-    events::calling(|of| Arc::ptr_eq(of, session))
+    events::is_calling(session)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runtime::chat::{AnswerSplitter, Delta};
 use runtime::generate::Next;
 use runtime::tokenizer::Special;
-use runtime::{FinishReason, Generation, Sampler};
+use runtime::{FinishReason, Generation, IeeeDefaults, Sampler};
 use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, Prepared};
@@ -47,6 +47,8 @@ struct Usage {
 
 /// Makes the answer, tells its events, and gives the session back.
 pub(super) fn run(session: &Arc<SessionThing>, events: &Events, asked: Asked, mut lent: Lent) {
+    // A new thread has the word of the one that started it: callbacks, too, run with IEEE's.
+    let _ieee = IeeeDefaults::enter();
     let engine = session.engine().clone();
     engine.threads().pin_this_thread();
     let mut answer =

@@ -222,7 +222,8 @@ pub unsafe extern "C" fn qwip_session_truncate(session: *mut qwip_session, token
 }
 
 /// Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-/// then renamed. The file is of use for the same model, the same settings and the same version of the library.
+/// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+/// computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *const c_char) -> qwip_status {
     on(session, |thing| {
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
         let beside = Temporary::beside(path);
         let file = File::create(&beside.0).map_err(|error| io(&beside.0, &error))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        lent.step(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
+        lent.aside(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
         out.flush().map_err(|error| io(path, &error))?;
         out.get_ref().sync_all().map_err(|error| io(path, &error))?;
         drop(out);
@@ -241,7 +242,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
 }
 
 /// Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
-/// session is as it was.
+/// session is as it was. Nothing is computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_restore(
     session: *mut qwip_session,
@@ -251,12 +252,9 @@ pub unsafe extern "C" fn qwip_session_restore(
         // SAFETY: the header asks for text.
         let path = Path::new(unsafe { text(path, "the path") }?);
         let mut lent = thing.take()?;
-        File::open(path).map_err(|error| io(path, &error))?;
-        let restored = lent.step(|session, cancel| {
-            // Anew each time: the background may have broken one off.
-            let file = File::open(path).map_err(|source| runtime::Error::Io { path: path.into(), source })?;
-            session.restore(&mut BufReader::with_capacity(1 << 20, file), cancel)
-        });
+        let file = File::open(path).map_err(|error| io(path, &error))?;
+        let mut file = BufReader::with_capacity(1 << 20, file);
+        let restored = lent.aside(|session, cancel| session.restore(&mut file, cancel));
         restored.map_err(|fault| named(path, fault))
     })
 }

@@ -223,6 +223,12 @@ impl Lent {
         Ok(engine)
     }
 
+    /// Runs something that computes nothing: in the background as well, and once.
+    pub(crate) fn aside<T>(&mut self, work: impl FnOnce(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
+        let activity = self.activity.clone();
+        Ok(work(self.ready()?, activity.cancel())?)
+    }
+
     /// Runs one step on the session, with the threads that there are now.
     pub(crate) fn step<T>(&mut self, mut step: impl FnMut(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
         let (engine, activity) = (self.thing.engine.clone(), self.activity.clone());
