@@ -217,6 +217,10 @@ static void *cancel_soon(void *session) {
 static void cancelling(void) {
   qwip_session *session = session_of(model);
   Ask ask = ask_of(long_question.data);
+  // It does not come to its end by itself.
+  ask.temperature = 1;
+  ask.ignore_eos = 1;
+  ask.max_tokens = -1;
   double worst = 0;
   int within = 0, rounds = times(15, 3);
   for (int round = 0; round < rounds; round++) {
