@@ -85,6 +85,7 @@ int main(int count, char **arguments) {
     qwip_request_free(request);
     puts("");
   }
+  puts("");
   qwip_session_free(session);
   qwip_model_free(model);
   free(said);

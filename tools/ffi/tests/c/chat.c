@@ -9,7 +9,7 @@ static qwip_model *model;
 static void both_ways(void) {
   static const char *const asked[] = {USER("What is qwip?"), USER("\\u4f60\\u597d"),
                                       USER("Wie geht\\u2019s, \\ud83d\\ude00?")};
-  for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+  for (int i = 0; i < times(3, 1); i++) {
     for (int hot = 0; hot < 2; hot++) {
       qwip_session *one = session_of(model), *two = session_of(model);
       Ask ask = ask_of(asked[i]);
@@ -101,11 +101,11 @@ static void ends(void) {
   Answer none = answer_of(model, session, &ask);
   SAME(none.finish.data, "length");
   CHECK(none.text.length == 0 && json_number(none.usage.data, "completion_tokens") == 0);
-  ask.max_tokens = 80;
+  ask.max_tokens = times(80, 20);
   ask.ignore_eos = 1;
   ask.temperature = 1;
   Answer on = answer_of(model, session, &ask);
-  CHECK(json_number(on.usage.data, "completion_tokens") == 80 || strcmp(on.finish.data, "repetition") == 0);
+  CHECK(json_number(on.usage.data, "completion_tokens") == times(80, 20) || strcmp(on.finish.data, "repetition") == 0);
   answer_free(&whole);
   answer_free(&stopped);
   answer_free(&cut);
@@ -120,7 +120,7 @@ static void turns(void) {
   qwip_session *session = session_of(model);
   Text messages = {NULL, 0};
   long prompt = 0;
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < times(4, 2); i++) {
     text_say(&messages, i ? "," : "[");
     text_say(&messages, "{\"role\":\"user\",\"content\":\"");
     text_say(&messages, said[i]);

@@ -65,6 +65,18 @@ static inline void check_has(const char *file, int line, const char *whole, cons
 // Fewer repetitions, and more patience: under valgrind. 1 or 0.
 static inline int is_slow(void) { return getenv("QWIP_TEST_SLOW") != NULL; }
 
+// So many times; `fewer` where everything takes long.
+static inline int times(int many, int fewer) { return is_slow() ? fewer : many; }
+
+// Whether the memory that the process takes is what the library takes: not with an allocator that looks for mistakes.
+static inline int is_memory_real(void) {
+#ifdef __SANITIZE_ADDRESS__
+  return 0;
+#else
+  return !is_slow();
+#endif
+}
+
 // Milliseconds of a clock that only goes forward.
 static inline double now_ms(void) {
   struct timespec time;
@@ -136,11 +148,16 @@ static inline const char *temporary(const char *name) {
   return path;
 }
 
-// A loaded model on two threads.
-static inline qwip_model *load(const char *path) {
+// A new model on two threads; on one where threads take turns, and waiting for each other costs more than the work.
+static inline qwip_model *new_model(void) {
   qwip_model *model;
   OK(qwip_model_new(&model));
-  OK(qwip_model_set_threads(model, 2));
+  OK(qwip_model_set_threads(model, is_slow() ? 1 : 2));
+  return model;
+}
+
+static inline qwip_model *load(const char *path) {
+  qwip_model *model = new_model();
   OK(qwip_model_open_path(model, path));
   OK(qwip_model_load(model));
   return model;

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <dirent.h>
+#include <malloc.h>
 
 #define USER(text) "[{\"role\":\"user\",\"content\":\"" text "\"}]"
 
@@ -84,7 +85,7 @@ static void whole_life(unsigned way) {
 }
 
 static void cycles(void) {
-  int count = is_slow() ? 3 : 100;
+  int count = times(100, 3);
   long early = 0;
   int files = entries("/proc/self/fd");
   for (int i = 0; i < count; i++) {
@@ -93,7 +94,7 @@ static void cycles(void) {
   }
   long late = anonymous_kb();
   printf("%d cycles: %ld KB after half of them, %ld KB after all\n", count, early, late);
-  CHECK(is_slow() || late < early + 6000);
+  CHECK(!is_memory_real() || late < early + 1000);
   CHECK(entries("/proc/self/fd") == files);
   // The last thread may be on its way out.
   for (int i = 0; i < 500 && entries("/proc/self/task") > 3; i++) sleep_ms(10);
@@ -103,7 +104,7 @@ static void cycles(void) {
 static qwip_model *shared;
 static void *many(void *number) {
   unsigned of = (unsigned)(uintptr_t)number;
-  for (unsigned i = 0; i < (is_slow() ? 1u : 8u); i++) {
+  for (unsigned i = 0; i < (unsigned)times(8, 1); i++) {
     live(shared, of + i);
     if (of % 4 == 0) whole_life(of + i);
   }
@@ -114,7 +115,7 @@ static void at_once(void) {
   enum { THREADS = 12 };
   pthread_t threads[THREADS];
   shared = load(path);
-  int count = is_slow() ? 3 : THREADS;
+  int count = times(THREADS, 3);
   for (int i = 0; i < count; i++) CHECK(pthread_create(&threads[i], NULL, many, (void *)(uintptr_t)i) == 0);
   for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
   OK(qwip_model_free(shared));
@@ -138,7 +139,7 @@ static void *use_and_free(void *number) {
 
 static void contest(void) {
   qwip_model *model = load(path);
-  for (int round = 0; round < (is_slow() ? 2 : 20); round++) {
+  for (int round = 0; round < times(20, 2); round++) {
     pthread_t threads[4];
     contested = session_of(model);
     for (int i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, use_and_free, (void *)(uintptr_t)i) == 0);
@@ -217,6 +218,8 @@ static void changed_files(void) {
 int main(int count, char **arguments) {
   CHECK(count == 2);
   path = arguments[1];
+  // One heap for all threads, so that growth is growth and not one more heap.
+  mallopt(M_ARENA_MAX, 1);
   file = read_file(path, &length);
   cycles();
   at_once();

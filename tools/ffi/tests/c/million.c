@@ -75,7 +75,7 @@ static void *work(void *number) {
 
 int main(int count, char **arguments) {
   CHECK(count == 2 || count == 3);
-  wanted = count == 3 ? atol(arguments[2]) : is_slow() ? 300 : 30000;
+  wanted = count == 3 ? atol(arguments[2]) : times(30000, 150);
   CHECK(wanted > 0);
   OK(qwip_model_new(&model));
   OK(qwip_model_set_threads(model, 1));
@@ -90,7 +90,7 @@ int main(int count, char **arguments) {
          "first half, %ld KB in the second\n",
          made, requests, cancelled, seconds, (double)made / seconds, peaks[0], peaks[1]);
   CHECK(is_slow() || (cancelled > 0 && requests > 20));
-  CHECK(peaks[1] <= peaks[0] + 4000);
+  CHECK(!is_memory_real() || peaks[1] <= peaks[0] + 4000);
   uint64_t used;
   OK(qwip_model_memory_used(model, &used));
   CHECK(used < 1000000);

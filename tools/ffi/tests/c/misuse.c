@@ -215,7 +215,7 @@ static void wrong_handles(void) {
   no_handles(NULL, NULL, NULL, NULL);
   HAS(LAST_ERROR, "is NULL");
   uint64_t random = 1;
-  for (int i = 0; i < (is_slow() ? 20 : 2000); i++) {
+  for (int i = 0; i < times(2000, 20); i++) {
     random = random * 6364136223846793005u + 1442695040888963407u;
     uintptr_t number = (uintptr_t)(i < 300 ? random % 8192 * 2 : random | (i % 2 ? 0 : (uint64_t)1 << 63));
     if (i == 300) number = (uintptr_t)&random;

@@ -32,12 +32,12 @@ static void background(void) {
   for (int in_answer = 0; in_answer < 2; in_answer++) {
     Ask ask = ask_of(in_answer ? USER("What is qwip?") : long_question.data);
     ask.temperature = 1;
-    ask.max_tokens = in_answer ? 200 : 20;
+    ask.max_tokens = in_answer ? times(200, 30) : times(20, 5);
     ask.ignore_eos = in_answer;
     OK(qwip_session_truncate(session, 0));
     Answer undisturbed = answer_of(model, session, &ask);
     OK(undisturbed.status);
-    for (int round = 0; round < (is_slow() ? 2 : 12); round++) {
+    for (int round = 0; round < times(12, 2); round++) {
       Answer answer;
       memset(&answer, 0, sizeof answer);
       answer.hook = see;
@@ -126,6 +126,7 @@ static void heat(void) {
   qwip_session *session = session_of(model);
   Ask ask = ask_of(USER("What is qwip?"));
   ask.temperature = 1;
+  ask.max_tokens = times(60, 8);
   Answer cool = answer_of(model, session, &ask);
   for (int state = QWIP_THERMAL_CRITICAL; state >= QWIP_THERMAL_NOMINAL; state--) {
     OK(qwip_model_on_thermal(model, state));
@@ -157,6 +158,7 @@ static uint64_t used(void) {
 static void memory(void) {
   qwip_session *session = session_of(model), *calm = session_of(model);
   Ask first = ask_of(long_question.data), second = ask_of(USER("What is qwip?"));
+  first.max_tokens = second.max_tokens = times(60, 8);
   uint64_t at_rest = used();
   for (int level = QWIP_PRESSURE_MODERATE; level <= QWIP_PRESSURE_CRITICAL; level++) {
     Answer one = answer_of(model, session, &first);
@@ -215,8 +217,12 @@ static void *cancel_soon(void *session) {
 static void cancelling(void) {
   qwip_session *session = session_of(model);
   Ask ask = ask_of(long_question.data);
+  // It does not come to its end by itself.
+  ask.temperature = 1;
+  ask.ignore_eos = 1;
+  ask.max_tokens = -1;
   double worst = 0;
-  int within = 0, rounds = is_slow() ? 3 : 15;
+  int within = 0, rounds = times(15, 3);
   for (int round = 0; round < rounds; round++) {
     Answer answer;
     memset(&answer, 0, sizeof answer);
@@ -238,6 +244,7 @@ static void cancelling(void) {
   // A call that computes on the caller's thread: the session is as it was before.
   static uint32_t tokens[2000];
   for (int i = 0; i < 2000; i++) tokens[i] = (uint32_t)(i % 4000);
+  const size_t many = (size_t)times(1900, 400);
   int broken_off = 0;
   for (int round = 0; round < 20 && !broken_off; round++) {
     pthread_t thread;
@@ -245,11 +252,11 @@ static void cancelling(void) {
     OK(qwip_session_truncate(session, 0));
     OK(qwip_session_decode(session, tokens, 5));
     CHECK(pthread_create(&thread, NULL, cancel_soon, session) == 0);
-    qwip_status status = qwip_session_decode(session, tokens, 1900);
+    qwip_status status = qwip_session_decode(session, tokens, many);
     pthread_join(thread, NULL);
     OK(qwip_session_length(session, &length));
     if (status != QWIP_STATUS_CANCELLED) OK(status);
-    CHECK(length == (status == QWIP_STATUS_OK ? 1905u : 5u));
+    CHECK(length == (status == QWIP_STATUS_OK ? many + 5 : 5));
     broken_off += status == QWIP_STATUS_CANCELLED;
   }
   CHECK(broken_off);
@@ -323,9 +330,9 @@ static void idle(void) {
   answer_free(&answer);
   sleep_ms(50);
   double start = cpu_ms();
-  sleep_ms(is_slow() ? 1000 : 10000);
+  sleep_ms(1000 * times(10, 1));
   double took = cpu_ms() - start;
-  printf("an idle session: %.3f ms of processor time in %d s\n", took, is_slow() ? 1 : 10);
+  printf("an idle session: %.3f ms of processor time in %d s\n", took, times(10, 1));
   CHECK(took < (is_slow() ? 100 : 2));
   OK(qwip_session_free(session));
 }
@@ -333,7 +340,7 @@ static void idle(void) {
 int main(int count, char **arguments) {
   CHECK(count == 2);
   text_say(&long_question, "[{\"role\":\"user\",\"content\":\"");
-  for (int i = 0; i < (is_slow() ? 60 : 190); i++) text_say(&long_question, "Is this story long? ");
+  for (int i = 0; i < times(190, 12); i++) text_say(&long_question, "Is this story long? ");
   text_say(&long_question, "\"}]");
   affinity(arguments[1]);
   model = load(arguments[1]);

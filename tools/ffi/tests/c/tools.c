@@ -122,7 +122,7 @@ static void forms(void) {
   ask.schema =
       "{\"type\":\"object\",\"properties\":{\"color\":{\"enum\":[\"red\",\"green\"]},\"n\":{\"type\":\"integer\","
       "\"minimum\":3,\"maximum\":5}},\"required\":[\"color\",\"n\"],\"additionalProperties\":false}";
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < times(5, 1); i++) {
     ask.temperature = 1;
     ask.seed = (uint64_t)i;
     ask.poll = i % 2;
