@@ -43,8 +43,8 @@
 // Memory that is clean: mapped from the file. The system may take it and read it again.
 #define QWIP_MEMORY_MAPPED 0
 
-// Memory of our own, which counts against an app: decoded norms, keys and values of a full context, buffers; the file
-// itself, where it is copied.
+// Memory of our own, which counts against an app: decoded norms, tables of the tokenizer, keys and values of a full context,
+// buffers; the file itself, where it is copied.
 #define QWIP_MEMORY_DIRTY 1
 
 // Memory of the GPU.

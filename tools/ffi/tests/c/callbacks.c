@@ -288,7 +288,7 @@ static void texts(void) {
   memset(spaces, ' ', huge);
   spaces[huge - 1] = 0;
   IS(QWIP_STATUS_INVALID_ARGUMENT, qwip_request_set_messages(request, spaces));
-  HAS(LAST_ERROR, "67108864");
+  HAS(LAST_ERROR, "8388608");
   free(spaces);
   // A deep grammar, and a prompt that does not fit.
   char *long_text = (char *)malloc(400001);

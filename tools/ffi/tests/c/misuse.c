@@ -97,6 +97,7 @@ static void no_handles(qwip_model *m, qwip_session *s, qwip_request *r, qwip_sam
   BAD_HANDLE(qwip_session_prepare(s));
   BAD_HANDLE(qwip_session_fork(s, &session));
   BAD_HANDLE(qwip_session_length(s, &count));
+  BAD_HANDLE(qwip_session_tokens(s, &token, 1, &count));
   BAD_HANDLE(qwip_session_truncate(s, 0));
   BAD_HANDLE(qwip_session_save(s, "x"));
   BAD_HANDLE(qwip_session_restore(s, "x"));
@@ -144,6 +145,8 @@ static void no_places(void) {
   BAD_ARGUMENT(qwip_session_estimate(session, 0, NULL));
   BAD_ARGUMENT(qwip_session_fork(session, NULL));
   BAD_ARGUMENT(qwip_session_length(session, NULL));
+  BAD_ARGUMENT(qwip_session_tokens(session, NULL, 0, NULL));
+  BAD_ARGUMENT(qwip_session_tokens(session, NULL, 9, &count));
   BAD_ARGUMENT(qwip_session_save(session, NULL));
   BAD_ARGUMENT(qwip_session_restore(session, NULL));
   BAD_ARGUMENT(qwip_session_decode(session, NULL, 1));
