@@ -43,8 +43,8 @@
 // Memory that is clean: mapped from the file. The system may take it and read it again.
 #define QWIP_MEMORY_MAPPED 0
 
-// Memory of our own, which counts against an app: decoded norms, keys and values of a full context, buffers; the file
-// itself, where it is copied.
+// Memory of our own, which counts against an app: decoded norms, tables of the tokenizer, keys and values of a full context,
+// buffers; the file itself, where it is copied.
 #define QWIP_MEMORY_DIRTY 1
 
 // Memory of the GPU.
@@ -353,9 +353,9 @@ qwip_status qwip_model_estimate(struct qwip_model *model,
 qwip_status qwip_model_memory_used(struct qwip_model *model, uint64_t *bytes);
 
 // The host says how much memory there is: `level` is one of the `QWIP_PRESSURE_` constants. `QWIP_PRESSURE_MODERATE` gives
-// back the buffers of sessions that nobody uses at this moment, the logits among them, and what schemas and grammars have
-// built up; `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and
-// mapped pages, which are read again when needed. Answers do not change. A loaded model.
+// back the buffers of sessions that nobody uses at this moment and what schemas and grammars have built up;
+// `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and mapped pages,
+// which are read again when needed. Answers do not change. A loaded model.
 qwip_status qwip_model_on_memory_pressure(struct qwip_model *model,
                                           int32_t level);
 

@@ -10,7 +10,7 @@ use runtime::chat::Voice;
 use runtime::constrain::{Form, Grammar, Vocabulary};
 use runtime::file::Bytes;
 use runtime::kv::Charge;
-use runtime::{Cancel, Estimate, KvBudget, Model, Result, Session, SessionOptions, Tokenizer};
+use runtime::{Cancel, Estimate, KvBudget, Model, Result, Session, SessionOptions};
 
 use super::gate::{Activity, Gate};
 use super::settings::Settings;
@@ -42,9 +42,7 @@ impl Engine {
     /// Gets everything ready for sessions on `model`.
     pub(super) fn start(model: Arc<Model>, settings: &Settings) -> Outcome<Engine> {
         let file = model.file();
-        let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())
-            .map_err(runtime::Error::from)?;
-        let voice = Voice::new(file, tokenizer)?;
+        let voice = Voice::new(file, super::tokenizer(&model)?)?;
         let threads = Threads::start(settings.threads, settings.cores.clone())?;
         let budget = KvBudget::new(match settings.memory_limit {
             0 => u64::MAX,
@@ -108,6 +106,11 @@ impl Engine {
     /// Takes bytes of the memory limit, until what comes back is dropped.
     pub(crate) fn charge(&self, what: &str, bytes: u64) -> Outcome<Charge> {
         charge(&self.budget, what, bytes)
+    }
+
+    /// Bytes of the tokenizer's tables.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.voice.tokenizer().table_bytes() as u64
     }
 
     /// Whether the file is mapped, not copied.

@@ -21,7 +21,7 @@ mod tokens;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runtime::{Estimate, Model, SessionOptions};
+use runtime::{Estimate, Model, SessionOptions, Tokenizer};
 
 pub(crate) use engine::Engine;
 pub(crate) use gate::Activity;
@@ -52,6 +52,8 @@ pub(crate) struct ModelThing {
 struct Inside {
     settings: Settings,
     stage: Stage,
+    /// Bytes of the tokenizer's tables, once somebody has asked.
+    tables: Option<u64>,
 }
 
 /// How far a model has come.
@@ -166,12 +168,33 @@ impl ModelThing {
         let options = SessionOptions { context, ..SessionOptions::default() };
         let estimate = Estimate::of_session(&model, &options, threads)?;
         let layers = model.config().layers;
-        Ok(Memory::of(&estimate, mmap, share_on_gpu(settings.gpu_layers, layers)))
+        let tables = match &loaded {
+            Some(engine) => engine.table_bytes(),
+            None => self.table_bytes(&model)?,
+        };
+        Ok(Memory::of(&estimate, tables, mmap, share_on_gpu(settings.gpu_layers, layers)))
+    }
+
+    /// What the tokenizer of a model that is not loaded will take: it is made, once, and put away.
+    fn table_bytes(&self, model: &Model) -> Outcome<u64> {
+        if let Some(bytes) = self.inside().tables {
+            return Ok(bytes);
+        }
+        let bytes = tokenizer(model)?.table_bytes() as u64;
+        self.inside().tables = Some(bytes);
+        Ok(bytes)
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tokenizer of a model's file.
+fn tokenizer(model: &Model) -> Outcome<Tokenizer> {
+    let file = model.file();
+    let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone());
+    Ok(tokenizer.map_err(runtime::Error::from)?)
 }
 
 /// Before gigabytes are copied: whether the limit allows them.
@@ -209,8 +232,8 @@ impl Drop for Back<'_> {
 
 /// Memory that is clean: mapped from the file. The system may take it and read it again.
 pub const QWIP_MEMORY_MAPPED: i32 = 0;
-/// Memory of our own, which counts against an app: decoded norms, keys and values of a full context, buffers; the file
-/// itself, where it is copied.
+/// Memory of our own, which counts against an app: decoded norms, tables of the tokenizer, keys and values of a full context,
+/// buffers; the file itself, where it is copied.
 pub const QWIP_MEMORY_DIRTY: i32 = 1;
 /// Memory of the GPU.
 pub const QWIP_MEMORY_GPU: i32 = 2;
@@ -229,11 +252,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Of a file that is mapped or copied, with that part of its layers on a GPU.
-    pub(crate) fn of(estimate: &Estimate, mmap: bool, (on_gpu, layers): (u64, u64)) -> Memory {
+    /// Of a file that is mapped or copied, with that part of its layers on a GPU, and a tokenizer with such tables.
+    pub(crate) fn of(estimate: &Estimate, tables: u64, mmap: bool, (on_gpu, layers): (u64, u64)) -> Memory {
         let part = |bytes: u64| (u128::from(bytes) * u128::from(on_gpu) / u128::from(layers)) as u64;
         let kept = estimate.cache.saturating_add(estimate.recurrent);
-        let mut dirty = estimate.dirty() - part(kept);
+        let mut dirty = (estimate.dirty() - part(kept)).saturating_add(tables);
         if !mmap {
             dirty = dirty.saturating_add(estimate.weights);
         }

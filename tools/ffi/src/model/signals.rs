@@ -23,9 +23,9 @@ pub const QWIP_THERMAL_SERIOUS: i32 = 2;
 pub const QWIP_THERMAL_CRITICAL: i32 = 3;
 
 /// The host says how much memory there is: `level` is one of the `QWIP_PRESSURE_` constants. `QWIP_PRESSURE_MODERATE` gives
-/// back the buffers of sessions that nobody uses at this moment, the logits among them, and what schemas and grammars have
-/// built up; `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and
-/// mapped pages, which are read again when needed. Answers do not change. A loaded model.
+/// back the buffers of sessions that nobody uses at this moment and what schemas and grammars have built up;
+/// `QWIP_PRESSURE_CRITICAL` also their keys and values, which the next use computes again from their tokens, and mapped pages,
+/// which are read again when needed. Answers do not change. A loaded model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_on_memory_pressure(model: *mut qwip_model, level: i32) -> qwip_status {
     on(model, |thing| {

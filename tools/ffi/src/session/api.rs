@@ -160,7 +160,10 @@ pub unsafe extern "C" fn qwip_session_estimate(
         let out = unsafe { Out::new(bytes, "the place of the bytes", 0) }?;
         let (engine, options) = (thing.engine(), thing.take()?.options);
         let estimate = Estimate::of_session(engine.model(), &options, engine.threads().all())?;
-        out.set(Memory::of(&estimate, engine.is_mapped(), engine.share_on_gpu()).kind(kind)?);
+        out.set(
+            Memory::of(&estimate, engine.table_bytes(), engine.is_mapped(), engine.share_on_gpu())
+                .kind(kind)?,
+        );
         Ok(())
     })
 }

@@ -146,7 +146,7 @@ static void no_places(void) {
   BAD_ARGUMENT(qwip_session_fork(session, NULL));
   BAD_ARGUMENT(qwip_session_length(session, NULL));
   BAD_ARGUMENT(qwip_session_tokens(session, NULL, 0, NULL));
-  BAD_ARGUMENT(qwip_session_tokens(session, NULL, 3, &count));
+  BAD_ARGUMENT(qwip_session_tokens(session, NULL, 9, &count));
   BAD_ARGUMENT(qwip_session_save(session, NULL));
   BAD_ARGUMENT(qwip_session_restore(session, NULL));
   BAD_ARGUMENT(qwip_session_decode(session, NULL, 1));

@@ -190,7 +190,7 @@ static void memory(void) {
   SAME(pressed.text.data, whole.text.data);
   answer_free(&whole);
   answer_free(&pressed);
-  // Logits go with the buffers; the next token brings others with the bits that they would have had.
+  // The logits stay, a fork has all tokens, and both compute what is gone again, with the bits that it would have had.
   uint32_t tokens[] = {7, 8, 9, 10};
   static float a[4096], b[4096];
   size_t count;
@@ -198,12 +198,24 @@ static void memory(void) {
   OK(qwip_session_truncate(calm, 0));
   OK(qwip_session_decode(session, tokens, 3));
   OK(qwip_model_on_memory_pressure(model, QWIP_PRESSURE_CRITICAL));
-  IS(QWIP_STATUS_WRONG_STATE, qwip_session_logits(session, a, 4096, &count));
-  OK(qwip_session_decode(session, tokens + 3, 1));
+  OK(qwip_session_decode(calm, tokens, 3));
   OK(qwip_session_logits(session, a, 4096, &count));
-  OK(qwip_session_decode(calm, tokens, 4));
   OK(qwip_session_logits(calm, b, 4096, &count));
   CHECK(memcmp(a, b, sizeof a) == 0);
+  qwip_session *fork = NULL;
+  uint32_t held[4];
+  OK(qwip_session_fork(session, &fork));
+  OK(qwip_session_tokens(fork, held, 4, &count));
+  CHECK(count == 3 && memcmp(held, tokens, 3 * sizeof *held) == 0);
+  OK(qwip_session_decode(fork, tokens + 3, 1));
+  OK(qwip_session_decode(session, tokens + 3, 1));
+  OK(qwip_session_logits(session, a, 4096, &count));
+  OK(qwip_session_decode(calm, tokens + 3, 1));
+  OK(qwip_session_logits(calm, b, 4096, &count));
+  CHECK(memcmp(a, b, sizeof a) == 0);
+  OK(qwip_session_logits(fork, b, 4096, &count));
+  CHECK(memcmp(a, b, sizeof a) == 0);
+  OK(qwip_session_free(fork));
   OK(qwip_session_free(session));
   OK(qwip_session_free(calm));
 }
