@@ -37,7 +37,7 @@ static void background(void) {
     OK(qwip_session_truncate(session, 0));
     Answer undisturbed = answer_of(model, session, &ask);
     OK(undisturbed.status);
-    for (int round = 0; round < times(12, 2); round++) {
+    for (int round = 0; round < times(12, 1); round++) {
       Answer answer;
       memset(&answer, 0, sizeof answer);
       answer.hook = see;
@@ -320,6 +320,7 @@ static void affinity(const char *path) {
   Answer answer;
   memset(&answer, 0, sizeof answer);
   answer.hook = look_at_threads;
+  ask.max_tokens = times(60, 4);
   begin(&answer, pinned, session, &ask);
   end_of(&answer);
   // The request's thread and the one beside it.

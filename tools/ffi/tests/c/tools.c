@@ -161,7 +161,7 @@ static void mistakes(void) {
   static const char *const schemas[] = {"{\"type\":\"wrong\"}", "7", "{\"$ref\":\"#/nothing\"}",
                                         "{\"type\":\"string\",\"pattern\":\"(\"}"};
   static const char *const grammars[] = {"start: (", "", "begin: \"a\"", "start: nothing", "start: <no_such_token>"};
-  for (size_t i = 0; i < 9; i++) {
+  for (size_t i = 0; i < 9; i += (size_t)times(1, 3)) {
     Ask ask = ask_of(USER("Hello!"));
     if (i < 4) ask.schema = schemas[i];
     if (i >= 4) ask.grammar = grammars[i - 4];
