@@ -40,7 +40,7 @@ static void thinking(void) {
   CHECK(silent.reasoning.length == 0 && silent.text.length > 0);
   CHECK(json_number(silent.usage.data, "reasoning_tokens") == 0);
   ask.thinking = 1;
-  ask.max_tokens = times(200, 40);
+  ask.max_tokens = times(200, 60);
   Answer loud = answer_of(model, session, &ask);
   CHECK(loud.reasoning.length > 0);
   CHECK(json_number(loud.usage.data, "reasoning_tokens") > 0);
