@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
@@ -11,6 +12,7 @@ use runtime::IeeeDefaults;
 use crate::handle::{self, Handle, Remembers};
 use crate::log;
 use crate::status::{Fault, Outcome, QWIP_STATUS_INTERNAL, QWIP_STATUS_OK, qwip_status};
+use crate::values::Out;
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
@@ -23,7 +25,7 @@ pub(crate) fn last_error() -> String {
 }
 
 /// A call without a handle.
-pub(crate) fn free(work: impl FnOnce() -> Outcome) -> qwip_status {
+pub(crate) fn plain(work: impl FnOnce() -> Outcome) -> qwip_status {
     status(guarded(work))
 }
 
@@ -43,6 +45,18 @@ pub(crate) fn on<H: Handle>(handle: *mut H, work: impl FnOnce(&Arc<H::Thing>) ->
         Ok(())
     });
     status(outcome.and(ended))
+}
+
+/// Gives out the message of the last call on a handle that failed.
+///
+/// # Safety
+/// `message` is NULL or can be written for the length of the call.
+pub(crate) unsafe fn error_of<H: Handle>(handle: *mut H, message: *mut *mut c_char) -> qwip_status {
+    on(handle, |thing| {
+        // SAFETY: the caller's promise.
+        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
+        Ok(())
+    })
 }
 
 /// Runs something of which no panic may leave.
@@ -96,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_status_and_a_message() {
-        let status = free(|| panic!("number {}", 7));
+        let status = plain(|| panic!("number {}", 7));
         assert_eq!(status, QWIP_STATUS_INTERNAL);
         assert!(last_error().contains("number 7"), "{}", last_error());
-        assert_eq!(free(|| Ok(())), QWIP_STATUS_OK);
+        assert_eq!(plain(|| Ok(())), QWIP_STATUS_OK);
     }
 }

@@ -16,6 +16,8 @@
 //! A handle is a number, never an address, so that one that has been freed is recognised. Whatever a call needs is looked up
 //! once, at its beginning, and lives until its end, whoever frees the handle meanwhile.
 
+// Whether a handle may cross threads is asked of all that is behind it, down to the types of wgpu.
+#![recursion_limit = "256"]
 #![allow(
     clippy::missing_safety_doc,
     reason = "the rules for pointers are the same for all functions: the header states them once"

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn qwip_string_free(text: *mut c_char) {
 /// others the handle's own message is as good.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_last_error(message: *mut *mut c_char) -> qwip_status {
-    call::free(|| {
+    call::plain(|| {
         // SAFETY: the header asks for a place to write to.
         unsafe { Out::text(message, "the message") }?.set_text(&call::last_error());
         Ok(())

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn qwip_set_log(
     user: *mut c_void,
     most_verbose: i32,
 ) -> qwip_status {
-    call::free(|| {
+    call::plain(|| {
         if !(QWIP_LOG_ERROR..=QWIP_LOG_DEBUG).contains(&most_verbose) && callback.is_some() {
             return Err(Fault::argument(format!(
                 "the log level is {most_verbose}, expected {QWIP_LOG_ERROR} to {QWIP_LOG_DEBUG}"

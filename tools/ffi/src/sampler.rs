@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use runtime::sample::{SamplingChoice, random_seed};
 use runtime::{Sampler, SamplingParams};
 
-use crate::call::on;
+use crate::call::{self, on};
 use crate::handle::{self, Handle, LastError, Remembers};
 use crate::model::{Engine, qwip_model};
 use crate::session::qwip_session;
@@ -121,11 +121,8 @@ pub unsafe extern "C" fn qwip_sampler_error(
     sampler: *mut qwip_sampler,
     message: *mut *mut c_char,
 ) -> qwip_status {
-    on(sampler, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
-        Ok(())
-    })
+    // SAFETY: the header asks for a place to write to.
+    unsafe { call::error_of(sampler, message) }
 }
 
 /// Divides the logits, 0 to 100; 0 takes the most probable token.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::settings::{Progress, qwip_progress_callback, qwip_release_callback};
 use super::{HostMemory, Source, info, qwip_model};
 use crate::call::{self, on};
-use crate::handle::{self, Remembers};
+use crate::handle;
 use crate::status::{Fault, QWIP_STATUS_NOT_FOUND, QWIP_STATUS_UNSUPPORTED, qwip_status};
 use crate::values::{Out, array, flag, text};
 
@@ -17,7 +17,7 @@ const MOST_THREADS: i32 = 1024;
 /// A new model, without a file yet. Free it with `qwip_model_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_new(model: *mut *mut qwip_model) -> qwip_status {
-    call::free(|| {
+    call::plain(|| {
         // SAFETY: the header asks for a place to write to.
         let out = unsafe { Out::new(model, "the place of the model", std::ptr::null_mut()) }?;
         out.set(handle::insert(Arc::default()));
@@ -37,11 +37,8 @@ pub unsafe extern "C" fn qwip_model_free(model: *mut qwip_model) -> qwip_status 
 /// The message of the last call on this model that failed, "" if none did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_error(model: *mut qwip_model, message: *mut *mut c_char) -> qwip_status {
-    on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
-        Ok(())
-    })
+    // SAFETY: the header asks for a place to write to.
+    unsafe { call::error_of(model, message) }
 }
 
 /// How many threads compute, the calling one or the request's among them, 1 to 1024; 0 (the default): one per performance

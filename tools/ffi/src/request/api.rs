@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::asked::Input;
 use super::{RequestThing, qwip_request};
-use crate::call::on;
-use crate::handle::{self, Remembers};
+use crate::call::{self, on};
+use crate::handle;
 use crate::sampler::qwip_sampler;
 use crate::session::qwip_session;
 use crate::status::{Fault, Outcome, QWIP_STATUS_UNSUPPORTED, qwip_status};
@@ -35,11 +35,8 @@ pub unsafe extern "C" fn qwip_request_error(
     request: *mut qwip_request,
     message: *mut *mut c_char,
 ) -> qwip_status {
-    on(request, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
-        Ok(())
-    })
+    // SAFETY: the header asks for a place to write to.
+    unsafe { call::error_of(request, message) }
 }
 
 /// The conversation: OpenAI's message list, JSON: [{"role": "user", "content": "Hi"}]. The session keeps what it has in common

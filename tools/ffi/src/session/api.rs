@@ -12,8 +12,8 @@ use runtime::model::{RopeOptions, ScalingType};
 use runtime::{Estimate, SessionOptions};
 
 use super::{Equipped, SessionThing, Work, qwip_session};
-use crate::call::on;
-use crate::handle::{self, Remembers};
+use crate::call::{self, on};
+use crate::handle;
 use crate::model::{Memory, qwip_model};
 use crate::status::{Fault, Outcome, QWIP_STATUS_IO, QWIP_STATUS_NOT_FOUND, qwip_status};
 use crate::values::{Out, hand_out, text};
@@ -78,11 +78,8 @@ pub unsafe extern "C" fn qwip_session_error(
     session: *mut qwip_session,
     message: *mut *mut c_char,
 ) -> qwip_status {
-    on(session, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
-        Ok(())
-    })
+    // SAFETY: the header asks for a place to write to.
+    unsafe { call::error_of(session, message) }
 }
 
 /// Most positions, of prompts and answers together; 0 (the default): as many as the model was trained for, which can be more
