@@ -168,7 +168,7 @@ pub enum Error {
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// The prompt and what was there before do not fit the context.
-    #[error("the prompt needs {tokens} tokens, but the context holds {context} (raise it with -c)")]
+    #[error("the prompt needs {tokens} tokens, but the context holds {context}")]
     PromptTooLong {
         /// Positions needed.
         tokens: usize,

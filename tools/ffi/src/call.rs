@@ -52,9 +52,10 @@ pub(crate) fn on<H: Handle>(handle: *mut H, work: impl FnOnce(&Arc<H::Thing>) ->
 /// # Safety
 /// `message` is NULL or can be written for the length of the call.
 pub(crate) unsafe fn error_of<H: Handle>(handle: *mut H, message: *mut *mut c_char) -> qwip_status {
+    // SAFETY: the caller's promise.
+    let out = unsafe { Out::text(message, "the message") };
     on(handle, |thing| {
-        // SAFETY: the caller's promise.
-        unsafe { Out::text(message, "the message") }?.set_text(&thing.last_error().get());
+        out?.set_text(&thing.last_error().get());
         Ok(())
     })
 }

@@ -97,9 +97,10 @@ pub unsafe extern "C" fn qwip_sampler_new(
     model: *mut qwip_model,
     sampler: *mut *mut qwip_sampler,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(sampler, "the place of the sampler", std::ptr::null_mut()) };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(sampler, "the place of the sampler", std::ptr::null_mut()) }?;
+        let out = out?;
         let (error, engine, inside) = (LastError::default(), thing.engine()?, Mutex::default());
         out.set(handle::insert(Arc::new(SamplerThing { error, engine, inside })));
         Ok(())
@@ -203,9 +204,10 @@ pub unsafe extern "C" fn qwip_sampler_sample(
     session: *mut qwip_session,
     token: *mut u32,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(token, "the place of the token", 0) };
     on(sampler, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(token, "the place of the token", 0) }?;
+        let out = out?;
         let of_session = handle::get(session)?;
         if !Arc::ptr_eq(of_session.engine(), &thing.engine) {
             return Err(Fault::argument("the sampler and the session are of different models"));

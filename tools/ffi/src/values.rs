@@ -116,17 +116,14 @@ pub(crate) unsafe fn array<'a, T>(values: *const T, count: usize, what: &str) ->
 /// Hands out an array: says how many values there are, and copies them if there is room. Without an array it only counts.
 ///
 /// # Safety
-/// `place` is NULL, or can be written at `capacity` values for the length of the call; `count` is NULL or can be
-/// written.
+/// `place` is NULL, or can be written at `capacity` values for the length of the call.
 pub(crate) unsafe fn hand_out<T: Copy>(
     values: &[T],
     place: *mut T,
     capacity: usize,
-    count: *mut usize,
+    count: &Out<usize>,
     what: &str,
 ) -> Outcome {
-    // SAFETY: the caller's promise.
-    let count = unsafe { Out::new(count, "the count", 0) }?;
     count.set(values.len());
     if place.is_null() && capacity == 0 {
         return Ok(());
@@ -171,7 +168,8 @@ pub(crate) fn tools(text: &str) -> Outcome<Vec<Value>> {
 pub(crate) fn thinking(thinking: i32) -> Outcome<Option<bool>> {
     match thinking {
         -1 => Ok(None),
-        _ => flag(thinking, "thinking").map(Some),
+        0 | 1 => Ok(Some(thinking == 1)),
+        _ => Err(Fault::argument(format!("thinking is {thinking}, expected -1 to 1"))),
     }
 }
 
@@ -209,11 +207,13 @@ mod tests {
         let (mut place, mut count) = ([0u32; 4], 9usize);
         // SAFETY: the pointers are those of local arrays, with their lengths.
         unsafe {
-            hand_out(&[1u32, 2, 3], std::ptr::null_mut(), 0, &mut count, "it").unwrap();
+            let out = Out::new(&raw mut count, "the count", 0).unwrap();
+            assert_eq!(count, 0);
+            hand_out(&[1u32, 2, 3], std::ptr::null_mut(), 0, &out, "it").unwrap();
             assert_eq!(count, 3);
-            let fault = hand_out(&[1u32, 2, 3], place.as_mut_ptr(), 2, &mut count, "it").unwrap_err();
+            let fault = hand_out(&[1u32, 2, 3], place.as_mut_ptr(), 2, &out, "it").unwrap_err();
             assert_eq!((fault.status, count, place), (QWIP_STATUS_BUFFER_TOO_SMALL, 3, [0; 4]));
-            hand_out(&[1u32, 2, 3], place.as_mut_ptr(), 4, &mut count, "it").unwrap();
+            hand_out(&[1u32, 2, 3], place.as_mut_ptr(), 4, &out, "it").unwrap();
             assert_eq!(place, [1, 2, 3, 0]);
             assert!(array::<u32>(std::ptr::null(), 3, "it").is_err());
             assert!(array::<u32>(place.as_ptr().byte_add(1), 1, "it").is_err());

@@ -12,12 +12,14 @@ of a `with` block, or when nothing refers to them; a closed one raises INVALID_H
 Python 3.8 or newer.
 """
 
+import atexit
 import ctypes
 import enum
 import itertools
 import json
 import os
 import sys
+import weakref
 from ctypes import (
     CFUNCTYPE, POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p,
 )
@@ -206,7 +208,11 @@ class Library:
         """`write(level, message)` is called on any thread; None ends it. Levels: 1 errors to 4 debug."""
         log = _LOG() if write is None else _LOG(lambda level, text, _: write(level, text.decode("utf-8", "replace")))
         self.check(self.c.qwip_set_log(log, None, most_verbose))
+        _calling.add(self)
         self._log = log  # the library may still be inside the old one until the call above has returned
+
+    def _be_quiet(self) -> None:
+        self.set_log(None)
 
     def take(self, text: c_void_p) -> str:
         """The text that a call gave out; frees it."""
@@ -233,6 +239,34 @@ class Library:
         return Model(self, path, **options)
 
 
+def _numbers(values: Sequence[int]):
+    """An array for C, which would cut off what is too large."""
+    for value in values:
+        if not 0 <= value < 1 << 32:
+            raise QwipError(Status.INVALID_ARGUMENT, f"{value} is no number of 32 bits without a sign")
+    return (c_uint32 * len(values))(*values)
+
+
+def _fits(name: str, arguments: Sequence[Any]) -> None:
+    """Numbers that C would cut off are refused."""
+    for kind, value in zip(_CALLS[name][1:], arguments):
+        if isinstance(value, int) and kind in (c_int32, c_int64, c_uint32, c_uint64, c_size_t) and kind(value).value != value:
+            raise QwipError(Status.INVALID_ARGUMENT, f"{name}: {value} is out of range")
+
+
+# What calls back: Python must hear no more of it once it ends, since then it ends the threads that come from outside.
+_calling: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for one in list(_calling):
+        try:
+            one._be_quiet()
+        except QwipError:
+            pass
+
+
 class _Handle:
     """What is common to the four kinds: closing, calling, errors."""
 
@@ -245,6 +279,7 @@ class _Handle:
     def call(self, name: str, *arguments) -> None:
         """One call by the last part of its name, on this handle. After close() the handle is NULL: INVALID_HANDLE."""
         name = f"{self._prefix}_{name}"
+        _fits(name, arguments)
         handle = self._handle
         status = getattr(self.library.c, name)(handle, *arguments)
         self.library.check(status, f"{self._prefix}_error", handle)
@@ -295,7 +330,7 @@ class Model(_Handle):
         try:
             self.call("set_threads", threads)
             if affinity:
-                self.call("set_affinity", (c_uint32 * len(affinity))(*affinity), len(affinity))
+                self.call("set_affinity", _numbers(affinity), len(affinity))
             self.call("set_mmap", mmap)
             self.call("set_mlock", mlock)
             self.call("set_prefault", prefault)
@@ -365,7 +400,7 @@ class Model(_Handle):
         return list(tokens[: count.value])
 
     def detokenize(self, tokens: Sequence[int], show_special: bool = False) -> str:
-        return self.text("detokenize", (c_uint32 * len(tokens))(*tokens), len(tokens), show_special)
+        return self.text("detokenize", _numbers(tokens), len(tokens), show_special)
 
     def token_bytes(self, token: int) -> bytes:
         count, buffer = c_size_t(), (c_uint8 * 1024)()
@@ -479,7 +514,7 @@ class Session(_Handle):
         self.call("cancel")
 
     def decode(self, tokens: Sequence[int]) -> None:
-        self.call("decode", (c_uint32 * len(tokens))(*tokens), len(tokens))
+        self.call("decode", _numbers(tokens), len(tokens))
 
     def tokens(self) -> List[int]:
         """What it holds."""
@@ -566,7 +601,7 @@ class Request(_Handle):
                                  ("thinking_budget", thinking_budget), ("max_tokens", max_tokens)):
                 if number is not None:
                     self.call(f"set_{name}", int(number))
-            for text in stop:
+            for text in (stop,) if isinstance(stop, str) else stop:
                 self.call("add_stop", _c_text(text))
             if ignore_eos:
                 self.call("set_ignore_eos", 1)
@@ -591,8 +626,13 @@ class Request(_Handle):
 
         if callback is not None:
             self._callback = _EVENT(pass_on)
+            _calling.add(self)
         self.call("start", self._callback, None)
         return self
+
+    def _be_quiet(self) -> None:
+        self.cancel()
+        self.call("wait", 5000)
 
     def poll(self, timeout_ms: int = -1) -> Event:
         """The next event. Raises TIMEOUT, DONE after the last one, and INVALID_HANDLE once closed."""

@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +19,7 @@ import qwip
 from qwip import Kind, Memory, Status
 
 LIBRARY: qwip.Library
+LIBRARY_PATH: str
 MODEL_PATH = ""
 HELLO = [{"role": "user", "content": "Hello!"}]
 GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -429,6 +431,27 @@ class Models(Case):
 
 
 class Misuse(Case):
+    def test_numbers_that_c_would_cut_off(self):
+        session = self.session()
+        for wrong in ([1 << 40], [-1], [1 << 32]):
+            self.fails(Status.INVALID_ARGUMENT, session.decode, wrong)
+        for wrong in (-1, (1 << 32) + 1):
+            self.fails(Status.INVALID_ARGUMENT, self.request, session, HELLO, max_tokens=wrong)
+        text = session.answer(HELLO, stop="zzz", sampler=GREEDY)["message"]["content"]
+        self.assertEqual(text, self.session().answer(HELLO, sampler=GREEDY)["message"]["content"])
+
+    def test_the_interpreter_ends_while_answers_call_back(self):
+        program = (
+            "import qwip, sys\n"
+            "library = qwip.Library(sys.argv[1])\n"
+            "library.set_log(lambda level, text: None, 4)\n"
+            "session = library.model(sys.argv[2]).session()\n"
+            "requests = [session.request([{'role': 'user', 'content': 'Hi'}], ignore_eos=True).start(lambda event: None)]\n")
+        for _ in range(3):
+            done = subprocess.run([sys.executable, "-B", "-c", program, LIBRARY_PATH, MODEL_PATH], capture_output=True,
+                                  cwd=os.path.dirname(os.path.abspath(__file__)), timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_closed_handles(self):
         session, sampler = self.session(), self.model.sampler()
         request = self.request(session, HELLO)
@@ -551,13 +574,13 @@ class Misuse(Case):
         self.assertEqual(session.answer(HELLO, ignore_eos=True, max_tokens=500)["finish_reason"], "length")
 
     def test_a_chat_model_makes_no_vectors(self):
-        # A model without the key that says how vectors are made may count as a broken one.
-        self.fails((Status.UNSUPPORTED, Status.INVALID_MODEL), self.session().embed, "text")
-        self.fails((Status.UNSUPPORTED, Status.INVALID_MODEL), self.session().rerank, "query", "document")
+        self.fails(Status.UNSUPPORTED, self.session().embed, "text")
+        self.fails(Status.UNSUPPORTED, self.session().rerank, "query", "document")
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    LIBRARY, MODEL_PATH = qwip.Library(sys.argv[1]), sys.argv[2]
+    LIBRARY_PATH, MODEL_PATH = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    LIBRARY = qwip.Library(LIBRARY_PATH)
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -25,11 +25,15 @@ pub unsafe extern "C" fn qwip_model_new(model: *mut *mut qwip_model) -> qwip_sta
     })
 }
 
-/// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do.
+/// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do. What waits in the
+/// background is cancelled: nobody could bring it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_free(model: *mut qwip_model) -> qwip_status {
-    on(model, |_| {
+    on(model, |thing| {
         handle::remove(model);
+        if let Ok(engine) = thing.engine() {
+            engine.abandon();
+        }
         Ok(())
     })
 }
@@ -144,6 +148,9 @@ pub unsafe extern "C" fn qwip_model_open_path(model: *mut qwip_model, path: *con
     on(model, |thing| {
         // SAFETY: the header asks for text.
         let path = unsafe { text(path, "the path") }?;
+        if path.is_empty() {
+            return Err(Fault::argument("the path is empty"));
+        }
         thing.open(|| Ok(Source::Path(PathBuf::from(path))))
     })
 }
@@ -221,9 +228,10 @@ pub unsafe extern "C" fn qwip_model_load(model: *mut qwip_model) -> qwip_status 
 /// where the template knows of no tools). An open model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_info(model: *mut qwip_model, json: *mut *mut c_char) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::text(json, "the place of the JSON") };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::text(json, "the place of the JSON") }?;
+        let out = out?;
         out.set_text(&info::of(&*thing.described()?).to_string());
         Ok(())
     })
@@ -237,9 +245,11 @@ pub unsafe extern "C" fn qwip_model_metadata(
     key: *const c_char,
     json: *mut *mut c_char,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::text(json, "the place of the JSON") };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to, and for text.
-        let (out, key) = unsafe { (Out::text(json, "the place of the JSON")?, text(key, "the key")?) };
+        // SAFETY: the header asks for text.
+        let (out, key) = (out?, unsafe { text(key, "the key") }?);
         let model = thing.described()?;
         let value = info::metadata(&model, key)?.ok_or_else(|| {
             Fault::new(QWIP_STATUS_NOT_FOUND, format!("there is no metadata key '{key}' in the file"))
@@ -259,9 +269,10 @@ pub unsafe extern "C" fn qwip_model_estimate(
     kind: i32,
     bytes: *mut u64,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(bytes, "the place of the bytes", 0) };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(bytes, "the place of the bytes", 0) }?;
+        let out = out?;
         out.set(thing.estimate(context as usize)?.kind(kind)?);
         Ok(())
     })
@@ -270,9 +281,10 @@ pub unsafe extern "C" fn qwip_model_estimate(
 /// Bytes of our own that the model and its sessions take now, as they count against the limit. A loaded model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_model_memory_used(model: *mut qwip_model, bytes: *mut u64) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(bytes, "the place of the bytes", 0) };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(bytes, "the place of the bytes", 0) }?;
+        let out = out?;
         out.set(thing.engine()?.budget().used());
         Ok(())
     })

@@ -196,6 +196,11 @@ impl Engine {
         log::info(format_args!("{}", if background { "in the background" } else { "in front again" }));
     }
 
+    /// The host has freed its handle.
+    pub(super) fn abandon(&self) {
+        self.gate.abandon();
+    }
+
     pub(super) fn set_heat(&self, heat: Heat) -> Outcome {
         self.threads.set_heat(heat)?;
         log::info(format_args!("thermal state {heat:?}: {} threads", self.threads.cpu().pool.threads()));

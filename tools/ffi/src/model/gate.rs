@@ -35,6 +35,8 @@ pub(crate) struct Gate {
 #[derive(Default)]
 struct State {
     background: bool,
+    /// Nobody is left who could open it.
+    abandoned: bool,
     /// What computes at this moment.
     running: Vec<Arc<Activity>>,
 }
@@ -99,6 +101,12 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Nobody will open or close it any more: what waits is given up.
+    pub(crate) fn abandon(&self) {
+        self.state().abandoned = true;
+        self.changed.notify_all();
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state().background
     }
@@ -106,6 +114,9 @@ impl Gate {
     fn enter(&self, activity: &Arc<Activity>) -> Result<Running<'_>> {
         let mut state = self.state();
         while state.background && !activity.is_stopped() {
+            if state.abandoned {
+                return Err(Error::Cancelled);
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if activity.is_stopped() {
@@ -188,10 +199,24 @@ mod tests {
         thread::scope(|scope| {
             let work = scope.spawn(|| gate.step(&activity, |_| Ok(())));
             let rest = scope.spawn(|| gate.rest(&activity, Duration::from_secs(3600)));
+
             thread::sleep(Duration::from_millis(10));
             gate.stop(&activity);
             assert!(matches!(work.join().unwrap(), Err(Error::Cancelled)));
             rest.join().unwrap();
         });
+    }
+
+    #[test]
+    fn what_waits_at_a_gate_that_nobody_can_open_is_given_up() {
+        let (gate, activity) = (Gate::default(), Arc::new(Activity::default()));
+        gate.close();
+        thread::scope(|scope| {
+            let work = scope.spawn(|| gate.step(&activity, |_| Ok(())));
+            thread::sleep(Duration::from_millis(10));
+            gate.abandon();
+            assert!(matches!(work.join().unwrap(), Err(Error::Cancelled)));
+        });
+        assert!(matches!(gate.step(&activity, |_| Ok(())), Err(Error::Cancelled)));
     }
 }

@@ -28,6 +28,8 @@ pub unsafe extern "C" fn qwip_model_tokenize(
     capacity: usize,
     count: *mut usize,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let count = unsafe { Out::new(count, "the count", 0) };
     on(model, |thing| {
         // SAFETY: the header asks for so many bytes.
         let text = unsafe { text_of(text, length, "the text") }?;
@@ -42,7 +44,7 @@ pub unsafe extern "C" fn qwip_model_tokenize(
             _ => tokenizer.encode_with_bos(text, special),
         };
         // SAFETY: the header asks for so much room, and for a place of the count.
-        unsafe { hand_out(&found, tokens, capacity, count, "the array of tokens") }
+        unsafe { hand_out(&found, tokens, capacity, &count?, "the array of tokens") }
     })
 }
 
@@ -56,9 +58,11 @@ pub unsafe extern "C" fn qwip_model_detokenize(
     show_special: i32,
     text: *mut *mut c_char,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::text(text, "the text") };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to, and for so many values.
-        let (out, tokens) = unsafe { (Out::text(text, "the text")?, array(tokens, count, "the tokens")?) };
+        // SAFETY: the header asks for so many values.
+        let (out, tokens) = (out?, unsafe { array(tokens, count, "the tokens") }?);
         let show = flag(show_special, "show_special")?;
         let engine = thing.engine()?;
         tokens.iter().try_for_each(|&token| exists(&engine, token))?;
@@ -76,13 +80,15 @@ pub unsafe extern "C" fn qwip_model_token_bytes(
     capacity: usize,
     count: *mut usize,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let count = unsafe { Out::new(count, "the count", 0) };
     on(model, |thing| {
         let engine = thing.engine()?;
         exists(&engine, token)?;
         let mut found = Vec::new();
         engine.voice().tokenizer().write_token_bytes(token, false, &mut found);
         // SAFETY: the header asks for so much room, and for a place of the count.
-        unsafe { hand_out(&found, bytes, capacity, count, "the array of bytes") }
+        unsafe { hand_out(&found, bytes, capacity, &count?, "the array of bytes") }
     })
 }
 
@@ -93,9 +99,10 @@ pub unsafe extern "C" fn qwip_model_is_end(
     token: u32,
     is_end: *mut i32,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(is_end, "the place of the answer", 0) };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(is_end, "the place of the answer", 0) }?;
+        let out = out?;
         let engine = thing.engine()?;
         exists(&engine, token)?;
         out.set(engine.voice().tokenizer().is_end_of_generation(token).into());
@@ -114,9 +121,11 @@ pub unsafe extern "C" fn qwip_model_apply_template(
     thinking: i32,
     prompt: *mut *mut c_char,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::text(prompt, "the prompt") };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to, and for texts.
-        let (out, messages) = unsafe { (Out::text(prompt, "the prompt")?, text(messages, "messages")?) };
+        // SAFETY: the header asks for text.
+        let (out, messages) = (out?, unsafe { text(messages, "messages") }?);
         let tools = match tools.is_null() {
             true => Vec::new(),
             // SAFETY: the header asks for text.

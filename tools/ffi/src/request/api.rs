@@ -15,15 +15,19 @@ use crate::session::qwip_session;
 use crate::status::{Fault, Outcome, QWIP_STATUS_UNSUPPORTED, qwip_status};
 use crate::values::{self, Out, flag, text};
 
+/// Who speaks in a conversation; OpenAI's developer is the system.
+const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
+
 /// A new request on a session. Free it with `qwip_request_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_new(
     session: *mut qwip_session,
     request: *mut *mut qwip_request,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(request, "the place of the request", std::ptr::null_mut()) };
     on(session, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(request, "the place of the request", std::ptr::null_mut()) }?;
+        let out = out?;
         out.set(handle::insert(Arc::new(RequestThing::new(thing.clone()))));
         Ok(())
     })
@@ -40,7 +44,7 @@ pub unsafe extern "C" fn qwip_request_error(
 }
 
 /// The conversation: OpenAI's message list, JSON: [{"role": "user", "content": "Hi"}]. The session keeps what it has in common
-/// with the one before, so send the whole conversation each time.
+/// with the one before, so send the whole conversation each time. In place of a prompt, if one was set; JSON of up to 8 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_set_messages(
     request: *mut qwip_request,
@@ -53,6 +57,13 @@ pub unsafe extern "C" fn qwip_request_set_messages(
         if messages.is_empty() {
             return Err(Fault::argument("there are no messages"));
         }
+        // Templates pass over what they do not know.
+        if let Some(message) = messages.iter().find(|message| !ROLES.contains(&message.role())) {
+            let (role, known) = (message.role(), ROLES.join(", "));
+            return Err(Fault::argument(format!(
+                "a message is of the role '{role}', expected one of {known}"
+            )));
+        }
         thing.set(|asked| {
             asked.input = Some(Input::Messages(messages));
             Ok(())
@@ -60,7 +71,7 @@ pub unsafe extern "C" fn qwip_request_set_messages(
     })
 }
 
-/// In place of messages: exactly this text, in which control tokens count as such; the model goes on with it.
+/// In place of messages, if they were set: exactly this text, in which control tokens count as such; the model goes on with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_set_prompt(
     request: *mut qwip_request,
@@ -138,8 +149,8 @@ pub unsafe extern "C" fn qwip_request_set_parallel_tool_calls(
     })
 }
 
-/// Holds the answer to a JSON schema; "{}" asks for any JSON, {"type": "object"} for any object. Thinking is left free. Needs
-/// the feature "constrain".
+/// Holds the answer to a JSON schema; "{}" asks for any JSON, {"type": "object"} for any object. Thinking is left free. In
+/// place of a grammar, if one was set. That it cannot be used is said by the answer. Needs the feature "constrain".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_set_json_schema(
     request: *mut qwip_request,
@@ -161,7 +172,8 @@ pub unsafe extern "C" fn qwip_request_set_json_schema(
     })
 }
 
-/// Holds the answer to a grammar in Lark's notation, as llguidance reads it. Needs the feature "constrain".
+/// Holds the answer to a grammar in Lark's notation, as llguidance reads it, in place of a schema, if one was set. That it
+/// cannot be used is said by the answer. Needs the feature "constrain".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_request_set_grammar(
     request: *mut qwip_request,

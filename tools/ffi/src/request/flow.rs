@@ -70,14 +70,12 @@ pub unsafe extern "C" fn qwip_request_poll(
     kind: *mut i32,
     data: *mut *mut c_char,
 ) -> qwip_status {
+    // SAFETY: the header asks for places to write to.
+    let (kind, data) = unsafe {
+        (Out::new(kind, "the place of the kind", QWIP_EVENT_NONE), Out::text(data, "the place of the data"))
+    };
     on(request, |thing| {
-        // SAFETY: the header asks for places to write to.
-        let (kind, data) = unsafe {
-            (
-                Out::new(kind, "the place of the kind", QWIP_EVENT_NONE)?,
-                Out::text(data, "the place of the data")?,
-            )
-        };
+        let (kind, data) = (kind?, data?);
         if let Stage::Asked(_) = *thing.stage() {
             return Err(Fault::state("the request has not been started"));
         }
@@ -122,9 +120,10 @@ pub unsafe extern "C" fn qwip_request_result(
     request: *mut qwip_request,
     json: *mut *mut c_char,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::text(json, "the place of the JSON") };
     on(request, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::text(json, "the place of the JSON") }?;
+        let out = out?;
         out.set_text(&thing.events.result()?.to_string());
         Ok(())
     })

@@ -19,7 +19,7 @@ use crate::call::guarded;
 use crate::log;
 use crate::model::Engine;
 use crate::session::{Lent, SessionThing};
-use crate::status::{Fault, Outcome, QWIP_STATUS_CANCELLED};
+use crate::status::{Fault, Outcome, QWIP_STATUS_CANCELLED, QWIP_STATUS_OUT_OF_MEMORY};
 
 /// An answer on its way.
 struct Answer<'a> {
@@ -134,11 +134,24 @@ impl Answer<'_> {
     fn read(&mut self, lent: &mut Lent, prompt: &[u32]) -> Outcome {
         let session = lent.ready()?;
         self.usage.cached = session.shares(prompt);
-        let total = prompt.len();
+        let (total, mut held) = (prompt.len(), self.usage.cached);
         loop {
-            let left = lent.step(|session, cancel| session.prompt_step(prompt, 0, cancel))?;
+            let left = match lent.step(|session, cancel| session.prompt_step(prompt, 0, cancel)) {
+                // What the session holds of another prompt is in the way: it would be forgotten in any case.
+                Err(fault)
+                    if fault.status == QWIP_STATUS_OUT_OF_MEMORY && held < lent.ready()?.tokens().len() =>
+                {
+                    lent.ready()?.truncate(held);
+                    continue;
+                }
+                left => left?,
+            };
+            held = usize::MAX;
             let progress = json!({"done": total - left, "total": total});
             self.hear(QWIP_EVENT_PROGRESS, &progress.to_string(), lent);
+            if lent.activity().is_stopped() {
+                return Err(Fault::cancelled());
+            }
             if left == 0 {
                 return Ok(());
             }

@@ -4,7 +4,6 @@ use std::ffi::c_char;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use runtime::kv::KvType;
@@ -44,9 +43,10 @@ pub unsafe extern "C" fn qwip_session_new(
     model: *mut qwip_model,
     session: *mut *mut qwip_session,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(session, "the place of the session", std::ptr::null_mut()) };
     on(model, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(session, "the place of the session", std::ptr::null_mut()) }?;
+        let out = out?;
         let new = SessionThing::new(thing.engine()?, SessionOptions::default(), Work::default());
         out.set(handle::insert(new));
         Ok(())
@@ -152,9 +152,10 @@ pub unsafe extern "C" fn qwip_session_estimate(
     kind: i32,
     bytes: *mut u64,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(bytes, "the place of the bytes", 0) };
     on(session, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(bytes, "the place of the bytes", 0) }?;
+        let out = out?;
         let (engine, options) = (thing.engine(), thing.take()?.options);
         let estimate = Estimate::of_session(engine.model(), &options, engine.threads().all())?;
         out.set(
@@ -180,11 +181,12 @@ pub unsafe extern "C" fn qwip_session_fork(
     session: *mut qwip_session,
     fork: *mut *mut qwip_session,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(fork, "the place of the fork", std::ptr::null_mut()) };
     on(session, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(fork, "the place of the fork", std::ptr::null_mut()) }?;
+        let out = out?;
         let mut lent = thing.take()?;
-        let session = lent.ready()?;
+        let session = &lent.sequence()?.session;
         let sequence = Equipped { session: session.fork(session.tokens().len())?, buffers: None };
         let work = Work { sequence: Some(sequence), texts: None };
         out.set(handle::insert(SessionThing::new(thing.engine().clone(), lent.options, work)));
@@ -195,9 +197,10 @@ pub unsafe extern "C" fn qwip_session_fork(
 /// How many tokens the session holds. (`QWIP_STATUS_BUSY` while a request runs, as for every call on a session.)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_length(session: *mut qwip_session, tokens: *mut usize) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(tokens, "the place of the length", 0) };
     on(session, |thing| {
-        // SAFETY: the header asks for a place to write to.
-        let out = unsafe { Out::new(tokens, "the place of the length", 0) }?;
+        let out = out?;
         out.set(thing.take()?.session().map_or(0, |session| session.tokens().len()));
         Ok(())
     })
@@ -211,11 +214,13 @@ pub unsafe extern "C" fn qwip_session_tokens(
     capacity: usize,
     count: *mut usize,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let count = unsafe { Out::new(count, "the count", 0) };
     on(session, |thing| {
         let lent = thing.take()?;
         let found = lent.session().map_or(&[][..], |session| session.tokens());
         // SAFETY: the header asks for so much room, and for a place of the count.
-        unsafe { hand_out(found, tokens, capacity, count, "the array of tokens") }
+        unsafe { hand_out(found, tokens, capacity, &count?, "the array of tokens") }
     })
 }
 
@@ -237,8 +242,8 @@ pub unsafe extern "C" fn qwip_session_truncate(session: *mut qwip_session, token
     })
 }
 
-/// Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-/// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+/// Writes the tokens and what was computed of them, so that a later process need not compute it again: to `path` with ".tmp"
+/// behind it, which is then renamed; only the user can read it. The file is of use for the same model, the same settings and the same version of the library. Nothing is
 /// computed: it works in the background, too. (Behind critical memory pressure there are only the tokens to write.)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *const c_char) -> qwip_status {
@@ -246,8 +251,7 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
         // SAFETY: the header asks for text.
         let path = Path::new(unsafe { text(path, "the path") }?);
         let mut lent = thing.take()?;
-        let beside = Temporary::beside(path);
-        let file = File::create(&beside.0).map_err(|error| io(&beside.0, &error))?;
+        let (beside, file) = Temporary::beside(path)?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         lent.aside(|session, cancel| session.save(&mut out, cancel)).map_err(|fault| named(path, fault))?;
         out.flush().map_err(|error| io(path, &error))?;
@@ -289,13 +293,50 @@ pub unsafe extern "C" fn qwip_session_cancel(session: *mut qwip_session) -> qwip
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn beside(path: &Path) -> Temporary {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    /// An empty file beside `path`, always the same one: what a process that was killed has left is written over.
+    fn beside(path: &Path) -> Outcome<(Temporary, File)> {
+        if let Ok(found) = fs::metadata(path)
+            && !found.is_file()
+        {
+            return Err(Fault::argument(format!("{}: is not a file that can be replaced", path.display())));
+        }
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{process}-{number}.tmp"));
-        Temporary(path.with_file_name(name))
+        name.push(".tmp");
+        let beside = path.with_file_name(name);
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        // It is a conversation.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&beside).map_err(|error| io(&beside, &error))?;
+        // Where there are no locks, two that write the same file at the same time are the host's business.
+        if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Fault::busy(format!("{}: another session is writing it", path.display())));
+        }
+        // The one that was opened may have been renamed before it was locked: then it is somebody's saved session.
+        if !is_still(&file, &beside) {
+            return Err(Fault::busy(format!("{}: another session has just written it", path.display())));
+        }
+        let temporary = Temporary(beside);
+        file.set_len(0).map_err(|error| io(&temporary.0, &error))?;
+        Ok((temporary, file))
     }
+}
+
+/// Whether `file` is what `path` names.
+#[cfg(unix)]
+fn is_still(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(found)) => (file.dev(), file.ino()) == (found.dev(), found.ino()),
+        _ => false,
+    }
+}
+
+/// Elsewhere a file that is open is not renamed over.
+#[cfg(not(unix))]
+fn is_still(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 impl Drop for Temporary {

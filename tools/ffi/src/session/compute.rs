@@ -55,6 +55,8 @@ pub unsafe extern "C" fn qwip_session_logits(
     capacity: usize,
     count: *mut usize,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let count = unsafe { Out::new(count, "the count", 0) };
     on(session, |thing| {
         let lent = thing.take()?;
         let found = lent.session().map_or(&[][..], |session| session.logits());
@@ -62,7 +64,7 @@ pub unsafe extern "C" fn qwip_session_logits(
             return Err(Fault::state("there are no logits: decode a token first"));
         }
         // SAFETY: the header asks for so much room, and for a place of the count.
-        unsafe { hand_out(found, logits, capacity, count, "the array of logits") }
+        unsafe { hand_out(found, logits, capacity, &count?, "the array of logits") }
     })
 }
 
@@ -79,6 +81,8 @@ pub unsafe extern "C" fn qwip_session_embed(
     capacity: usize,
     count: *mut usize,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let count = unsafe { Out::new(count, "the count", 0) };
     on(session, |thing| {
         // SAFETY: the header asks for so many bytes.
         let text = unsafe { text_of(text, length, "the text") }?;
@@ -99,7 +103,7 @@ pub unsafe extern "C" fn qwip_session_embed(
         };
         lent.texts = Some(Equipped { session: embedder.into_session(), buffers });
         // SAFETY: the header asks for so much room, and for a place of the count.
-        unsafe { hand_out(&result?, vector, capacity, count, "the array of the vector") }
+        unsafe { hand_out(&result?, vector, capacity, &count?, "the array of the vector") }
     })
 }
 
@@ -112,12 +116,12 @@ pub unsafe extern "C" fn qwip_session_rerank(
     document: *const c_char,
     score: *mut f64,
 ) -> qwip_status {
+    // SAFETY: the header asks for a place to write to.
+    let out = unsafe { Out::new(score, "the place of the score", 0.0) };
     on(session, |thing| {
-        // SAFETY: the header asks for a place to write to, and for texts.
-        let (out, query, document) = unsafe {
-            let out = Out::new(score, "the place of the score", 0.0)?;
-            (out, text(query, "the query")?, text(document, "the document")?)
-        };
+        // SAFETY: the header asks for texts.
+        let (query, document) = unsafe { (text(query, "the query")?, text(document, "the document")?) };
+        let out = out?;
         let mut lent = thing.take()?;
         thing.engine().refuse_in_background()?;
         let tokenizer = thing.engine().voice().shared_tokenizer();

@@ -65,7 +65,7 @@ pub(crate) struct Work {
 /// A session of the runtime, and what its buffers take of the limit.
 struct Equipped {
     session: Session,
-    /// None while they are given back.
+    /// None before the first use, and while they are given back.
     buffers: Option<Charge>,
 }
 
@@ -204,13 +204,19 @@ impl Lent {
     /// The session, with all that it needs to compute. Its memory is taken now, if that has not been.
     pub(crate) fn ready(&mut self) -> Outcome<&mut Session> {
         let (engine, options) = (self.thing.engine.clone(), self.options);
-        let Work { sequence, .. } = &mut **self;
-        let equipped = match sequence {
-            Some(equipped) => equipped,
-            none => none.insert(Equipped::new(&engine, &options)?),
-        };
+        let equipped = self.sequence()?;
         equipped.ready(&engine, &options)?;
         Ok(&mut equipped.session)
+    }
+
+    /// The session as it is, without what only computing needs.
+    fn sequence(&mut self) -> Outcome<&mut Equipped> {
+        let (engine, options) = (self.thing.engine.clone(), self.options);
+        let Work { sequence, .. } = &mut **self;
+        Ok(match sequence {
+            Some(equipped) => equipped,
+            none => none.insert(Equipped::new(&engine, &options)?),
+        })
     }
 
     /// The session in which texts are embedded or judged; whoever has it puts it back.
@@ -234,16 +240,15 @@ impl Lent {
     /// Runs something that computes nothing: in the background as well, and once.
     fn aside<T>(&mut self, work: impl FnOnce(&mut Session, &Cancel) -> Result<T>) -> Outcome<T> {
         let activity = self.activity.clone();
-        Ok(work(self.ready()?, activity.cancel())?)
+        Ok(work(&mut self.sequence()?.session, activity.cancel())?)
     }
 }
 
 impl Equipped {
     fn new(engine: &Engine, options: &SessionOptions) -> Outcome<Equipped> {
-        let buffers = Some(room(engine, options)?);
         let mut session = engine.session(options)?;
         session.set_budget(engine.budget().clone())?;
-        Ok(Equipped { session, buffers })
+        Ok(Equipped { session, buffers: None })
     }
 
     /// Has buffers and the threads that there are now.
