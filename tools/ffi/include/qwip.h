@@ -253,7 +253,8 @@ qwip_status qwip_set_log(qwip_log_callback callback,
 // A new model, without a file yet. Free it with `qwip_model_free`.
 qwip_status qwip_model_new(struct qwip_model **model);
 
-// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do.
+// Frees a model. Sessions, samplers and requests that still live keep its weights for as long as they do. What waits in the
+// background is cancelled: nobody could bring it back.
 qwip_status qwip_model_free(struct qwip_model *model);
 
 // The message of the last call on this model that failed, "" if none did.
@@ -420,12 +421,13 @@ qwip_status qwip_request_new(struct qwip_session *session, struct qwip_request *
 qwip_status qwip_request_error(struct qwip_request *request, char **message);
 
 // The conversation: OpenAI's message list, JSON: [{"role": "user", "content": "Hi"}]. The session keeps what it has in common
-// with the one before, so send the whole conversation each time.
+// with the one before, so send the whole conversation each time. In place of a prompt, if one was set; JSON of up to 8 MiB.
 qwip_status qwip_request_set_messages(struct qwip_request *request,
                                       const char *json);
 
-// In place of messages: exactly this text, in which control tokens count as such; the model goes on with it.
-qwip_status qwip_request_set_prompt(struct qwip_request *request, const char *prompt);
+// In place of messages, if they were set: exactly this text, in which control tokens count as such; the model goes on with it.
+qwip_status qwip_request_set_prompt(struct qwip_request *request,
+                                    const char *prompt);
 
 // Tools that the model may call: OpenAI's list, JSON: [{"type": "function", "function": {"name": .., "parameters": ..}}].
 qwip_status qwip_request_set_tools(struct qwip_request *request,
@@ -439,13 +441,15 @@ qwip_status qwip_request_set_tool_choice(struct qwip_request *request,
 // Whether one answer may call several tools (1, the default) or one (0).
 qwip_status qwip_request_set_parallel_tool_calls(struct qwip_request *request, int32_t on_off);
 
-// Holds the answer to a JSON schema; "{}" asks for any JSON, {"type": "object"} for any object. Thinking is left free. Needs
-// the feature "constrain".
+// Holds the answer to a JSON schema; "{}" asks for any JSON, {"type": "object"} for any object. Thinking is left free. In
+// place of a grammar, if one was set. That it cannot be used is said by the answer. Needs the feature "constrain".
 qwip_status qwip_request_set_json_schema(struct qwip_request *request,
                                          const char *schema);
 
-// Holds the answer to a grammar in Lark's notation, as llguidance reads it. Needs the feature "constrain".
-qwip_status qwip_request_set_grammar(struct qwip_request *request, const char *lark);
+// Holds the answer to a grammar in Lark's notation, as llguidance reads it, in place of a schema, if one was set. That it
+// cannot be used is said by the answer. Needs the feature "constrain".
+qwip_status qwip_request_set_grammar(struct qwip_request *request,
+                                     const char *lark);
 
 // Whether the model thinks before it answers: 1, 0, or -1 (the default) for what its template does by itself.
 qwip_status qwip_request_set_thinking(struct qwip_request *request, int32_t thinking);
@@ -605,8 +609,8 @@ qwip_status qwip_session_tokens(struct qwip_session *session,
 // Forgets all tokens from number `tokens` on; there are no logits then. A request does this by itself.
 qwip_status qwip_session_truncate(struct qwip_session *session, size_t tokens);
 
-// Writes the tokens and what was computed of them, so that a later process need not compute it again: to a temporary name,
-// then renamed. The file is of use for the same model, the same settings and the same version of the library. Nothing is
+// Writes the tokens and what was computed of them, so that a later process need not compute it again: to `path` with ".tmp"
+// behind it, which is then renamed; only the user can read it. The file is of use for the same model, the same settings and the same version of the library. Nothing is
 // computed: it works in the background, too. (Behind critical memory pressure there are only the tokens to write.)
 qwip_status qwip_session_save(struct qwip_session *session,
                               const char *path);
