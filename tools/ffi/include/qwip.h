@@ -591,8 +591,8 @@ qwip_status qwip_session_estimate(struct qwip_session *session,
 qwip_status qwip_session_prepare(struct qwip_session *session);
 
 // A new session with the same settings that holds the same tokens. It shares their keys and values; from there on neither
-// sees what the other does. (A hybrid's fork may hold fewer tokens: `qwip_session_length` tells.) Free it with
-// `qwip_session_free`.
+// sees what the other does. It has no logits before its next token. (A hybrid's fork may hold fewer tokens:
+// `qwip_session_length` tells.) Free it with `qwip_session_free`.
 qwip_status qwip_session_fork(struct qwip_session *session,
                               struct qwip_session **fork);
 
@@ -615,7 +615,8 @@ qwip_status qwip_session_truncate(struct qwip_session *session, size_t tokens);
 qwip_status qwip_session_save(struct qwip_session *session,
                               const char *path);
 
-// Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
+// Becomes the session that was saved: what follows has the bits that it would have had there; there are no logits before the
+// next token. If the file is not of use, the
 // session is as it was. Nothing is computed: it works in the background, too.
 qwip_status qwip_session_restore(struct qwip_session *session,
                                  const char *path);

@@ -174,8 +174,8 @@ pub unsafe extern "C" fn qwip_session_prepare(session: *mut qwip_session) -> qwi
 }
 
 /// A new session with the same settings that holds the same tokens. It shares their keys and values; from there on neither
-/// sees what the other does. (A hybrid's fork may hold fewer tokens: `qwip_session_length` tells.) Free it with
-/// `qwip_session_free`.
+/// sees what the other does. It has no logits before its next token. (A hybrid's fork may hold fewer tokens:
+/// `qwip_session_length` tells.) Free it with `qwip_session_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_fork(
     session: *mut qwip_session,
@@ -261,7 +261,8 @@ pub unsafe extern "C" fn qwip_session_save(session: *mut qwip_session, path: *co
     })
 }
 
-/// Becomes the session that was saved: what follows has the bits that it would have had there. If the file is not of use, the
+/// Becomes the session that was saved: what follows has the bits that it would have had there; there are no logits before the
+/// next token. If the file is not of use, the
 /// session is as it was. Nothing is computed: it works in the background, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qwip_session_restore(
