@@ -26,6 +26,26 @@ pub enum Error {
         /// What to do about it, starting with a separator, or nothing.
         hint: &'static str,
     },
+    /// A part of a file is asked for that is not all there.
+    #[error("{}: {len} bytes from {offset} on are asked for, but the file has {size}", path.display())]
+    OutOfFile {
+        /// The file.
+        path: PathBuf,
+        /// Where the part begins.
+        offset: u64,
+        /// Its bytes.
+        len: u64,
+        /// Bytes of the file.
+        size: u64,
+    },
+    /// One file of a split model, in a place where the others cannot be found.
+    #[error("{}: is one of {count} files of a split model, which can only be opened by its path", path.display())]
+    SplitModel {
+        /// The file (or `<memory>`).
+        path: PathBuf,
+        /// How many files there are.
+        count: usize,
+    },
     /// The bytes are not a valid GGUF file.
     #[error("{}: {source}", path.display())]
     Format {
@@ -148,7 +168,7 @@ pub enum Error {
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
     /// The prompt and what was there before do not fit the context.
-    #[error("the prompt needs {tokens} tokens, but the context holds {context} (raise it with -c)")]
+    #[error("the prompt needs {tokens} tokens, but the context holds {context}")]
     PromptTooLong {
         /// Positions needed.
         tokens: usize,

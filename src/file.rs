@@ -1,12 +1,15 @@
-//! A model file in memory: mapped, read, or embedded in the program, in one part or several.
+//! A model file in memory: mapped, read, embedded in the program or lent by the host, in one part or several.
 //!
 //! The file is the memory: weights are never copied out of these bytes. The one exception to "nothing that
 //! comes in can abort the host" lives here: a mapped file that somebody truncates while we compute raises
 //! SIGBUS, and one that somebody rewrites in place changes the weights under us. [`OpenOptions::mmap`] = false reads the
 //! file instead and is safe from both.
 
+mod load;
+
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,24 +17,27 @@ use qwip_quant::gguf::{Gguf, TensorInfo, split};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use load::Loading;
 
 /// How a model file is brought into memory.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
     /// Map the file (default) instead of reading it.
     pub mmap: bool,
-    /// Ask the system to keep the mapped pages in memory; failing that is a note, not an error.
+    /// Ask the system to keep the mapped pages in memory; failing that is a note, not an error. The system then reads all
+    /// of the file before the model is there.
     pub mlock: bool,
+    /// Read every page of the map once, so that the first answer does not wait for the disk.
+    pub prefault: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { mmap: true, mlock: false }
+        OpenOptions { mmap: true, mlock: false, prefault: false }
     }
 }
 
-/// The bytes of one GGUF file.
-#[derive(Debug)]
+/// The bytes of one GGUF file. They may begin at any address.
 pub enum Bytes {
     /// Mapped read-only.
     Map(memmap2::Mmap),
@@ -39,6 +45,21 @@ pub enum Bytes {
     Owned(Vec<u8>),
     /// Part of the program.
     Static(&'static [u8]),
+    /// Memory that the host owns, dropped when the last who uses it is. It must give the same bytes every time: fewer of
+    /// them are a panic, others another model.
+    Host(Box<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Bytes::Map(_) => "Map",
+            Bytes::Owned(_) => "Owned",
+            Bytes::Static(_) => "Static",
+            Bytes::Host(_) => "Host",
+        };
+        write!(f, "{kind}({} bytes)", self.as_ref().len())
+    }
 }
 
 impl AsRef<[u8]> for Bytes {
@@ -47,6 +68,7 @@ impl AsRef<[u8]> for Bytes {
             Bytes::Map(map) => map,
             Bytes::Owned(bytes) => bytes,
             Bytes::Static(bytes) => bytes,
+            Bytes::Host(bytes) => (**bytes).as_ref(),
         }
     }
 }
@@ -79,29 +101,102 @@ pub struct TensorRef<'a> {
 
 impl ModelFile {
     /// Opens a GGUF file; of a split model, the first part (its siblings are found beside it).
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::NotAFile`], [`Error::Format`]; [`Error::Memory`] if there is no room to read it into.
     pub fn open(path: &Path, options: OpenOptions) -> Result<ModelFile> {
-        let mut notes = Vec::new();
-        let first = open_part(path, options, &mut notes)?;
+        Self::open_watched(path, options, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`ModelFile::open`]. `progress` hears how many bytes are there, of how many: at the beginning, and after every 16
+    /// MiB that are read, from the file or because of [`OpenOptions::prefault`]; a file that is only mapped is there at
+    /// once. How many there are in all of a split model is known once the first file is there.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`]; [`Error::Cancelled`] if `progress` breaks off.
+    pub fn open_watched(
+        path: &Path,
+        options: OpenOptions,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ModelFile> {
+        let mut loading = Loading::new(options, progress);
+        let first = loading.file(path)?;
         let count = split::count(&first.header).map_err(|source| at(path, source))?;
         if count == 1 {
-            return Ok(ModelFile { path: path.into(), parts: vec![first], notes });
+            return Ok(ModelFile { path: path.into(), parts: vec![first], notes: loading.notes });
         }
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let names = split::shard_names(&name, count).map_err(|source| at(path, source))?;
+        let siblings: Vec<PathBuf> = names[1..].iter().map(|name| path.with_file_name(name)).collect();
+        loading.expect(&siblings);
         let mut parts = vec![first];
-        for sibling in &names[1..] {
-            parts.push(open_part(&path.with_file_name(sibling), options, &mut notes)?);
+        for sibling in &siblings {
+            parts.push(loading.file(sibling)?);
         }
         let headers: Vec<&Gguf> = parts.iter().map(|p| &p.header).collect();
         split::check(&headers).map_err(|source| at(path, source))?;
-        Ok(ModelFile { path: path.into(), parts, notes })
+        Ok(ModelFile { path: path.into(), parts, notes: loading.notes })
+    }
+
+    /// Opens a model that is a part of an open file, as an asset inside an Android package is: `len` bytes (`None`: all that
+    /// follow) from `offset` on, which may be any number. `name` is what messages call it. The file is not needed
+    /// afterwards; where it is read, its position does not move (on Windows it does).
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`]; [`Error::OutOfFile`] if the file is shorter, [`Error::SplitModel`].
+    pub fn open_at(
+        file: File,
+        name: &Path,
+        offset: u64,
+        len: Option<u64>,
+        options: OpenOptions,
+    ) -> Result<ModelFile> {
+        Self::open_at_watched(file, name, offset, len, options, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`ModelFile::open_at`], with a `progress` as in [`ModelFile::open_watched`].
+    ///
+    /// # Errors
+    /// As [`ModelFile::open_at`]; [`Error::Cancelled`] if `progress` breaks off.
+    pub fn open_at_watched(
+        file: File,
+        name: &Path,
+        offset: u64,
+        len: Option<u64>,
+        options: OpenOptions,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ModelFile> {
+        let mut loading = Loading::new(options, progress);
+        let part = loading.part_of(&file, name, offset, len)?;
+        Self::single(name.into(), part, loading.notes)
     }
 
     /// Takes bytes that the host already has in memory.
+    ///
+    /// # Errors
+    /// [`Error::Format`], [`Error::SplitModel`].
     pub fn from_bytes(bytes: Bytes) -> Result<ModelFile> {
         let path = PathBuf::from("<memory>");
         let header = Gguf::parse(bytes.as_ref()).map_err(|source| at(&path, source))?;
-        Ok(ModelFile { path, parts: vec![Part { header, bytes: Arc::new(bytes) }], notes: Vec::new() })
+        Self::single(path, Part { header, bytes: Arc::new(bytes) }, Vec::new())
+    }
+
+    /// A model whose siblings, if it had some, could not be found.
+    fn single(path: PathBuf, part: Part, notes: Vec<String>) -> Result<ModelFile> {
+        match split::count(&part.header).map_err(|source| at(&path, source))? {
+            1 => Ok(ModelFile { path, parts: vec![part], notes }),
+            count => Err(Error::SplitModel { path, count }),
+        }
+    }
+
+    /// Tells the system that it may take the mapped pages, which are read again when they are needed. Memory that is not
+    /// mapped stays, and so does what is locked.
+    pub fn drop_resident(&self) {
+        for part in &self.parts {
+            if let Bytes::Map(map) = &*part.bytes {
+                load::drop_resident(map);
+            }
+        }
     }
 
     /// The path it was opened from, `<memory>` if none.
@@ -179,54 +274,6 @@ impl ModelFile {
 
 fn at(path: &Path, source: qwip_quant::gguf::Error) -> Error {
     Error::Format { path: path.into(), source }
-}
-
-fn open_part(path: &Path, options: OpenOptions, notes: &mut Vec<String>) -> Result<Part> {
-    let io = |source| Error::Io { path: path.into(), source };
-    // Asked before opening: a pipe would make us wait, and Windows does not open folders.
-    let meta = std::fs::metadata(path).map_err(io)?;
-    if !meta.is_file() {
-        let hint = match meta.is_dir() && path.join("config.json").exists() {
-            true => "; it looks like a checkpoint: make a GGUF of it with `qwip convert DIR -o OUT.gguf`",
-            false => "",
-        };
-        return Err(Error::NotAFile { path: path.into(), hint });
-    }
-    let mut file = File::open(path).map_err(io)?;
-    let bytes = if options.mmap && meta.len() > 0 {
-        // SAFETY: the map is read-only and nothing in this process writes to the file. It is shared with other
-        // processes, though: one that writes to the file in place changes these bytes while they are read, and one
-        // that truncates it can raise SIGBUS. We cannot rule that out; the module documentation states it.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        lock(&map, path, options, notes);
-        Bytes::Map(map)
-    } else {
-        let mut bytes = Vec::new();
-        let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
-        bytes
-            .try_reserve_exact(len)
-            .map_err(|_| Error::Memory { what: "the model file", bytes: meta.len() })?;
-        file.read_to_end(&mut bytes).map_err(io)?;
-        Bytes::Owned(bytes)
-    };
-    let header = Gguf::parse(bytes.as_ref()).map_err(|source| at(path, source))?;
-    Ok(Part { header, bytes: Arc::new(bytes) })
-}
-
-#[cfg(unix)]
-fn lock(map: &memmap2::Mmap, path: &Path, options: OpenOptions, notes: &mut Vec<String>) {
-    if options.mlock
-        && let Err(e) = map.lock()
-    {
-        notes.push(format!("{}: the pages could not be locked in memory: {e}", path.display()));
-    }
-}
-
-#[cfg(not(unix))]
-fn lock(_: &memmap2::Mmap, path: &Path, options: OpenOptions, notes: &mut Vec<String>) {
-    if options.mlock {
-        notes.push(format!("{}: locking pages in memory is not available here", path.display()));
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`file`](mod@file) | a model file in memory: mapped, read or embedded |
+//! | [`file`](mod@file) | a model file in memory: mapped, read, embedded or lent by the host |
 //! | [`model`] | hyper-parameters, weights, one straight-line forward pass per architecture |
 //! | [`backend`] | the verbs that forward passes are written in, and their CPU implementation |
 //! | [`kv`] | pages of keys and values, and a limit on them |
@@ -15,7 +15,7 @@
 //! | [`embed`](mod@embed) | texts to vectors |
 //! | [`rerank`] | how well documents answer a query |
 //! | [`eval`] | perplexity, and how far a model is from a base model |
-//! | [`chat`] | prompts from a model's own template; thinking told from answers |
+//! | [`chat`] | prompts from a model's own template; thinking, text and calls of tools told apart |
 //!
 //! The library never prints, never opens a socket, never exits the process.
 //!
@@ -62,9 +62,11 @@ pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use file::{ModelFile, OpenOptions};
 pub use generate::{CLOSING_WORDS, FinishReason, GenerateOptions, Generated, Generation, Next, generate};
-pub use kv::{CacheTypes, KvBudget, KvType};
+pub use kv::{CacheTypes, Charge, KvBudget, KvType};
 pub use model::Model;
+pub use qwip_cpu::fpenv::IeeeDefaults;
 pub use qwip_cpu::ops::Cpu;
+pub use qwip_cpu::pool::{pin_this_thread, usable_cores};
 pub use qwip_cpu::{CONTRACT_VERSION, Isa, Kernels, self_test::self_test};
 pub use qwip_quant as quant;
 pub use rerank::{Reranker, Score};
@@ -88,5 +90,18 @@ pub fn cpu(threads: usize) -> Result<Cpu> {
 /// [`Error::Threads`] if the system refuses to start them.
 pub fn cpu_with(kernels: &'static Kernels, threads: usize) -> Result<Cpu> {
     let pool = qwip_cpu::Pool::new(threads).map_err(|source| Error::Threads { threads, source })?;
+    Ok(Cpu { kernels, pool: std::sync::Arc::new(pool) })
+}
+
+/// As [`cpu`], with threads that run on the given logical processors only, each on all of them; 0 threads are as many as
+/// there are of them. The thread that computes is one of the threads and the host's own: it runs where it did
+/// ([`pin_this_thread`] changes that). No bit depends on it.
+///
+/// # Errors
+/// As [`cpu`]; [`Error::Threads`] also if `cores` is empty, names a logical processor that does not exist or that the
+/// process may not use, and elsewhere than on Linux and Android.
+pub fn cpu_pinned(threads: usize, cores: &[usize]) -> Result<Cpu> {
+    let kernels = Kernels::detect()?;
+    let pool = qwip_cpu::Pool::pinned(threads, cores).map_err(|source| Error::Threads { threads, source })?;
     Ok(Cpu { kernels, pool: std::sync::Arc::new(pool) })
 }

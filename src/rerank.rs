@@ -1,5 +1,7 @@
 //! How well documents answer a query: a model that is asked and could only say "yes" or "no".
 
+use std::sync::Arc;
+
 use qwip_cpu::fpenv::IeeeDefaults;
 use qwip_quant::decode_row;
 use qwip_quant::pooling::{RERANK_LABELS, RERANK_TASK, RERANK_TEMPLATE};
@@ -15,7 +17,7 @@ use crate::tokenizer::Tokenizer;
 /// A session that judges one document after the other. What their prompts share is computed once.
 pub struct Reranker {
     session: Session,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     template: Template,
     rows: [Row; 2],
     text: Vec<u32>,
@@ -43,8 +45,13 @@ impl Reranker {
     /// # Errors
     /// [`Error::OtherTask`] if the model is for embeddings, [`Error::BadValue`] if the file's template does not have
     /// `{query}` before `{document}`, or its vocabulary no "yes" or "no" where it needs them.
-    pub fn new(session: Session, tokenizer: Tokenizer, task: Option<&str>) -> Result<Reranker> {
+    pub fn new(
+        session: Session,
+        tokenizer: impl Into<Arc<Tokenizer>>,
+        task: Option<&str>,
+    ) -> Result<Reranker> {
         let _ieee = IeeeDefaults::enter();
+        let tokenizer = tokenizer.into();
         let model = session.model();
         model.allows(Task::Rerank)?;
         let template = Template::of(model, task)?;
@@ -126,6 +133,11 @@ impl Reranker {
     /// The session; it holds what has been evaluated of a prompt.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The session, for something else.
+    pub fn into_session(self) -> Session {
+        self.session
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod device;
 mod fork;
+mod prompt;
+mod release;
 mod saved;
 mod together;
 
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::kv::{CacheTypes, KvBudget, KvType, Sequence};
 use crate::model::{Config, Model, RopeFrequencies, RopeOptions, Scaling};
 use device::Left;
+use prompt::{Stepped, Whole};
 pub use saved::SavedError;
 pub use together::{Together, Turn};
 
@@ -108,6 +111,7 @@ pub struct Session {
     budget: Option<Arc<KvBudget>>,
     device: Option<DevicePart>,
     left: Option<Left>,
+    stepped: Option<Stepped>,
     tokens: Vec<u32>,
     buffers: Buffers,
     verb_times: Option<VerbTimes>,
@@ -158,6 +162,7 @@ impl Session {
             options: *options,
             device,
             left: None,
+            stepped: None,
             rope: RopeFrequencies::new(&rope.within(context)),
             reach: match rope.scaling {
                 // It stretches as far as it has to.
@@ -250,35 +255,6 @@ impl Session {
         self.buffers.clear_logits();
     }
 
-    /// Continues with `prompt`, of which the part that the session already holds is not computed again.
-    /// Returns how many tokens were evaluated. The memory of what the prompt does not share with the session is free
-    /// once the call has succeeded, not before.
-    ///
-    /// # Errors
-    /// As [`Session::extend`].
-    pub fn prompt(
-        &mut self,
-        prompt: &[u32],
-        cancel: &Cancel,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<usize> {
-        self.fits(0, prompt)?;
-        let keep = self.shares(prompt);
-        let forgotten = (keep < self.tokens.len() || keep < self.sequence.len())
-            .then(|| (self.tokens.split_off(keep), self.sequence.forget(keep)));
-        self.buffers.clear_logits();
-        let had_device = self.device.is_some();
-        let result = self.extend(&prompt[keep..], cancel, progress);
-        if let (Err(_), Some((tokens, before))) = (&result, forgotten) {
-            self.tokens.extend(tokens);
-            // What a device held is of no use without it; the next call evaluates the tokens again.
-            if had_device == self.device.is_some() {
-                self.sequence.recall(before);
-            }
-        }
-        result.map(|()| prompt.len() - keep)
-    }
-
     /// Appends `tokens` and computes the logits after the last; `progress` hears the number done after each
     /// slice.
     ///
@@ -287,7 +263,7 @@ impl Session {
     /// [`Error::NonFiniteLogits`], [`Error::Memory`], [`Error::KvMemory`]; the session is then as it was before the call, without
     /// logits.
     pub fn extend(&mut self, tokens: &[u32], cancel: &Cancel, progress: &mut dyn FnMut(usize)) -> Result<()> {
-        self.run(tokens, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
+        self.run(tokens, None, cancel, (LogitRows::Last, Output::Logits), &mut |_| {}, progress)
     }
 
     /// Appends `tokens` and hands out the logits after each one, `[vocab]`, in order.
@@ -300,7 +276,7 @@ impl Session {
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        self.run(tokens, cancel, (LogitRows::All, Output::Logits), sink, &mut |_| {})
+        self.run(tokens, None, cancel, (LogitRows::All, Output::Logits), sink, &mut |_| {})
     }
 
     /// Appends `tokens` and hands out the states after the last norm, `[embedding]`, in order: those of `rows`. There are
@@ -315,7 +291,7 @@ impl Session {
         cancel: &Cancel,
         sink: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        self.run(tokens, cancel, (rows, Output::States), sink, &mut |_| {})
+        self.run(tokens, None, cancel, (rows, Output::States), sink, &mut |_| {})
     }
 
     pub(crate) fn fits(&self, start: usize, tokens: &[u32]) -> Result<()> {
@@ -337,10 +313,11 @@ impl Session {
         Ok(())
     }
 
-    /// Evaluates `tokens` in slices; `wanted` says whose logits, or states, `sink` gets.
+    /// Evaluates `tokens`, which may be a part of a `whole`, in slices; `wanted` says whose logits, or states, `sink` gets.
     fn run(
         &mut self,
         tokens: &[u32],
+        whole: Option<Whole>,
         cancel: &Cancel,
         (wanted, output): (LogitRows, Output),
         sink: &mut dyn FnMut(&[f32]),
@@ -349,19 +326,20 @@ impl Session {
         let before = self.tokens.len();
         self.fits(before, tokens)?;
         self.catch_up(cancel)?;
-        if tokens.len() > 1 {
+        let whole = whole.unwrap_or(Whole { start: before, end: before + tokens.len() });
+        if whole.start == before && whole.end - before > 1 {
             self.surviving(cancel, &mut |session| session.snapshot())?;
         }
         self.buffers.clear_logits();
         let size = if self.model.config().causal { self.batch } else { tokens.len() };
-        let last = tokens.len().div_ceil(size) - 1;
-        for (i, part) in tokens.chunks(size).enumerate() {
-            let logits = if wanted == LogitRows::Last && i < last { LogitRows::None } else { wanted };
+        let mut rest = tokens;
+        while !rest.is_empty() {
+            let slice = whole.slice(self.tokens.len(), rest.len(), size);
+            let part;
+            (part, rest) = rest.split_at(slice.n);
+            let logits = if wanted == LogitRows::Last && !slice.last { LogitRows::None } else { wanted };
             let batch = (Batch { tokens: part, output }, logits);
-            // A next prompt often differs in the last few tokens, those that ask for an answer.
-            let copy =
-                (i == last && tokens.len() > 1).then(|| (before + tokens.len()).saturating_sub(SHORTLY));
-            let result = self.slice(batch, copy, cancel, sink).and_then(|()| match i < last {
+            let result = self.slice(batch, slice.copy, cancel, sink).and_then(|()| match slice.copy_behind {
                 true => self.surviving(cancel, &mut |session| session.snapshot()),
                 false => Ok(()),
             });
@@ -388,11 +366,15 @@ impl Session {
         // It is not what the caller measures.
         let (times, importance) = (self.verb_times.take(), self.importance.take());
         let behind = self.tokens.split_off(from);
-        let mut parts = behind.chunks(self.batch);
-        let result = parts.try_for_each(|part| {
+        let mut parts = behind.chunks(self.batch).peekable();
+        let mut result = Ok(());
+        while let (Ok(()), Some(part)) = (&result, parts.next()) {
             let batch = Batch { tokens: part, output: Output::Logits };
-            self.slice((batch, LogitRows::None), None, cancel, &mut |_| {})
-        });
+            result = self.slice((batch, LogitRows::None), None, cancel, &mut |_| {});
+            if result.is_ok() && parts.peek().is_some() {
+                result = self.surviving(cancel, &mut |session| session.snapshot());
+            }
+        }
         (self.verb_times, self.importance) = (times, importance);
         if result.is_err() {
             self.truncate(from);

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("qwip-cli", "qwip-convert"),
     ("qwip-cli", "qwip-server"),
     ("qwip-server", "qwip"),
+    ("qwip-ffi", "qwip"),
 ];
 
 fn root() -> &'static Path {
@@ -82,7 +83,9 @@ fn models_have_no_unsafe_code_no_threads_and_no_instruction_sets() {
 
 #[test]
 fn the_library_does_not_print_exit_or_listen() {
-    for folder in ["src", "quant/src", "kernels/cpu/src", "kernels/gpu/src", "tools/convert/src"] {
+    for folder in
+        ["src", "quant/src", "kernels/cpu/src", "kernels/gpu/src", "tools/convert/src", "tools/ffi/src"]
+    {
         for (path, text) in sources(folder) {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for word in ["println!", "print!(", "eprint", "process::exit", "TcpListener", "tokio"] {
@@ -108,6 +111,7 @@ fn files_stay_readable() {
         "kernels/gpu/src",
         "tools/cli/src",
         "tools/convert/src",
+        "tools/ffi/src",
         "tools/server/src",
         "tests",
         "benches",

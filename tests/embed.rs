@@ -242,6 +242,12 @@ fn where_tokens_see_what_follows_all_come_at_once() {
     states(&mut session, &[5, 6, 7]).expect("states");
     let error = states(&mut session, &[8]).expect_err("after others").to_string();
     assert!(error.starts_with("1 tokens after 3: in this model every token sees all others"), "{error}");
+    // One step takes all of a prompt. What gives its memory back has nothing to go on from.
+    assert_eq!(session.prompt_step(&[5, 6, 7, 8], 1, &Cancel::new()).expect("a step"), 0);
+    session.release_pages();
+    assert!(session.tokens().is_empty() && session.kv_bytes() == 0);
+    let all = states(&mut session, &[5, 6, 7]).expect("states");
+    assert_eq!(all, states(&mut self::session(&model, &cpu, 2), &[5, 6, 7]).expect("states"));
     let error = model.allows(Task::Generate).expect_err("no answers").to_string();
     let want = "metadata key 'qwen2.attention.causal' is false: a model whose tokens see those behind them, which cannot answer";
     assert_eq!(error, want);

@@ -87,6 +87,12 @@ impl Buffers {
         std::mem::swap(&mut self.logits, &mut other.logits);
     }
 
+    /// Gives back everything but the logits.
+    pub(crate) fn release(&mut self) {
+        self.lend(&mut Buffers::default());
+        self.logits.shrink_to_fit();
+    }
+
     /// Forgets the logits.
     pub fn clear_logits(&mut self) {
         self.logits.clear();

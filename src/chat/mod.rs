@@ -1,4 +1,4 @@
-//! From messages to the prompt text, and from the answer's text back to thinking and answer.
+//! From messages to the prompt text, and from the answer's text back to thinking, answer and calls of tools.
 //!
 //! The prompt is made by the model file's own Jinja template ([`ChatTemplate`]), byte for byte as Hugging Face's
 //! `apply_chat_template` makes it: `tests/chat_templates.rs` compares with the output of Python's jinja2. A template is
@@ -13,16 +13,27 @@
 //! assert_eq!(prompt, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 //! ```
 
+mod answer;
+mod asked;
+mod calls;
+#[cfg(feature = "constrain")]
+mod form;
 mod guard;
 mod jinja;
 mod message;
+mod name;
 mod thinking;
 mod tools;
 mod voice;
 
+pub use answer::{AnswerSplitter, Delta};
+pub use asked::{CALL_END, Format, ToolChoice, call_stop, declared};
+#[cfg(feature = "constrain")]
+pub use form::{FormError, FormField, answer_grammar};
 pub use guard::Guarded;
 use jinja::Fail;
 pub use message::{Message, json_kind, messages_from_openai};
+pub use name::random_name;
 pub use thinking::{Part, ThinkingSplitter, prompt_opens_thinking};
 pub use tools::{ToolFormat, ToolPart, ToolSplitter};
 pub use voice::{Prompt, Voice};

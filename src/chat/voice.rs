@@ -1,5 +1,7 @@
 //! How a model is talked with: its template, its tokenizer, and what they make of a conversation.
 
+use std::sync::Arc;
+
 use super::{ChatError, ChatTemplate, Guarded, Message, RenderOptions, ToolFormat, prompt_opens_thinking};
 #[cfg(feature = "constrain")]
 use crate::constrain::Thinking;
@@ -9,7 +11,7 @@ use crate::tokenizer::{Special, Tokenizer};
 
 /// The template and the tokenizer of a file.
 pub struct Voice {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     /// None for a base model, which only continues text.
     template: Option<ChatTemplate>,
     thinks: bool,
@@ -46,12 +48,17 @@ impl Voice {
         let (bos, eos) = (text(tokenizer.bos()), text(tokenizer.eos()));
         let thinks = source.is_some_and(|source| source.contains("<think>"));
         let tool_format = ToolFormat::of_template(source.unwrap_or_default());
-        Ok(Voice { template, thinks, tool_format, bos, eos, tokenizer })
+        Ok(Voice { template, thinks, tool_format, bos, eos, tokenizer: Arc::new(tokenizer) })
     }
 
     /// The tokenizer of the file.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// The same, for whoever keeps it.
+    pub fn shared_tokenizer(&self) -> Arc<Tokenizer> {
+        self.tokenizer.clone()
     }
 
     /// Whether the template knows of thinking.

@@ -1,4 +1,4 @@
-//! A limit on what the sequences of a process hold, all together.
+//! A limit on what the sequences of a process hold, all together, and whatever else is to count in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
 /// Bytes that the keys, values and memories of several sessions may take together
-/// ([`Session::set_budget`](crate::Session::set_budget)). A page that sessions share counts once.
+/// ([`Session::set_budget`](crate::Session::set_budget)). A page that sessions share counts once. A host that has one limit
+/// for more than that counts the rest with [`KvBudget::charge`].
 #[derive(Debug)]
 pub struct KvBudget {
     limit: u64,
@@ -29,11 +30,12 @@ impl KvBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes `bytes` until what comes back is dropped.
+    /// Takes `bytes` until what comes back is dropped: for keys and values, or for anything else that counts in the same
+    /// limit.
     ///
     /// # Errors
     /// [`Error::KvMemory`]; nothing is taken then.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge> {
+    pub fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge> {
         let more = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Ok(Charge { budget: self.clone(), bytes }),
@@ -42,16 +44,17 @@ impl KvBudget {
     }
 }
 
-/// Bytes taken of a budget, which has them back when this is dropped.
+/// Bytes taken of a [`KvBudget`], which has them back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Charge {
+#[must_use = "the bytes are given back when this is dropped"]
+pub struct Charge {
     budget: Arc<KvBudget>,
     bytes: u64,
 }
 
 impl Charge {
     /// How many bytes it is.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 

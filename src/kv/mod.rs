@@ -10,8 +10,7 @@ mod sequence;
 
 use std::sync::Arc;
 
-pub(crate) use budget::Charge;
-pub use budget::KvBudget;
+pub use budget::{Charge, KvBudget};
 use bytemuck::{cast_slice, cast_slice_mut};
 use half::f16;
 pub use qwip_cpu::KvType;
@@ -202,6 +201,11 @@ impl KvCache {
     /// From now on new pages are taken of a budget.
     pub(crate) fn set_budget(&mut self, budget: Arc<KvBudget>) {
         self.budget = Some(budget);
+    }
+
+    /// What new pages are taken of.
+    pub(crate) fn budget(&self) -> Option<&Arc<KvBudget>> {
+        self.budget.as_ref()
     }
 
     /// Forgets everything from position `len` on and gives pages that are no longer reached back.

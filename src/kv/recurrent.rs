@@ -16,8 +16,9 @@ use crate::model::Config;
 #[derive(Debug)]
 pub struct Recurrent {
     heads: DeltaHeads,
-    rows: Vec<f32>,                      // [layers, taps - 1, channels]
-    matrices: Vec<[f32; DELTA_COLUMNS]>, // [layers, values, value_dim / 32, key_dim] of 32 columns
+    layers: usize,                       // that the CPU has
+    rows: Vec<f32>,                      // [layers, taps - 1, channels]; empty while it is released
+    matrices: Vec<[f32; DELTA_COLUMNS]>, // [layers, values, value_dim / 32, key_dim] of 32 columns; as above
     device: Option<gpu::DeltaMemories>,  // of the layers that are not the CPU's
     charge: Option<Charge>,              // what it takes of a budget
 }
@@ -33,14 +34,10 @@ impl Recurrent {
         let Some(hybrid) = &config.hybrid else { return Ok(None) };
         let (heads, layers) =
             (hybrid.heads, hybrid.attends[..layers].iter().filter(|attends| !**attends).count());
-        let what = "the memory of the delta nets";
-        Ok(Some(Recurrent {
-            heads,
-            rows: zeros(layers * heads.kept(), what)?,
-            matrices: zeros(layers * heads.memory_rows(), what)?,
-            device,
-            charge: None,
-        }))
+        let mut state =
+            Recurrent { heads, layers, rows: Vec::new(), matrices: Vec::new(), device, charge: None };
+        state.allocate()?;
+        Ok(Some(state))
     }
 
     /// Takes what all its layers need, wherever they are, of a budget.
@@ -49,21 +46,61 @@ impl Recurrent {
         Ok(())
     }
 
+    fn allocate(&mut self) -> Result<()> {
+        let what = "the memory of the delta nets";
+        let rows = zeros(self.layers * self.heads.kept(), what)?;
+        (self.rows, self.matrices) = (rows, zeros(self.layers * self.heads.memory_rows(), what)?);
+        Ok(())
+    }
+
     /// Another of the same sizes and the same budget. What it holds means nothing.
     pub(crate) fn another(&self) -> Result<Recurrent> {
-        let what = "a copy of the memory of the delta nets";
         let charge = self.charge.as_ref().map(Charge::again).transpose()?;
-        let (rows, matrices) = (zeros(self.rows.len(), what)?, zeros(self.matrices.len(), what)?);
-        let device = self.device.as_ref().map(gpu::DeltaMemories::another).transpose()?;
-        Ok(Recurrent { heads: self.heads, rows, matrices, device, charge })
+        let mut other = Recurrent { charge, ..self.released() };
+        other.allocate()?;
+        other.device = self.device.as_ref().map(gpu::DeltaMemories::another).transpose()?;
+        Ok(other)
+    }
+
+    /// Another of the same sizes that holds nothing yet.
+    pub(super) fn released(&self) -> Recurrent {
+        let (rows, matrices) = (Vec::new(), Vec::new());
+        Recurrent { heads: self.heads, layers: self.layers, rows, matrices, device: None, charge: None }
+    }
+
+    /// Whether it has given back what it held.
+    pub(super) fn is_released(&self) -> bool {
+        self.rows.is_empty() && self.device.is_none()
+    }
+
+    /// Becomes the state before the first token and gives back what it holds, until [`regain`](Recurrent::regain). On a
+    /// device the room is kept.
+    pub(super) fn release(&mut self) {
+        match self.device {
+            Some(_) => self.clear(),
+            None => *self = self.released(),
+        }
+    }
+
+    /// Has again what it gave back, taken of `budget`: the state before the first token.
+    pub(super) fn regain(&mut self, budget: Option<&Arc<KvBudget>>) -> Result<()> {
+        if !self.is_released() {
+            return Ok(());
+        }
+        // An empty session may have been given another budget meanwhile.
+        self.charge = None;
+        let bytes = self.layers * layer_floats(&self.heads) * size_of::<f32>();
+        let charge = budget.map(|budget| budget.charge(bytes as u64)).transpose()?;
+        self.allocate()?;
+        self.charge = charge;
+        Ok(())
     }
 
     /// Bytes that the state of a model of these sizes takes, however long the sequence is.
     pub fn bytes(config: &Config) -> u64 {
         config.hybrid.as_ref().map_or(0, |hybrid| {
             let layers = hybrid.attends.iter().filter(|attends| !**attends).count();
-            let floats = hybrid.heads.kept() + hybrid.heads.memory_rows() * DELTA_COLUMNS;
-            (layers * floats * size_of::<f32>()) as u64
+            (layers * layer_floats(&hybrid.heads) * size_of::<f32>()) as u64
         })
     }
 
@@ -119,6 +156,11 @@ impl Recurrent {
             device.clear();
         }
     }
+}
+
+/// Numbers that a delta net remembers.
+fn layer_floats(heads: &DeltaHeads) -> usize {
+    heads.kept() + heads.memory_rows() * DELTA_COLUMNS
 }
 
 /// Copies of the state at some positions of one sequence, in ascending order.

@@ -71,6 +71,7 @@ impl Sequence {
         let to = self.reachable(position);
         let memory = match &self.memory {
             None => None,
+            Some(memory) if memory.is_released() => Some(memory.released()),
             Some(memory) => {
                 let mut copy = memory.another()?;
                 match to == self.len() && !self.spoilt {
@@ -85,9 +86,25 @@ impl Sequence {
         Ok(Sequence { kv, memory, snapshots: self.snapshots.fresh(), spoilt: false })
     }
 
+    /// Forgets everything and gives back what it holds: pages, copies and, but for what is on a device, the memory.
+    pub(crate) fn release(&mut self) {
+        self.snapshots = self.snapshots.fresh();
+        if let Some(memory) = &mut self.memory {
+            memory.release();
+        }
+        self.spoilt = false;
+        self.kv.truncate(0);
+    }
+
+    /// Has a memory again, if that was given back.
+    pub(crate) fn regain(&mut self) -> Result<()> {
+        self.memory.as_mut().map_or(Ok(()), |memory| memory.regain(self.kv.budget()))
+    }
+
     /// Gets ready for `n` more tokens: pages and, of a hybrid, room for a copy of the memory as it will be at position
     /// `copy`, if they come by and it helps.
     pub(crate) fn prepare(&mut self, n: usize, copy: Option<usize>) -> Result<Room> {
+        self.regain()?;
         let start = self.len();
         let mut reserved = self.kv.reserve(n);
         // Copies only save time: where that helps, they make room for pages.

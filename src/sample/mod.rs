@@ -17,7 +17,8 @@ use qwip_cpu::reference::math::exp;
 
 pub use defaults::SamplingChoice;
 pub use logprobs::{MOST_LOGPROBS, TokenLogprob, logprobs_of};
-pub use rng::Rng;
+pub(crate) use rng::random_bits;
+pub use rng::{Rng, random_seed};
 
 /// What settings may be.
 mod ranges {

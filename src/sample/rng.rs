@@ -1,4 +1,6 @@
-//! The generator behind sampling: SplitMix64 (Steele, Lea, Flood 2014), one step a token.
+//! The generator behind sampling: SplitMix64 (Steele, Lea, Flood 2014), one step a token; and seeds for it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// State of the generator; the same seed gives the same draws on every machine and in every version of the
 /// number contract.
@@ -26,9 +28,27 @@ impl Rng {
     }
 }
 
+/// A seed that nobody chose, other each time; JSON's numbers hold it exactly.
+pub fn random_seed() -> u64 {
+    random_bits() >> 11
+}
+
+/// Bits for what must differ and need not be secret.
+pub(crate) fn random_bits() -> u64 {
+    // The hasher's keys come from the operating system and differ from one to the next.
+    RandomState::new().build_hasher().finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seeds_differ_and_fit_into_numbers_of_json() {
+        let seeds: std::collections::HashSet<u64> = (0..1000).map(|_| random_seed()).collect();
+        assert!(seeds.len() == 1000 && seeds.iter().all(|&seed| seed as f64 as u64 == seed));
+        assert!(seeds.iter().all(|&seed| seed < 1 << 53) && seeds.iter().any(|&seed| seed >= 1 << 50));
+    }
 
     #[test]
     fn known_sequence() {

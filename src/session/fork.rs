@@ -19,7 +19,8 @@ impl Session {
 
     /// A new session with the same settings that begins with the first `len` tokens of this one. It shares their pages; from
     /// there on neither sees what the other does. A hybrid's begins with fewer, at the last position up to `len` that it
-    /// can go back to: [`Session::tokens`] tells. There are no logits until the next call, and no copies of a hybrid's
+    /// can go back to: [`Session::tokens`] tells. Tokens that this session would evaluate again with its next call, the
+    /// fork will, too. There are no logits until the next call, and no copies of a hybrid's
     /// memory but the one that it begins with.
     ///
     /// # Errors
@@ -28,6 +29,8 @@ impl Session {
         // Where every token sees all others, there is no beginning without the end.
         let len = if self.model.config().causal { len } else { 0 };
         let sequence = self.sequence.fork(len)?;
+        // What lies behind what is evaluated waits to be, here and there.
+        let held = if len > self.sequence.len() { len.min(self.tokens.len()) } else { sequence.len() };
         Ok(Session {
             model: self.model.clone(),
             cpu: self.cpu.clone(),
@@ -36,11 +39,12 @@ impl Session {
             reach: self.reach,
             context: self.context,
             batch: self.batch,
-            tokens: self.tokens[..sequence.len()].to_vec(),
+            tokens: self.tokens[..held].to_vec(),
             sequence,
             budget: self.budget.clone(),
             device: self.device.as_ref().map(|part| part.another()),
             left: self.left.clone(),
+            stepped: None,
             buffers: Buffers::default(),
             verb_times: None,
             importance: None,

@@ -93,7 +93,8 @@ impl Session {
     /// memory. `out` had better be buffered.
     ///
     /// # Errors
-    /// [`Error::Saved`]: [`SavedError::OnDevice`], [`SavedError::Io`]; [`Error::Cancelled`].
+    /// [`Error::Saved`]: [`SavedError::OnDevice`], [`SavedError::Io`]; [`Error::Cancelled`]. [`Error::Memory`],
+    /// [`Error::KvMemory`] where a hybrid's memory, given back by [`Session::release_pages`], has no room.
     pub fn save(&mut self, out: &mut dyn Write, cancel: &Cancel) -> Result<()> {
         if self.device.is_some() {
             return Err(SavedError::OnDevice.into());
@@ -101,6 +102,7 @@ impl Session {
         if self.sequence.spoilt {
             self.sequence.truncate(self.sequence.len());
         }
+        self.sequence.regain()?;
         let header = serde_json::to_vec(&self.header()).map_err(io::Error::other).map_err(SavedError::Io)?;
         let mut out = Hashed { inner: out, hash: Xxh3::new(), cancel };
         out.write(&MAGIC)?;

@@ -202,7 +202,7 @@ impl Together {
         for turn in turns.iter_mut().filter(|turn| turn.session.device.is_some()) {
             let rows = if turn.logits { LogitRows::Last } else { LogitRows::None };
             let done = self.lend(turn.session, |session| {
-                session.run(turn.tokens, cancel, (rows, Output::Logits), &mut |_| {}, &mut |_| {})
+                session.run(turn.tokens, None, cancel, (rows, Output::Logits), &mut |_| {}, &mut |_| {})
             });
             of_turn(done, turn)?;
         }

@@ -13,7 +13,7 @@ use super::thinking::partial_tag;
 use xml::Types;
 
 const OPEN: &str = "<tool_call>";
-const CLOSE: &str = "</tool_call>";
+pub(super) const CLOSE: &str = "</tool_call>";
 const FUNCTION: &str = "<function=";
 
 /// How a model writes calls.

@@ -128,7 +128,7 @@ fn fits(memory: Option<u64>, rate: f64, args: &ComputeArgs) -> anyhow::Result<()
 /// Opens a file, scans every tensor and computes a few tokens twice in different slices.
 fn check(name: &Path, args: &DoctorArgs) -> anyhow::Result<()> {
     let shown = name.display().to_string();
-    let options = OpenOptions { mmap: !args.compute.no_mmap, mlock: false };
+    let options = OpenOptions { mmap: !args.compute.no_mmap, ..Default::default() };
     // Bytes that changed can make the file unreadable: the hash says so first.
     if let Some(bytes) = check_hashes(name)? {
         line(format_args!("download     {} as the hub has them", self::bytes(bytes)))?;

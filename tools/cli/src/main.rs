@@ -135,7 +135,12 @@ fn ended(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| cause.is::<OutputClosed>()) {
         return ExitCode::SUCCESS;
     }
-    output::note(format_args!("qwip: {}", output::one_line(error)));
+    let too_long = |cause: &qwip::Error| matches!(cause, qwip::Error::PromptTooLong { .. });
+    let hint = match error.chain().any(|cause| cause.downcast_ref().is_some_and(too_long)) {
+        true => " (raise it with -c)",
+        false => "",
+    };
+    output::note(format_args!("qwip: {}{hint}", output::one_line(error)));
     let usage = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Ending::Usage(_))));
     ExitCode::from(if usage { 2 } else { 1 })
 }

@@ -104,7 +104,7 @@ impl Opened {
 
     /// As [`Opened::new`], on threads that are there already.
     pub(crate) fn with_cpu(name: &Path, args: &ComputeArgs, cpu: Option<Cpu>) -> anyhow::Result<Opened> {
-        let options = OpenOptions { mmap: !args.no_mmap, mlock: args.mlock };
+        let options = OpenOptions { mmap: !args.no_mmap, mlock: args.mlock, ..Default::default() };
         let memory = machine::memory();
         // Where files cannot be mapped, nothing is known before.
         if (args.no_mmap || args.mlock)

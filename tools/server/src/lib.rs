@@ -16,7 +16,6 @@ pub mod engine;
 mod events;
 mod fields;
 pub mod http;
-mod id;
 mod insert;
 pub mod library;
 mod logprob;

@@ -1,8 +1,7 @@
 //! What an answer consists of, for the dialects that send it as a list of blocks.
 
+use qwip::chat::Delta;
 use serde_json::{Map, Value};
-
-use crate::chat::Delta;
 
 /// A block of an answer.
 #[derive(Clone, Debug, PartialEq)]

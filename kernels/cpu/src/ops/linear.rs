@@ -96,16 +96,21 @@ fn linear_region(
 /// A few tokens: the time goes to reading weights, so an item is at least 16 KiB of them (hardware prefetchers
 /// follow long runs) and at most the share, or 256 KiB, so that threads finish together.
 /// Many tokens: an item's rows are unpacked once and multiplied with every token, so that all activations pass by
-/// for an item: the more rows the better, up to what a kernel unpacks at a time.
+/// for an item: the more rows the better, up to what a kernel unpacks at a time. But nothing is cancelled within an item,
+/// so there is a limit to its products: some milliseconds of a fast core, some tens of a slow one.
 pub(super) fn chunk_rows(w: &Matrix, n: usize, share: usize) -> usize {
     const FEW: usize = 4;
     const MANY: usize = 320;
+    // Floats take several times as long, and a kernel has fewer rows of them at a time.
+    const PRODUCTS: usize = 512 << 20;
+    const FLOAT_PRODUCTS: usize = 128 << 20;
     let rows = if n <= FEW {
         let row = w.row_bytes().max(1);
         let least = (16 << 10) / row;
         share.clamp(least, ((256 << 10) / row).max(least))
     } else {
-        share.min(MANY)
+        let most = if w.ty.group_len().is_some() { PRODUCTS } else { FLOAT_PRODUCTS };
+        share.min(MANY).min(most / (w.cols * n).max(1))
     };
     rows.next_multiple_of(16).max(16)
 }

@@ -9,15 +9,18 @@
 //! counted in, and the caller, when no items are left, closes the gate and waits only for those inside. A
 //! worker that wakes too late finds the gate closed and goes back to sleep.
 
+mod affinity;
 mod cores;
 mod gate;
 
 use crate::Scratch;
 use crate::fpenv::IeeeDefaults;
+pub use affinity::pin_this_thread;
 pub use cores::usable_cores;
 use gate::{Gate, MOST_WORKERS, Padded};
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -97,6 +100,22 @@ impl Pool {
             pool.handles.push(handle);
         }
         Ok(pool)
+    }
+
+    /// As [`Pool::new`], with threads that run on the given logical processors only, each on all of them; 0 means as many as
+    /// there are of them. The caller, which takes part, is the host's, and runs where it did.
+    ///
+    /// # Errors
+    /// As [`pin_this_thread`], or if the system refuses to start a thread.
+    pub fn pinned(threads: usize, cores: &[usize]) -> std::io::Result<Pool> {
+        let distinct = || cores.iter().collect::<BTreeSet<_>>().len();
+        let threads = if threads == 0 { distinct() } else { threads };
+        // A thread runs where the one that started it does.
+        let start = || pin_this_thread(cores).and_then(|()| Pool::new(threads));
+        std::thread::scope(|scope| {
+            let starter = std::thread::Builder::new().name("qwip-0".into()).spawn_scoped(scope, start)?;
+            starter.join().unwrap_or_else(|payload| resume_unwind(payload))
+        })
     }
 
     /// Workers, the caller included.

@@ -1,9 +1,10 @@
 //! From [`ChatEvent`]s to the events of a stream, and to the message that is the same in one piece.
 
 use qwip::FinishReason;
+use qwip::chat::Delta;
 use serde_json::{Value, json};
 
-use crate::chat::{ChatEvent, Delta, Usage};
+use crate::chat::{ChatEvent, Usage};
 use crate::events::{Encode, Event};
 use crate::parts::{Added, Part, Parts, arguments_object};
 

@@ -1,9 +1,10 @@
 //! From the body of `/v1/messages` to a [`ChatRequest`].
 
+use qwip::chat::{Format, ToolChoice};
 use serde_json::{Value, json};
 
 use super::content;
-use crate::chat::{ChatRequest, Format, ToolChoice};
+use crate::chat::ChatRequest;
 use crate::engine::Failure;
 use crate::fields::{Fields, set_effort};
 

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use qwip::chat::random_name;
 use qwip::model::Task;
 use serde_json::json;
 
@@ -33,7 +34,7 @@ async fn messages(
     request.model = lease.name().to_owned();
     let answers = chat::answer(&state.models, request).await?;
     drop(lease);
-    let key = crate::id::random(24);
+    let key = random_name(24);
     let mut encoder = Encoder::new(&key, answers.model(), answers.prompt_tokens, hide_thinking);
     if !streams {
         collected(answers, &mut encoder, &record).await?;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use qwip::chat::{Part, ThinkingSplitter};
+use qwip::chat::{AnswerSplitter, CALL_END, Delta};
 use qwip::sample::TokenLogprob;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::calls::Calls;
 use super::prepare::{self, Prepared};
-use super::{ChatEvent, ChatRequest, Delta, Usage};
+use super::{ChatEvent, ChatRequest, Usage};
 use crate::engine::{Event, Failure, FailureKind, Summary};
 use crate::models::{Lease, Models};
 
@@ -37,9 +36,7 @@ struct Choice {
     events: UnboundedReceiver<Event>,
     /// Whether it is complete.
     done: bool,
-    thinking: ThinkingSplitter,
-    thought: String,
-    calls: Option<Calls>,
+    splitter: AnswerSplitter,
 }
 
 /// Loads the model if it is not, and begins the answers.
@@ -57,14 +54,11 @@ pub async fn answer(models: &Models, request: ChatRequest) -> Result<Answers, Fa
     let settings = *models.settings();
     let prepared = blocking(move || prepare::prepare(&model, &settings, &wanted)).await?;
     let Prepared { prompt, asks, tools } = prepared;
-    let format = lease.voice().tool_format();
     let choice = |ask| {
         Ok(Choice {
             events: lease.generate(ask)?,
             done: false,
-            thinking: ThinkingSplitter::new(prompt.inside_thinking),
-            thought: String::new(),
-            calls: (!tools.is_empty()).then(|| Calls::new(format, &tools, whole)),
+            splitter: AnswerSplitter::new(lease.voice(), &prompt, &tools, whole),
         })
     };
     let choices = asks.into_iter().map(choice).collect::<Result<_, Failure>>()?;
@@ -163,7 +157,7 @@ impl Answers {
             }
             Event::Piece { text, token } => {
                 let mut deltas = Vec::new();
-                self.choices[i].push(&text, &mut deltas);
+                self.choices[i].splitter.push(&text, &mut deltas);
                 self.hand_out(i, deltas, token.into_iter().collect());
             }
             Event::Done(summary) => self.finish(i, summary),
@@ -183,52 +177,26 @@ impl Answers {
 
     fn finish(&mut self, i: usize, mut summary: Summary) {
         // It was not the client's.
-        summary.stop = summary.stop.filter(|stop| stop != prepare::CALL_END);
+        summary.stop = summary.stop.filter(|stop| stop != CALL_END);
         let mut deltas = Vec::new();
         let choice = &mut self.choices[i];
-        choice.finish(&mut deltas);
+        choice.splitter.finish(&mut deltas);
         choice.done = true;
-        let calls = choice.calls.as_ref().map_or(0, Calls::count);
-        let thought = std::mem::take(&mut choice.thought);
+        let calls = choice.splitter.calls();
+        let thought = choice.splitter.thought();
+        if !thought.is_empty() {
+            let tokens = self.lease.voice().tokenizer().encode(thought, qwip::tokenizer::Special::Text);
+            self.usage.reasoning_tokens += tokens.len();
+        }
         self.hand_out(i, deltas, Vec::new());
         // The prompt counts once; later answers find what the first has read.
         let cached = self.cached.map_or(summary.cached_tokens, |cached| cached.min(summary.cached_tokens));
         (self.cached, self.usage.cached_tokens) = (Some(cached), cached);
         self.usage.completion_tokens += summary.answer_tokens;
-        if !thought.is_empty() {
-            let tokens = self.lease.voice().tokenizer().encode(&thought, qwip::tokenizer::Special::Text);
-            self.usage.reasoning_tokens += tokens.len();
-        }
         self.ready.push_back(ChatEvent::Finished { choice: i, reason: summary.reason, calls, summary });
         if self.choices.iter().all(|choice| choice.done) {
             self.over = true;
             self.ready.push_back(ChatEvent::End(self.usage));
         }
-    }
-}
-
-impl Choice {
-    fn push(&mut self, text: &str, deltas: &mut Vec<Delta>) {
-        let Choice { thinking, thought, calls, .. } = self;
-        thinking.push(text, &mut |part| split(part, thought, calls, deltas));
-    }
-
-    fn finish(&mut self, deltas: &mut Vec<Delta>) {
-        let Choice { thinking, thought, calls, .. } = self;
-        thinking.finish(&mut |part| split(part, thought, calls, deltas));
-        if let Some(calls) = calls {
-            calls.finish(deltas);
-        }
-    }
-}
-
-fn split(part: Part<'_>, thought: &mut String, calls: &mut Option<Calls>, deltas: &mut Vec<Delta>) {
-    match (part, calls) {
-        (Part::Thinking(text), _) => {
-            thought.push_str(text);
-            deltas.push(Delta::Reasoning(text.to_owned()));
-        }
-        (Part::Answer(text), None) => deltas.push(Delta::Content(text.to_owned())),
-        (Part::Answer(text), Some(calls)) => calls.push(text, deltas),
     }
 }

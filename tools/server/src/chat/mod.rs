@@ -2,9 +2,8 @@
 //! own answers.
 
 mod answer;
-mod calls;
 mod prepare;
 mod request;
 
 pub use answer::{Answers, answer, count_tokens};
-pub use request::{ChatEvent, ChatRequest, Delta, Format, KeepAlive, ToolChoice, Usage};
+pub use request::{ChatEvent, ChatRequest, KeepAlive, Usage};

@@ -1,19 +1,16 @@
 //! From a request to what the engine is asked: prompt, settings, the form that the answer is held to.
 
-use qwip::chat::{Prompt, RenderOptions};
-use qwip::constrain::Grammar;
+use qwip::chat::{FormField, Prompt, RenderOptions, answer_grammar, call_stop, declared};
+use qwip::sample::random_seed;
 use qwip::{GenerateOptions, SamplingParams};
 use serde_json::Value;
 
-use super::{ChatRequest, Format, ToolChoice};
+use super::ChatRequest;
 use crate::engine::{Ask, Failure, FailureKind};
 use crate::models::{Loaded, Settings};
 
 /// Most answers to one request.
 const MOST_ANSWERS: usize = 16;
-
-/// Behind every call.
-pub(super) const CALL_END: &str = "</tool_call>";
 
 /// A request that is ready for the engine.
 pub(super) struct Prepared {
@@ -36,16 +33,8 @@ pub(super) fn prompt(model: &Loaded, request: &ChatRequest) -> Result<Prompt, Fa
     };
     model
         .voice()
-        .prompt(&request.messages, declared(request), &options)
+        .prompt(&request.messages, declared(&request.tools, &request.tool_choice), &options)
         .map_err(|error| Failure::invalid("messages", error.to_string()))
-}
-
-/// The tools that the model is told of.
-fn declared(request: &ChatRequest) -> &[Value] {
-    match request.tool_choice {
-        ToolChoice::None => &[],
-        _ => &request.tools,
-    }
 }
 
 /// Renders, encodes and compiles: work for a thread of its own.
@@ -73,23 +62,20 @@ pub(super) fn prepare(
         .voice()
         .sampling(model.model().file(), wish(request), &request.sampling)
         .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
-    let seed = request.seed.unwrap_or_else(crate::id::seed);
-    let form = match grammar(model, request)? {
-        None => None,
-        Some(grammar) => Some(model.form(&grammar).map_err(|failure| {
-            let param = if declared(request).is_empty() { "response_format" } else { "tools" };
+    let seed = request.seed.unwrap_or_else(random_seed);
+    let (tools, choice) = (&request.tools, &request.tool_choice);
+    let several = request.parallel_tool_calls != Some(false);
+    let form = match answer_grammar(model.voice(), tools, choice, several, &request.format) {
+        Err(error) => return Err(Failure::invalid(error.field.name(), error.message)),
+        Ok(None) => None,
+        Ok(Some(grammar)) => Some(model.form(&grammar).map_err(|failure| {
+            let param = FormField::of_grammar(tools, choice).name();
             Failure { param: Some(param.to_owned()), ..failure }
         })?),
     };
     let free = model.voice().thinking_before(&prompt, wish(request));
     let mut stop = request.stop.clone();
-    if matches!(request.tool_choice, ToolChoice::Auto)
-        && request.parallel_tool_calls == Some(false)
-        && !request.tools.is_empty()
-    {
-        // The first call ends the answer. Where a call is required, the grammar knows of one alone.
-        stop.push(CALL_END.to_owned());
-    }
+    stop.extend(call_stop(tools, choice, several).map(str::to_owned));
     let ask = |i: usize| Ask {
         prompt: prompt.tokens.clone(),
         sampling: SamplingParams { seed: seed.wrapping_add(i as u64), ..sampling.clone() },
@@ -105,56 +91,10 @@ pub(super) fn prepare(
         prompt_logprobs: None,
     };
     let asks = (0..answers).map(ask).collect();
-    Ok(Prepared { asks, prompt, tools: declared(request).to_vec() })
+    Ok(Prepared { asks, prompt, tools: declared(tools, choice).to_vec() })
 }
 
 /// Whether the model is to think; a variable of the template says the same as the field.
 fn wish(request: &ChatRequest) -> Option<bool> {
     request.template_kwargs.get("enable_thinking").and_then(Value::as_bool).or(request.thinking)
-}
-
-/// The form of the answer, if it is held to one.
-fn grammar(model: &Loaded, request: &ChatRequest) -> Result<Option<Grammar>, Failure> {
-    let tools = declared(request);
-    let voice = model.voice();
-    let several = request.parallel_tool_calls != Some(false);
-    let calls = |tools: &[Value], otherwise: Option<&Value>| {
-        Grammar::tool_calls(voice.tokenizer(), voice.tool_format(), tools, several, otherwise)
-            .map(Some)
-            .map_err(|error| Failure::invalid("tools", error.to_string()))
-    };
-    match &request.tool_choice {
-        ToolChoice::Required if tools.is_empty() => {
-            return Err(Failure::invalid("tool_choice", "a call is required, but no tools are declared"));
-        }
-        ToolChoice::Required => return calls(tools, None),
-        ToolChoice::Named(name) => {
-            let named: Vec<Value> =
-                tools.iter().filter(|tool| name_of(tool) == Some(name)).cloned().collect();
-            if named.is_empty() {
-                return Err(Failure::invalid(
-                    "tool_choice",
-                    format!("there is no tool '{name}' among the {}", tools.len()),
-                ));
-            }
-            return calls(&named, None);
-        }
-        ToolChoice::Auto | ToolChoice::None => {}
-    }
-    let schema = match &request.format {
-        Format::Text => return Ok(None),
-        Format::JsonObject => serde_json::json!({"type": "object"}),
-        Format::JsonSchema(schema) => schema.clone(),
-    };
-    match tools.is_empty() {
-        true => Ok(Some(Grammar::json_schema(&schema))),
-        false => calls(tools, Some(&schema)),
-    }
-}
-
-fn name_of(tool: &Value) -> Option<&String> {
-    match &tool["function"]["name"] {
-        Value::String(name) => Some(name),
-        _ => None,
-    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qwip::FinishReason;
-use qwip::chat::Message;
+use qwip::chat::{Delta, Format, Message, ToolChoice};
 use qwip::sample::{SamplingChoice, TokenLogprob};
 use serde_json::{Map, Value};
 
@@ -58,57 +58,6 @@ pub enum KeepAlive {
     For(Duration),
     /// Until the server ends, or its memory is wanted for another model.
     Forever,
-}
-
-/// Whether tools are called.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ToolChoice {
-    /// The model decides.
-    #[default]
-    Auto,
-    /// The tools are not even declared to the model.
-    None,
-    /// At least one call.
-    Required,
-    /// A call of this one.
-    Named(String),
-}
-
-/// What an answer must look like.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Format {
-    /// Anything.
-    #[default]
-    Text,
-    /// Some JSON object.
-    JsonObject,
-    /// JSON of this schema.
-    JsonSchema(Value),
-}
-
-/// A piece of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Delta {
-    /// Thinking.
-    Reasoning(String),
-    /// Text for the user.
-    Content(String),
-    /// Call number `index` of this answer begins.
-    ToolCall {
-        /// From 0.
-        index: usize,
-        /// `call_` and 24 letters and digits.
-        id: String,
-        /// The tool.
-        name: String,
-    },
-    /// More of the JSON text of that call's arguments.
-    Arguments {
-        /// The call's.
-        index: usize,
-        /// Joined they are a JSON object.
-        fragment: String,
-    },
 }
 
 /// What comes of a request: `Started`, then `Delta`s of all answers as they come, a `Finished` for each, and `End`; or

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use qwip::{Cancel, EmbedOptions, Embedder, Error, Reranker, Result, Session, Tokenizer};
+use qwip::{Cancel, EmbedOptions, Embedder, Error, Reranker, Result, Session};
 
 use super::thread::Thread;
 use super::watch::watched;
@@ -52,8 +52,7 @@ impl Workers {
                 let reranker = match &mut self.reranker {
                     Some(reranker) => reranker,
                     none => {
-                        let file = opened.model.file();
-                        let tokenizer = Tokenizer::from_gguf(file.header(), file.parts()[0].bytes.clone())?;
+                        let tokenizer = opened.voice.shared_tokenizer();
                         none.insert(Reranker::new(session()?, tokenizer, None)?)
                     }
                 };

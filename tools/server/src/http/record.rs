@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use qwip::chat::random_name;
 
 use super::State;
 use super::body::Held;
@@ -49,7 +50,7 @@ impl Record {
     pub(super) fn begin(counters: Arc<Counters>, method: &Method, route: &str) -> Record {
         Record(Arc::new(Inner {
             counters,
-            id: format!("req_{}", crate::id::random(24)),
+            id: format!("req_{}", random_name(24)),
             method: method.to_string(),
             route: route.to_owned(),
             started: Instant::now(),

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use qwip::FinishReason;
+use qwip::chat::Delta;
 use qwip::sample::TokenLogprob;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatEvent, Delta};
+use crate::chat::ChatEvent;
 use crate::engine::Summary;
 use crate::logprob::{self, Each, Spell};
 use crate::parts::arguments_object;

@@ -1,9 +1,10 @@
 //! What `/api/chat` and `/api/generate` have in common: `options`, `format`, `think`.
 
+use qwip::chat::Format;
 use serde_json::Value;
 
 use super::duration::keep_alive;
-use crate::chat::{ChatRequest, Format};
+use crate::chat::ChatRequest;
 use crate::engine::Failure;
 use crate::fields::{Fields, set_effort};
 

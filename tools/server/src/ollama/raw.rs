@@ -1,10 +1,12 @@
 //! Texts that are continued without a template, told as a chat's answer is.
 
+use qwip::chat::{Delta, Format};
+use qwip::sample::random_seed;
 use qwip::{GenerateOptions, SamplingParams};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::request::What;
-use crate::chat::{ChatEvent, ChatRequest, Delta, Format, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Usage};
 use crate::engine::{Ask, Event, Failure, FailureKind};
 use crate::events::broken_off;
 use crate::insert;
@@ -40,7 +42,7 @@ impl Raw {
         }
         let sampling = lease.voice().sampling(lease.model().file(), None, &request.sampling);
         let sampling = sampling.map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
-        let seed = request.seed.unwrap_or_else(crate::id::seed);
+        let seed = request.seed.unwrap_or_else(random_seed);
         let options = GenerateOptions {
             max_tokens: request.max_tokens,
             stop: request.stop,

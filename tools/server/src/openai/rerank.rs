@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
+use qwip::chat::random_name;
 use qwip::model::Task;
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ pub(super) async fn rerank(
         result
     };
     let object = json!({
-        "id": format!("rerank-{}", crate::id::random(24)),
+        "id": format!("rerank-{}", random_name(24)),
         "object": "list",
         "model": lease.name(),
         "results": scores.iter().take(top_n).map(result).collect::<Vec<_>>(),

@@ -1,12 +1,13 @@
 //! The objects that a chat's answer is told in: one, or many chunks.
 
 use qwip::FinishReason;
+use qwip::chat::{Delta, random_name};
 use qwip::sample::TokenLogprob;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::usage::{self, Timings};
-use crate::chat::{Answers, Delta, Usage};
+use crate::chat::{Answers, Usage};
 use crate::engine::Summary;
 use crate::logprob::{self, Each, Spell};
 
@@ -34,7 +35,7 @@ struct Begun {
 impl Frame {
     pub(super) fn new(answers: &Answers, with_logprobs: bool) -> Frame {
         Frame {
-            id: format!("chatcmpl-{}", crate::id::random(24)),
+            id: format!("chatcmpl-{}", random_name(24)),
             created: answers.created,
             model: answers.model().to_owned(),
             fingerprint: answers.fingerprint().to_owned(),

@@ -1,11 +1,11 @@
 //! What the body of a chat request says. Wrong types are errors that name the field; fields that nobody knows are left
 //! alone, as clients of other servers send many.
 
-use qwip::chat::messages_from_openai;
+use qwip::chat::{Format, ToolChoice, messages_from_openai};
 use serde_json::{Value, json};
 
 use super::super::sampling;
-use crate::chat::{ChatRequest, Format, ToolChoice};
+use crate::chat::ChatRequest;
 use crate::engine::Failure;
 use crate::fields::{Fields, set_effort};
 

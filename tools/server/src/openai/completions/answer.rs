@@ -1,6 +1,7 @@
 //! The objects that texts are told in.
 
 use qwip::FinishReason;
+use qwip::chat::random_name;
 use qwip::sample::TokenLogprob;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn new(batch: &Batch, with_usage: bool) -> Frame {
         Frame {
-            id: format!("cmpl-{}", crate::id::random(24)),
+            id: format!("cmpl-{}", random_name(24)),
             created: crate::http::now(),
             model: batch.model().name().to_owned(),
             fingerprint: batch.model().system_fingerprint().to_owned(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use qwip::sample::SamplingChoice;
+use qwip::sample::{SamplingChoice, random_seed};
 use qwip::{GenerateOptions, SamplingParams};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -35,7 +35,7 @@ impl Batch {
     /// Makes tokens of the prompts. Takes a while for long ones.
     pub(super) fn new(lease: Lease, wanted: Wanted) -> Result<Batch, Failure> {
         let sampling = sampling(&lease, &wanted.sampling)?;
-        let seed = wanted.seed.unwrap_or_else(crate::id::seed);
+        let seed = wanted.seed.unwrap_or_else(random_seed);
         let read = |(i, prompt)| {
             tokens_of(&lease, prompt, wanted.suffix.as_deref()).map_err(|message| {
                 Failure::invalid(

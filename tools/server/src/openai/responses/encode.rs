@@ -1,9 +1,10 @@
 //! From [`ChatEvent`]s to the events of a stream, and to the response that is the same in one piece.
 
 use qwip::FinishReason;
+use qwip::chat::Delta;
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatEvent, Delta, Usage};
+use crate::chat::{ChatEvent, Usage};
 use crate::engine::{Failure, FailureKind};
 use crate::events::{Encode, Event};
 use crate::parts::{Added, Part, Parts};

@@ -1,9 +1,10 @@
 //! From the body of `/v1/responses` to a [`ChatRequest`].
 
+use qwip::chat::{Format, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use super::input;
-use crate::chat::{ChatRequest, Format, ToolChoice};
+use crate::chat::ChatRequest;
 use crate::engine::Failure;
 use crate::fields::{Fields, set_effort};
 

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use qwip::chat::random_name;
 use qwip::model::Task;
 
 use super::encode::Encoder;
@@ -32,7 +33,7 @@ async fn responses(
     request.model = lease.name().to_owned();
     let answers = chat::answer(&state.models, request).await?;
     drop(lease);
-    let mut encoder = Encoder::new(&crate::id::random(24), answers.model(), answers.created, echo);
+    let mut encoder = Encoder::new(&random_name(24), answers.model(), answers.created, echo);
     if !streams {
         collected(answers, &mut encoder, &record).await?;
         return Ok(axum::Json(encoder.response()).into_response());

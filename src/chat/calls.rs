@@ -1,9 +1,8 @@
 //! Calls of tools in an answer, as they come or each as a whole.
 
-use qwip::chat::{ToolFormat, ToolPart, ToolSplitter};
 use serde_json::Value;
 
-use super::Delta;
+use super::{Delta, ToolFormat, ToolPart, ToolSplitter, random_name};
 
 /// Takes the calls out of one answer.
 pub(super) struct Calls {
@@ -72,7 +71,7 @@ impl State {
     }
 
     fn begin(&mut self, name: String, deltas: &mut Vec<Delta>) {
-        let id = format!("call_{}", crate::id::random(24));
+        let id = format!("call_{}", random_name(24));
         deltas.push(Delta::ToolCall { index: self.count, id, name });
         self.count += 1;
     }
