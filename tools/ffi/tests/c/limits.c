@@ -28,7 +28,7 @@ static qwip_model *limited(const char *path, uint64_t limit) {
 
 // What is estimated is enough for a full context; with a page less the answer fails, and the next question is answered.
 static void the_limit(const char *path) {
-  const uint32_t context = 512;
+  const uint32_t context = (uint32_t)times(512, 128);
   const uint64_t enough = estimate(path, context);
   for (int less = 0; less < 2; less++) {
     qwip_model *model = limited(path, enough - (less ? 100000 : 0));
