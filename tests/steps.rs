@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use common::{fixture_tokens, load, options};
 use qwip::{Cancel, Error, Kernels, KvBudget, KvType, Model, Session, SessionOptions};
@@ -97,25 +97,32 @@ fn a_step_that_is_cancelled_leaves_the_session_as_it_was() {
         let held = session.tokens().to_vec();
         assert!(other.starts_with(&held) && held.len() < other.len(), "{name}");
 
-        // In the middle, at moments that differ.
+        // In the middle, at moments all over a step, by a thread that is awake already.
+        let start = Instant::now();
+        session.prompt_step(&other, 30, &cancel).expect("a step");
+        let whole = start.elapsed();
+        session.truncate(held.len());
         let mut broken_off = 0;
-        for micros in 0..200 {
-            let (over, raise) = (AtomicBool::new(false), cancel.clone());
+        for moment in (0..200).map(|i| whole * i / 200) {
+            let (ready, raise) = (AtomicBool::new(false), cancel.clone());
             let result = std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    std::thread::sleep(Duration::from_micros(10 * micros));
-                    if !over.load(Ordering::Relaxed) {
-                        raise.cancel();
+                    ready.store(true, Ordering::Release);
+                    let start = Instant::now();
+                    while start.elapsed() < moment {
+                        std::hint::spin_loop();
                     }
+                    raise.cancel();
                 });
-                let result = session.prompt_step(&other, 30, &cancel);
-                over.store(true, Ordering::Relaxed);
-                result
+                while !ready.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                session.prompt_step(&other, 30, &cancel)
             });
             cancel.reset();
             match result {
                 Err(Error::Cancelled) => {
-                    assert_eq!(session.tokens(), held, "{name} after {micros}0 us");
+                    assert_eq!(session.tokens(), held, "{name} after {moment:?}");
                     broken_off += 1;
                 }
                 left => {
